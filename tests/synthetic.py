@@ -1,6 +1,11 @@
-"""Fake results that obey t* = c / (ηλ) exactly, for tests of everything downstream of training."""
+"""Fake results that obey the paper's laws exactly, for tests of everything downstream of training.
 
-from collections.abc import Sequence
+The law: with ``u = t η λ / c`` test accuracy rises as ``chance + (A(λ) - chance) min(u, 1)^rise`` and
+falls by up to ``fall`` after its peak at ``u = 1``; ``A(λ) = plateau - penalty * λ``. So t* = c/(ηλ) up to
+the evaluation grid, accuracy at T ∝ 1/λ has a plateau, and the best λ within a budget T is about c/(ηT).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,68 +13,124 @@ import pandas as pd
 
 from l2dynamics.history import Results
 
-ETAS = (0.1, 0.5, 2.0)
-L2S = (0.0, 1e-3, 1e-2, 1e-1)
+COLUMNS = (
+    "run",
+    "group",
+    "eta",
+    "l2",
+    "seed",
+    "sigma_w",
+    "budget",
+    "step",
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "l2_norm",
+)
 
 
-def run_table(
+def evaluation_steps(steps: int, points: int = 40) -> np.ndarray:
+    """Step 0 and log-spaced steps up to the last."""
+    return np.unique(np.concatenate([[0], np.rint(np.geomspace(1, max(steps, 1), points)).astype(int)]))
+
+
+def run_rows(
+    *,
     eta: float,
     l2: float,
-    seed: int = 0,
-    *,
+    seed: int,
+    budget: float,
     c: float = 0.7,
-    group: str = "grid",
-    best: float = 0.82,
-    points: int = 60,
     steps_per_epoch: int = 1,
-    budget: float | None = None,
-    sigma_w: float = 2.0**0.5,
-    diverges_at: int | None = None,
+    group: str = "grid",
+    sigma_w: float = 1.0,
+    plateau: float = 0.8,
+    penalty: float = 0.0,
+    rise: float = 0.3,
+    fall: float = 0.05,
+    unregularised: float = 0.03,
+    noise: float = 0.0,
+    train1: float = 5.0,
+    loss_rises: bool = False,
+    diverge_at: int | None = None,
+    accuracy: np.ndarray | None = None,
+    tag: str = "",
+    points: int = 40,
 ) -> pd.DataFrame:
-    """One run. With u = t·η·λ/c (t in epochs) test accuracy reaches best − 0.005 at u = 1, and best there.
-
-    A run with λ = 0 saturates 0.02 below ``best`` at t = 10/η. Training accuracy is 1 from t = 3/η on.
-    """
-    budget = budget if budget is not None else (3 * c / (eta * l2) if l2 else 100 / eta)
-    last = max(2, round(budget * steps_per_epoch))
-    step = np.unique(np.concatenate([[0], np.geomspace(1, last, points).round()])).astype(int)
-    epoch = step / steps_per_epoch
-    rng = np.random.default_rng([seed, int(eta * 1e6), int(l2 * 1e9)])
-    top = best + 1e-4 * rng.standard_normal() - (0.0 if l2 else 0.02)
-    u = epoch * eta * l2 / c if l2 else epoch * eta / 10
-    rising = 0.1 + (top - 0.01 - 0.1) * np.minimum(u, 1.0) ** 0.3
-    test_accuracy = np.where(u >= 1, top, rising)
-    table = pd.DataFrame(
+    """Rows of one run; ``c`` is t* η λ in epochs, ``train1`` the time to training accuracy 1 times η."""
+    steps = evaluation_steps(round(budget * steps_per_epoch), points)
+    epoch = steps / steps_per_epoch
+    rng = np.random.default_rng([seed, int(1e6 * eta), int(1e7 * l2)])
+    if accuracy is None:
+        # λ=0 saturates below the plateau on the time scale of interpolation.
+        u = epoch * eta * l2 / c if l2 > 0 else epoch * eta / (4 * train1)
+        top = plateau - penalty * l2 - (0.0 if l2 > 0 else unregularised)
+        after = fall * (1 - 1 / np.maximum(u, 1)) if l2 > 0 else 0.0
+        accuracy = 0.1 + (top - 0.1) * np.minimum(u, 1.0) ** rise - after
+        accuracy = accuracy + noise * rng.normal()
+    fitted = np.minimum(1.0, epoch * eta / train1)
+    fitted = np.where(fitted > 0.999, 1.0, fitted)
+    loss = 0.1 * np.exp(-epoch * eta / train1) + 1e-4
+    if loss_rises and l2 > 0:
+        loss = loss + 0.05 * np.minimum(1.0, epoch * eta * l2 / c) ** 2
+    frame = pd.DataFrame(
         {
-            "run": f"eta{eta:g}_l2{l2:g}_sw{sigma_w:.4g}_{group}_T{budget:.6g}_s{seed}",
+            "run": f"{group}-eta{eta:g}-l2{l2:g}-sw{sigma_w:g}-T{budget:g}-s{seed}{tag}",
             "group": group,
-            "eta": float(eta),
-            "l2": float(l2),
+            "eta": eta,
+            "l2": l2,
             "seed": seed,
-            "sigma_w": float(sigma_w),
+            "sigma_w": sigma_w,
             "budget": float(budget),
-            "step": step,
+            "step": steps,
             "epoch": epoch,
-            "train_loss": 0.115 * np.exp(-epoch * eta) + 0.002 * np.minimum(u, 3.0),
-            "train_accuracy": np.minimum(1.0, 0.1 + 0.3 * epoch * eta),
-            "test_loss": 0.115 * np.exp(-epoch * eta / 3) + 0.03,
-            "test_accuracy": test_accuracy,
-            "l2_norm": 60.0 * np.exp(-epoch * eta * l2 / 3),
-        }
+            "train_loss": loss,
+            "train_accuracy": 0.1 + 0.9 * fitted,
+            "test_loss": 0.12 - 0.1 * accuracy,
+            "test_accuracy": accuracy,
+            "l2_norm": 30.0 * np.exp(-epoch * eta * l2) + 5.0,
+        },
+        columns=list(COLUMNS),
     )
-    if diverges_at is not None:
-        gone = table["step"] >= diverges_at
-        table.loc[gone, ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm"]] = np.nan
-    return table
+    if diverge_at is not None:
+        measured = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm"]
+        frame.loc[frame["step"] >= diverge_at, measured] = np.nan
+    return frame
 
 
-def passport(name: str, **changes: Any) -> dict[str, Any]:
-    """A passport like the ones training writes."""
+def grid(
+    etas: Iterable[float],
+    l2s: Sequence[float],
+    seeds: Iterable[int],
+    *,
+    horizon: float,
+    zero: float = 100.0,
+    **law: Any,
+) -> pd.DataFrame:
+    """A sweep with T = horizon/(ηλ) epochs; λ=0 runs last ``zero``/η epochs."""
+    seeds = tuple(seeds)
+    return pd.concat(
+        [
+            run_rows(eta=eta, l2=l2, seed=seed, budget=horizon / (eta * l2) if l2 else zero / eta, **law)
+            for eta in etas
+            for l2 in l2s
+            for seed in seeds
+        ],
+        ignore_index=True,
+    )
+
+
+def passport(name: str, table: pd.DataFrame, **extra: Any) -> dict[str, Any]:
+    """A passport with every key of the real one."""
+    setups = {"fc": "fc", "cnn": "cnn", "wrn": "wrn", "resnet": "resnet", "measure": "fc", "autol2": "wrn"}
+    kind = setups.get(name.split("_")[0], "fc")
     return {
         "name": name,
         "scale": "laptop",
         "data": {
-            "name": "mnist",
+            "name": "mnist" if kind == "fc" else "cifar10",
             "source": "sample",
             "version": "3.0.1",
             "train": 512,
@@ -77,43 +138,185 @@ def passport(name: str, **changes: Any) -> dict[str, Any]:
             "image_size": 28,
         },
         "setup": {
-            "model": {"kind": "fc", "width": 256, "depth": 3},
+            "model": {"kind": kind, "width": 256, "depth": 3},
             "loss": "softmax",
             "batch": 512,
             "momentum": 0.0,
-            "augment": False,
-            "schedule": None,
         },
-        "config": {"eta": list(ETAS), "l2": list(L2S)},
-        "seeds": [0],
-        "runs": 12,
-        "diverged": 0,
+        "config": {},
+        "seeds": sorted(int(seed) for seed in table["seed"].unique()),
+        "runs": int(table["run"].nunique()),
+        "diverged": int(table[table["train_loss"].isna()]["run"].nunique()),
         "steps_per_epoch": 1,
         "classes": 10,
         "git_commit": "0123456789abcdef0123456789abcdef01234567",
-        "versions": {"python": "3.11.7", "jax": "0.10.2", "l2dynamics": "0.1.0"},
+        "versions": {"python": "3.11.9", "jax": "0.10.2", "numpy": "2.4.6", "l2dynamics": "0.1.0"},
         "xla_flags": "",
         "device": "cpu",
         "cores": 2,
         "wall_seconds": 12.5,
-        "pure_step_seconds": 9.5,
+        "pure_step_seconds": 10.0,
         "status": "done",
-        "key": "3f" * 16,
-    } | changes
+        "key": "k" * 16,
+        "csv_sha256": "0" * 64,
+        **extra,
+    }
 
 
-def results(
-    name: str = "fc",
-    etas: Sequence[float] = ETAS,
-    l2s: Sequence[float] = L2S,
-    seeds: Sequence[int] = (0,),
-    *,
-    passport_changes: dict[str, Any] | None = None,
-    **run: Any,
-) -> Results:
-    """A whole sweep over η × λ × seeds; ``run`` goes to :func:`run_table`."""
-    tables = [run_table(eta, l2, seed, **run) for eta in etas for l2 in l2s for seed in seeds]
-    table = pd.concat(tables, ignore_index=True)
-    diverged = int(table[table["test_loss"].isna()]["run"].nunique())
-    counts = {"seeds": list(seeds), "runs": len(tables), "diverged": diverged}
-    return Results(name, table, passport(name, **counts, **(passport_changes or {})))
+def results(name: str, table: pd.DataFrame, **extra: Any) -> Results:
+    return Results(name, table, passport(name, table, **extra))
+
+
+def autol2(name: str, *, wins: bool, budget: float = 50.0, seeds: Sequence[int] = (0, 1, 2)) -> Results:
+    """Constant λ against AutoL2: the adaptive runs end 0.01 above or below the tuned constant λ."""
+    frames = []
+    for seed in seeds:
+        for l2 in (1e-4, 1e-3, 1e-2):
+            law = {"c": 0.01, "plateau": 0.7, "penalty": 2.0}
+            frames.append(run_rows(eta=0.2, l2=l2, seed=seed, budget=budget, group="constant", **law))
+        for group in ("auto_minibatch", "auto_subset"):
+            epoch = evaluation_steps(round(budget)).astype(float)
+            top = 0.7 + (0.01 if wins else -0.01) + 0.001 * seed
+            curve = 0.1 + (top - 0.1) * np.minimum(1.0, epoch / (0.3 * budget)) ** 0.3
+            frame = run_rows(eta=0.2, l2=0.1, seed=seed, budget=budget, group=group, accuracy=curve)
+            frame["l2"] = np.where(
+                frame["epoch"] > budget / 2, 0.001, np.where(frame["epoch"] > 5, 0.01, 0.1)
+            )
+            frames.append(frame)
+    return results(name, pd.concat(frames, ignore_index=True), classes=10)
+
+
+def measure_c(c: Mapping[str, float] | None = None) -> Results:
+    """Short runs at large λ, with the measured c in epochs at fixed η."""
+    c = dict(c or {"fc": 0.7 / 0.15, "cnn": 0.05, "wrn": 0.01})
+    etas = {"fc": 0.15, "cnn": 0.01, "wrn": 0.2}
+    frames, measured = [], {}
+    for setup, value in c.items():
+        per_run = []
+        for l2 in (0.01, 0.02):
+            for seed in (0, 1, 2):
+                rows = run_rows(
+                    eta=etas[setup],
+                    l2=l2,
+                    seed=seed,
+                    budget=4 * value / l2,
+                    c=value * etas[setup],
+                    steps_per_epoch=100,
+                )
+                frames.append(rows.assign(run=rows["run"] + f"-{setup}", setup=setup))
+                star = value / l2 * (1 + 0.05 * (seed - 1))
+                per_run.append({"l2": l2, "seed": seed, "t_star": star, "c": star * l2})
+        measured[setup] = {
+            "c": value,
+            "low": 0.9 * value,
+            "high": 1.1 * value,
+            "eta": etas[setup],
+            "unit": "epochs",
+            "per_run": per_run,
+        }
+    return results("measure_c", pd.concat(frames, ignore_index=True), c=measured)
+
+
+def everything() -> dict[str, Results]:
+    """One fake of every results file the claims and the report read; the paper's laws hold in all of them."""
+    seeds = (0, 1, 2)
+    fc_etas, fc_l2s = (0.15, 0.5, 1.5), (0.0, 1e-4, 1e-3, 5e-3, 0.01, 0.05)
+    out: dict[str, Results] = {}
+    fc_law = {"horizon": 2.0, "c": 0.7, "penalty": 5.0}
+    out["fc"] = results("fc", grid(fc_etas, fc_l2s, seeds, noise=0.001, **fc_law))
+    out["fc_mse"] = results("fc_mse", grid(fc_etas, fc_l2s, seeds, loss_rises=True, **fc_law))
+    small_l2s = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03)
+    out["fc_small"] = results("fc_small", _under_parametrised(small_l2s, seeds))
+    conv_l2s = (0.0, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.05)
+    for name in ("cnn", "cnn_bn"):
+        law = {"horizon": 0.2, "c": 0.05, "zero": 20.0, "steps_per_epoch": 20, "plateau": 0.5, "penalty": 3.0}
+        out[name] = results(name, grid((0.01,), conv_l2s, seeds, **law), steps_per_epoch=20)
+    law = {"horizon": 0.01, "c": 0.002, "steps_per_epoch": 20, "plateau": 0.6, "penalty": 5.0, "train1": 2.0}
+    out["wrn"] = results("wrn", grid((0.1, 0.2, 0.4), conv_l2s, seeds, zero=5.0, **law), steps_per_epoch=20)
+    out["wrn_aug"] = results("wrn_aug", _predicted(conv_l2s, seeds), steps_per_epoch=20)
+    out["wrn_schedule"] = results("wrn_schedule", _schedule(seeds), steps_per_epoch=20)
+    sigma = [
+        run_rows(
+            eta=0.2, l2=l2, seed=seed, budget=0.1 / l2, group="scaled", sigma_w=sigma_w, c=0.002, noise=0.002
+        )
+        for sigma_w in (0.5, 1.0, 2.0)
+        for l2 in (1e-3, 5e-3)
+        for seed in seeds
+    ]
+    out["wrn_sigma"] = results("wrn_sigma", pd.concat(sigma, ignore_index=True))
+    out["resnet"] = results("resnet", _under_parametrised_resnet(seeds))
+    out["measure_c"] = measure_c()
+    for name in ("autol2_wrn", "autol2_fc", "autol2_cnn", "autol2_cnn_bn"):
+        out[name] = autol2(name, wins=True)
+    out["autol2_wrn_schedule"] = autol2("autol2_wrn_schedule", wins=False)
+    return out
+
+
+def _predicted(l2s: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
+    law: dict[str, Any] = {"c": 0.002, "plateau": 0.6, "penalty": 3.0, "steps_per_epoch": 20}
+    frames = [run_rows(eta=0.2, l2=l2, seed=seed, budget=40.0, **law) for l2 in l2s for seed in seeds]
+    for budget in (5.0, 10.0, 20.0, 40.0):
+        for group, factor in (("predicted", 1.0), ("predicted_double", 2.0)):
+            l2 = factor * 0.01 / budget
+            frames += [
+                run_rows(eta=0.2, l2=l2, seed=seed, budget=budget, group=group, **law) for seed in seeds
+            ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _schedule(seeds: Sequence[int]) -> pd.DataFrame:
+    frames = []
+    for seed in seeds:
+        for l2 in (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.02):
+            fixed = 0.6 - 0.05 * np.log10(l2 / 1e-3) ** 2
+            for group, budget, top in (("fixed", 20.0, fixed), ("scaled", 0.02 / l2, 0.6 - 2.0 * l2)):
+                epoch = evaluation_steps(round(budget * 20)) / 20
+                curve = 0.1 + (top + 0.001 * seed - 0.1) * (epoch / budget) ** 0.3
+                frames.append(
+                    run_rows(
+                        eta=0.2,
+                        l2=l2,
+                        seed=seed,
+                        budget=budget,
+                        group=group,
+                        accuracy=curve,
+                        steps_per_epoch=20,
+                    )
+                )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _under_parametrised(l2s: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
+    """Best λ is 3e-3; below it t* no longer grows."""
+    frames = []
+    for l2 in l2s:
+        for seed in seeds:
+            effective = max(l2, 3e-3)
+            budget = 2.0 / (0.1 * max(l2, 1e-4))
+            epoch = evaluation_steps(round(budget)).astype(float)
+            u = epoch * 0.1 * effective / 0.7
+            top = 0.4 - 0.03 * abs(np.log10(max(l2, 1e-4) / 3e-3)) + 0.001 * seed
+            curve = 0.1 + (top - 0.1) * np.minimum(u, 1.0) ** 0.3 - 0.03 * (1 - 1 / np.maximum(u, 1))
+            frames.append(run_rows(eta=0.1, l2=l2, seed=seed, budget=budget, accuracy=curve))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _under_parametrised_resnet(seeds: Sequence[int]) -> pd.DataFrame:
+    """Panel a: accuracy depends on ηλ only. Panel b: small λ never catches up."""
+    frames = []
+    for seed in seeds:
+        for eta in (0.1, 0.2, 0.4):
+            for l2 in (1e-4, 2e-4, 4e-4, 1e-3):
+                top = 0.5 - 0.05 * np.log10(eta * l2 / 8e-5) ** 2
+                epoch = evaluation_steps(100).astype(float)
+                curve = 0.1 + (top - 0.1) * (epoch / 100) ** 0.3
+                frames.append(run_rows(eta=eta, l2=l2, seed=seed, budget=100.0, accuracy=curve))
+        for l2 in (1e-5, 1e-4, 1e-3):
+            for budget in (50.0, 100.0, 200.0):
+                top = 0.5 - 0.04 * abs(np.log10(l2 / 1e-3)) + 0.01 * np.log2(budget / 50)
+                epoch = evaluation_steps(round(budget)).astype(float)
+                curve = 0.1 + (top - 0.1) * (epoch / budget) ** 0.3
+                frames.append(
+                    run_rows(eta=0.1, l2=l2, seed=seed, budget=budget, group="budget", accuracy=curve)
+                )
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,213 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from l2dynamics import analysis
+
+
+def table_of(*runs, **shared):
+    """One row per evaluation from (name, l2, accuracies) with steps 0, 1, 2, 4, 8, … of half an epoch."""
+    frames = []
+    for name, l2, accuracies in runs:
+        accuracies = np.asarray(accuracies, float)
+        steps = np.concatenate([[0], 2 ** np.arange(len(accuracies) - 1)])
+        frames.append(
+            pd.DataFrame(
+                {
+                    "run": name,
+                    "group": "grid",
+                    "eta": 0.1,
+                    "l2": l2,
+                    "seed": 0,
+                    "sigma_w": 1.0,
+                    "budget": steps[-1] / 2,
+                    "step": steps,
+                    "epoch": steps / 2,
+                    "train_loss": 1.0 - accuracies,
+                    "train_accuracy": accuracies,
+                    "test_loss": 1.0 - accuracies,
+                    "test_accuracy": accuracies,
+                    "l2_norm": 1.0,
+                }
+            ).assign(**shared)
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_summary_of_a_run_by_hand():
+    table = table_of(("a", 0.01, [0.1, 0.3, 0.596, 0.6, 0.5, 0.4]))
+    row = analysis.summarize(table).iloc[0]
+    # Maximum 0.6 at step 4; 0.596 at step 2 is within 0.005 of it.
+    assert (row["t_star_step"], row["t_star"]) == (2, 1.0)
+    assert (row["max_test_accuracy"], row["final_test_accuracy"]) == (0.6, 0.4)
+    assert (row["argmin_train_loss_epoch"], row["min_train_loss"]) == (2.0, 0.4)
+    assert np.isnan(row["train1_epoch"])
+    assert row["learned"]
+    assert row["peaked"]
+    assert not row["diverged"]
+    assert row["steps"] == 16
+
+
+def test_tolerance_zero_gives_the_first_maximum():
+    table = table_of(("a", 0.01, [0.1, 0.3, 0.596, 0.6, 0.6]))
+    assert analysis.summarize(table, tolerance=0.0)["t_star_step"].item() == 4
+
+
+def test_train1_is_the_first_evaluation_with_every_sample_right():
+    table = table_of(("a", 0.0, [0.1, 0.4, 0.5, 0.5, 0.5]))
+    table["train_accuracy"] = [0.1, 0.9, 1.0, 1.0, 0.99]
+    row = analysis.summarize(table).iloc[0]
+    assert (row["train1_epoch"], row["test_accuracy_at_train1"]) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "learned", "peaked", "diverged"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5], True, False, False),  # still rising at the end
+        ([0.1, 0.3, 0.5, 0.3, 0.2], True, True, False),
+        ([0.1, 0.11, 0.12, 0.1, 0.1], False, True, False),  # never leaves chance
+        ([0.1, 0.3, np.nan, np.nan, np.nan], True, True, True),
+    ],
+)
+def test_flags(accuracies, learned, peaked, diverged):
+    row = analysis.summarize(table_of(("a", 0.1, accuracies))).iloc[0]
+    assert (row["learned"], row["peaked"], row["diverged"]) == (learned, peaked, diverged)
+    if diverged:
+        assert np.isnan(row["final_test_accuracy"])
+        assert row["max_test_accuracy"] == 0.3
+
+
+def test_a_run_without_any_finite_accuracy_is_one_row_of_nan():
+    table = table_of(("a", 0.1, [np.nan, np.nan]), ("b", 0.1, [0.1, 0.5]))
+    summary = analysis.summarize(table)
+    assert list(summary["run"]) == ["a", "b"]
+    assert np.isnan(summary["t_star"].iloc[0])
+    assert not summary["learned"].iloc[0]
+
+
+def test_row_order_of_the_table_does_not_matter():
+    table = table_of(("b", 0.1, [0.1, 0.3, 0.5, 0.3]), ("a", 0.2, [0.1, 0.2, 0.4, 0.6]))
+    shuffled = table.sample(frac=1.0, random_state=1)
+    left = analysis.summarize(table).sort_values("run").reset_index(drop=True)
+    right = analysis.summarize(shuffled).sort_values("run").reset_index(drop=True)
+    pd.testing.assert_frame_equal(left, right)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(0.5, 0.3), (1.0, 0.4), (1.9, 0.4), (2.0, 0.7), (100.0, 0.7)]
+)
+def test_accuracy_within_a_budget(epochs, expected):
+    rows = analysis.accuracy_within(table_of(("a", 0.1, [0.1, 0.3, 0.4, 0.7, 0.2])), epochs)
+    assert rows["accuracy"].item() == expected
+    assert rows["covers"].item() == (epochs <= 4)
+
+
+def test_over_seeds_agrees_with_numpy():
+    rng = np.random.default_rng(3)
+    rows = pd.DataFrame({"l2": np.repeat([0.1, 0.2], 4), "value": rng.normal(size=8)})
+    points = analysis.over_seeds(rows, "value", by=("l2",))
+    for point, values in zip(points.itertuples(), rows["value"].to_numpy().reshape(2, 4), strict=True):
+        half = (
+            3.182446305284263 * np.std(values, ddof=1) / 2
+        )  # t quantile 0.975, 3 degrees of freedom, from a table
+        np.testing.assert_allclose(
+            [point.mean, point.low, point.high], values.mean() + half * np.array([0, -1, 1])
+        )
+        assert point.n == 4
+
+
+def test_mean_interval_of_one_value_is_open():
+    one = analysis.mean_interval([0.5, np.nan])
+    assert (one.mean, one.n) == (0.5, 1)
+    assert np.isnan(one.low)
+    with pytest.raises(ValueError, match="no finite number"):
+        analysis.mean_interval([np.nan])
+
+
+@pytest.mark.parametrize("exponent", [-1.0, 0.5, -2.3])
+def test_fit_recovers_an_exact_power_law(exponent):
+    x = np.array([1e-4, 1e-3, 1e-2, 0.1, 1.0])
+    fit = analysis.fit_exponent(x, 3.0 * x**exponent)
+    np.testing.assert_allclose([fit.slope, fit.low, fit.high], exponent, rtol=1e-9)
+    np.testing.assert_allclose(np.exp(fit.intercept), 3.0, rtol=1e-9)
+    assert (fit.n, fit.clusters) == (5, 5)
+
+
+def test_fit_agrees_with_polyfit_and_its_bootstrap_with_a_plain_loop():
+    rng = np.random.default_rng(0)
+    x = np.repeat(np.geomspace(1e-3, 1, 6), 3)
+    y = x**-1.0 * np.exp(0.2 * rng.normal(size=x.size))
+    fit = analysis.fit_exponent(x, y, samples=500, seed=7)
+    slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
+    np.testing.assert_allclose([fit.slope, fit.intercept], [slope, intercept], rtol=1e-9)
+    draws = np.random.default_rng(7).integers(6, size=(500, 6))
+    slopes = []
+    for draw in draws:
+        take = np.concatenate([np.arange(3 * k, 3 * k + 3) for k in draw])
+        if np.unique(x[take]).size > 1:
+            slopes.append(np.polyfit(np.log(x[take]), np.log(y[take]), 1)[0])
+    np.testing.assert_allclose([fit.low, fit.high], np.quantile(slopes, [0.025, 0.975]), rtol=1e-7)
+
+
+def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    x = np.geomspace(1e-3, 1, 20)
+    hits = 0
+    for trial in range(200):
+        fit = analysis.fit_exponent(
+            x, x**-1.0 * np.exp(0.3 * rng.normal(size=x.size)), samples=400, seed=trial
+        )
+        hits += fit.low <= -1.0 <= fit.high
+    assert 0.86 <= hits / 200 <= 0.99  # percentile intervals of 20 points undercover slightly
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ([1.0, 0.0], [1.0, 1.0], "leave out λ=0"),
+        ([1.0, 2.0], [1.0, np.nan], "finite"),
+        ([1.0, 1.0], [1.0, 2.0], "two distinct x"),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], "one length"),
+    ],
+)
+def test_fit_says_what_is_wrong(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        analysis.fit_exponent(x, y)
+
+
+def test_fit_with_two_clusters_has_no_interval():
+    fit = analysis.fit_exponent([1.0, 2.0], [2.0, 4.0])
+    assert fit.slope == pytest.approx(1.0)
+    assert np.isnan(fit.low)
+
+
+def test_tuned_is_the_best_positive_l2_and_its_neighbours():
+    table = table_of(
+        ("zero", 0.0, [0.1, 0.9]),
+        ("a", 1e-4, [0.1, 0.5]),
+        ("b", 1e-3, [0.1, 0.7995]),
+        ("c", 1e-2, [0.1, 0.8]),
+        ("d", 1e-1, [0.1, 0.6]),
+    )
+    best = analysis.tuned(table, budget=1.0)
+    assert (best.l2, best.low, best.high, best.near, best.edge) == (1e-2, 1e-3, 1e-2, (1e-3, 1e-2), False)
+    assert best.accuracy.mean == 0.8
+
+
+def test_tuned_averages_over_seeds_and_flags_the_edge():
+    first = table_of(("a0", 1e-3, [0.1, 0.9]), ("b0", 1e-2, [0.1, 0.8]))
+    second = table_of(("a1", 1e-3, [0.1, 0.5]), ("b1", 1e-2, [0.1, 0.8]), seed=1)
+    best = analysis.tuned(pd.concat([first, second]), budget=1.0)
+    assert (best.l2, best.edge, best.accuracy.n) == (1e-2, True, 2)
+
+
+def test_tuned_refuses_a_mixture_of_learning_rates():
+    table = pd.concat([table_of(("a", 0.1, [0.1, 0.5])), table_of(("b", 0.1, [0.1, 0.5]), eta=1.0)])
+    with pytest.raises(ValueError, match="one eta"):
+        analysis.tuned(table, budget=1.0)
+
+
+@pytest.mark.parametrize("function", [analysis.summarize, lambda table: analysis.accuracy_within(table, 1.0)])
+def test_a_table_without_a_column_is_refused_by_name(function):
+    with pytest.raises(ValueError, match="'budget'"):
+        function(table_of(("a", 0.1, [0.1, 0.5])).drop(columns="budget"))
