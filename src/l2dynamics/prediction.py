@@ -1,0 +1,142 @@
+"""Predict the optimal L2 coefficient of a training budget from one short run (section 3, "Optimal L2").
+
+At a fixed learning rate the time of the best test accuracy is ``t* ≈ c/λ``. Measure c where λ is large and t*
+early; the coefficient for a budget T is then ``λ = c/T``: the smallest one whose accuracy peaks within the
+budget.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+# Accuracies are multiples of 1/N_test and often come as float32, so "exactly 0.005 below the maximum" is a
+# common case that rounding must not decide.
+_ROUNDING_SLACK = 1e-7
+
+
+def t_star(steps: npt.ArrayLike, test_accuracy: npt.ArrayLike, *, tolerance: float = 0.005) -> float:
+    """Return t*, the first evaluation at which the test accuracy is within ``tolerance`` of its maximum.
+
+    This is the paper's definition (supplement A: "within .5 %", read as 0.005 absolute). Evaluations with NaN
+    accuracy (a run that diverged) are left out. The evaluation at step 0 belongs to no training at all: it is
+    t* only if no later one is better (the run never learned, and t* = 0 says so); otherwise a chance-level
+    plateau at the start of a run whose maximum is near chance would give t* = 0 for a run that did peak
+    later.
+
+    Args:
+        steps: times of the evaluations in any unit (steps, epochs), strictly increasing, ≥ 0, shape ``[n]``.
+        test_accuracy: test accuracies as fractions between 0 and 1, shape ``[n]``.
+        tolerance: distance from the maximum that counts as reached, ≥ 0.
+
+    Returns:
+        t* in the unit of ``steps``.
+
+    Raises:
+        ValueError: the lengths differ, there is no finite accuracy, the steps do not increase, or an accuracy
+        is not
+            a fraction.
+
+    Examples:
+        >>> t_star([0, 10, 20, 40, 80], [0.1, 0.5, 0.797, 0.8, 0.7])
+        20.0
+    """
+    times, accuracies = _curve(steps, test_accuracy)
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"tolerance is {tolerance}: it must be zero or a positive number, such as 0.005")
+    best = accuracies.max()
+    reached = accuracies >= best - tolerance - _ROUNDING_SLACK
+    if times[0] == 0 and accuracies[0] < best:
+        reached[0] = False
+    return float(times[int(np.argmax(reached))])
+
+
+def measure_c(steps: npt.ArrayLike, test_accuracy: npt.ArrayLike, l2: float) -> float:
+    """Return the coefficient ``c = t*·λ`` of one training run (section 3).
+
+    The paper finds 0.0066 epochs for its Wide ResNet; c depends on the network, the data and the learning
+    rate.
+
+    Args:
+        steps: times of the evaluations, shape ``[n]``; c has their unit, and the budget of :func:`predict_l2`
+            must have it too.
+        test_accuracy: test accuracies as fractions between 0 and 1, shape ``[n]``.
+        l2: the run's coefficient λ, > 0.
+
+    Returns:
+        c in the unit of ``steps``.
+
+    Raises:
+        ValueError: bad curve (see :func:`t_star`), ``l2`` is not positive, or the run was best before it
+        started.
+
+    Examples:
+        >>> round(measure_c([0, 10, 20, 40, 80], [0.1, 0.5, 0.797, 0.8, 0.7], l2=0.01), 3)
+        0.2
+    """
+    if not (math.isfinite(l2) and l2 > 0):
+        raise ValueError(f"l2 is {l2}: measure c on a run with a positive L2 coefficient, such as 0.01")
+    peak = t_star(steps, test_accuracy)
+    if peak == 0:
+        raise ValueError(
+            "test_accuracy never rises above its value at step 0: the run did not learn, try a smaller l2 or "
+            "another learning rate"
+        )
+    return peak * l2
+
+
+def predict_l2(c: float, budget: float, *, first_decay: float | None = None) -> float:
+    """Return the predicted optimal coefficient ``λ = c/T`` for a training budget T (section 3).
+
+    With a piecewise-constant learning-rate schedule the accuracy should peak when the rate is first lowered,
+    so ``λ = c/T₁``, T₁ being the time of the first decay.
+
+    Args:
+        c: coefficient from :func:`measure_c`, > 0, in the unit of ``budget`` (steps or epochs).
+        budget: length T of the planned training, > 0.
+        first_decay: T₁ as a fraction of the budget, between 0 (exclusive) and 1; None for a constant rate.
+
+    Returns:
+        λ of ``L + λ/2 · ‖θ‖²``. In the paper's measurements the tuned λ lies within a factor of ten of it.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Examples:
+        >>> predict_l2(0.0066, 50)
+        0.000132
+        >>> round(predict_l2(0.0066, 200, first_decay=0.3), 6)
+        0.00011
+    """
+    if not (math.isfinite(c) and c > 0):
+        raise ValueError(f"c is {c}: it must be a positive number, measure it with measure_c")
+    if not (math.isfinite(budget) and budget > 0):
+        raise ValueError(f"budget is {budget}: it must be a positive number of steps or epochs")
+    if first_decay is not None and not 0 < first_decay <= 1:
+        raise ValueError(
+            f"first_decay is {first_decay}: give a fraction of the budget between 0 and 1, such as 0.3"
+        )
+    return c / (budget if first_decay is None else first_decay * budget)
+
+
+def _curve(steps: npt.ArrayLike, test_accuracy: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the finite part of a curve as two float64 arrays of one length, at least 1."""
+    times = np.asarray(steps, dtype=np.float64)
+    accuracies = np.asarray(test_accuracy, dtype=np.float64)
+    if times.ndim != 1 or times.shape != accuracies.shape:
+        raise ValueError(
+            f"steps has shape {times.shape}, test_accuracy {accuracies.shape}: give two lists of one length"
+        )
+    if not np.all(np.isfinite(times)) or np.any(times < 0) or np.any(np.diff(times) <= 0):
+        raise ValueError(
+            "steps must be finite, not negative and strictly increasing: pass one run at a time, in order"
+        )
+    kept = ~np.isnan(accuracies)
+    if not kept.any():
+        raise ValueError(
+            "test_accuracy has no finite value: the run diverged at once, lower the learning rate or l2"
+        )
+    times, accuracies = times[kept], accuracies[kept]
+    if accuracies.min() < 0 or accuracies.max() > 1:
+        raise ValueError("test_accuracy must be fractions between 0 and 1: divide percentages by 100")
+    return times, accuracies
