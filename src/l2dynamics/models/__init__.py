@@ -1,0 +1,77 @@
+"""The architectures of the paper, as Flax modules without mutable state."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from l2dynamics.models.cnn import Cnn
+from l2dynamics.models.fc import FullyConnected
+from l2dynamics.models.layers import BatchNorm
+from l2dynamics.models.resnet import ResNet
+from l2dynamics.models.wide_resnet import WideResNet
+
+__all__ = ["BatchNorm", "Cnn", "FullyConnected", "ResNet", "WideResNet", "build", "initialize"]
+
+Params = Any
+
+
+def build(
+    kind: str, *, classes: int, bn_group: int | None = None, dtype: Any = None, **architecture: Any
+) -> nn.Module:
+    """Make the module ``kind`` (fc, cnn, wrn, resnet) with the fields of its ``config`` model.
+
+    Args:
+        kind: which architecture.
+        classes: number of logits.
+        bn_group: examples that share batch-norm statistics in training.
+        dtype: type of the computation; parameters are float32.
+        **architecture: the other fields of the ``config`` model.
+    """
+    if kind == "fc":
+        return FullyConnected(**architecture, classes=classes, dtype=dtype)
+    if kind == "cnn":
+        hidden = architecture.pop("dense")
+        return Cnn(**architecture, hidden=hidden, classes=classes, bn_group=bn_group, dtype=dtype)
+    if kind == "wrn":
+        return WideResNet(**architecture, classes=classes, bn_group=bn_group, dtype=dtype)
+    if kind == "resnet":
+        return ResNet(**architecture, classes=classes, bn_group=bn_group, dtype=dtype)
+    raise ValueError(f"model.kind: {kind!r} is unknown, choose fc, cnn, wrn or resnet")
+
+
+def initialize(
+    module: nn.Module,
+    key: jax.Array,
+    shape: tuple[int, ...],
+    *,
+    sigma_w: jax.Array | float,
+    sigma_b: jax.Array | float = 0.0,
+) -> Params:
+    """Parameters with kernels ``W ~ N(0, σw² / N_in)`` and biases ``b ~ N(0, σb²)``; batch norms at 1 and 0.
+
+    Args:
+        module: the network.
+        key: PRNG key.
+        shape: shape of one input batch, ``[batch, height, width, channels]``.
+        sigma_w: weight gain; may be traced.
+        sigma_b: bias scale; may be traced.
+
+    Returns:
+        The parameter pytree; float32 leaves.
+    """
+    init_key, bias_key = jax.random.split(key)
+    params = module.init(init_key, jnp.zeros(shape, jnp.float32))["params"]
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    scaled = []
+    for index, (path, leaf) in enumerate(leaves):
+        name = path[-1].key
+        if name == "kernel":
+            scaled.append(leaf * jnp.asarray(sigma_w, leaf.dtype))
+        elif name == "bias":
+            noise = jax.random.normal(jax.random.fold_in(bias_key, index), leaf.shape, leaf.dtype)
+            scaled.append(jnp.asarray(sigma_b, leaf.dtype) * noise)
+        else:
+            scaled.append(leaf)
+    return jax.tree_util.tree_unflatten(structure, scaled)

@@ -1,0 +1,26 @@
+"""Fully connected ReLU networks (Figs. 2a–c, S5, S7)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from l2dynamics.models.layers import dense
+
+
+class FullyConnected(nn.Module):
+    """``depth`` hidden layers of ``width`` ReLU units; the paper: 3 × 2048 on MNIST, 3 × 64 on CIFAR-10."""
+
+    depth: int
+    width: int
+    classes: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
+        """Logits ``[batch, classes]`` of inputs ``[batch, …]``."""
+        del train
+        x = x.reshape(x.shape[0], -1)
+        for _ in range(self.depth):
+            x = nn.relu(dense(self.width, self.dtype)(x))
+        return dense(self.classes, self.dtype)(x)

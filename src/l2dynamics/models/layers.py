@@ -1,0 +1,75 @@
+"""Layers shared by the architectures: LeCun-normal kernels and batch norm as in Stax."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+# W ~ N(0, 1 / N_in); the gain σw is a traced factor, see models.initialize.
+lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+
+
+class BatchNorm(nn.Module):
+    """Batch norm without running averages (Stax): training and evaluation normalise with the batch at hand.
+
+    Attributes:
+        group: examples that share statistics in training, the per-device batch of a data-parallel run; None: all.
+        epsilon: added to the variance, 1e-5 as in Stax.
+
+    With ``group`` the statistics do not depend on how many devices hold the batch.
+    """
+
+    group: int | None = None
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Normalise ``x`` of shape ``[batch, …, channels]`` over all but its last axis."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        offset = self.param("offset", nn.initializers.zeros, (channels,))
+        group = x.shape[0] if self.group is None or not train else min(self.group, x.shape[0])
+        grouped = x.astype(jnp.float32).reshape(x.shape[0] // group, group, *x.shape[1:])
+        axes = tuple(range(1, grouped.ndim - 1))
+        mean = jnp.mean(grouped, axes, keepdims=True)
+        variance = jnp.mean(jnp.square(grouped), axes, keepdims=True) - jnp.square(mean)
+        multiplier = scale * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + self.epsilon)
+        normalised = (grouped - mean) * multiplier + offset
+        return normalised.reshape(x.shape).astype(x.dtype)
+
+
+def conv(
+    channels: int, size: int, *, strides: int = 1, padding: str = "SAME", bias: bool = False, dtype: Any = None
+) -> nn.Conv:
+    """A square NHWC convolution with LeCun-normal kernel."""
+    return nn.Conv(
+        channels,
+        (size, size),
+        strides=(strides, strides),
+        padding=padding,
+        use_bias=bias,
+        kernel_init=lecun_normal,
+        dtype=dtype,
+    )
+
+
+def dense(units: int, dtype: Any = None) -> nn.Dense:
+    """A dense layer with bias and LeCun-normal kernel."""
+    return nn.Dense(units, kernel_init=lecun_normal, dtype=dtype)
+
+
+def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    """VALID max pooling of ``[batch, height, width, channels]``.
+
+    Non-overlapping windows are a reshape and a max: their gradient is no select-and-scatter, which GPUs refuse
+    to run deterministically.
+    """
+    if window != stride:
+        return nn.max_pool(x, (window, window), (stride, stride), padding="VALID")
+    batch, height, width, channels = x.shape
+    rows, columns = height // window, width // window
+    x = x[:, : rows * window, : columns * window]
+    return x.reshape(batch, rows, window, columns, window, channels).max((2, 4))
+
+

@@ -1,0 +1,41 @@
+"""Wide ResNets (Zagoruyko & Komodakis 2016); the paper trains 28-10."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from l2dynamics.models.layers import BatchNorm, conv, dense
+
+
+class WideResNet(nn.Module):
+    """WRN-``depth``-``widen``: 3 groups of (depth − 4) / 6 pre-activation blocks of 16, 32, 64 × widen channels.
+
+    28-10 has 36.5 million parameters. Convolutions have no bias, batch norms have scale and offset.
+    """
+
+    depth: int
+    widen: int
+    classes: int
+    bn_group: int | None = None
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
+        """Logits ``[batch, classes]`` of images ``[batch, height, width, 3]``."""
+
+        def activate(x: jax.Array) -> jax.Array:
+            return nn.relu(BatchNorm(self.bn_group)(x, train=train))
+
+        x = conv(16, 3, dtype=self.dtype)(x)
+        for group, channels in enumerate((16 * self.widen, 32 * self.widen, 64 * self.widen)):
+            for block in range((self.depth - 4) // 6):
+                strides = 2 if group > 0 and block == 0 else 1
+                y = activate(x)
+                shortcut = x
+                if x.shape[-1] != channels or strides != 1:
+                    shortcut = conv(channels, 1, strides=strides, dtype=self.dtype)(y)
+                y = conv(channels, 3, strides=strides, dtype=self.dtype)(y)
+                x = shortcut + conv(channels, 3, dtype=self.dtype)(activate(y))
+        return dense(self.classes, self.dtype)(jnp.mean(activate(x), (1, 2)))
