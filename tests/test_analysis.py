@@ -140,13 +140,33 @@ def test_fit_agrees_with_polyfit_and_its_bootstrap_with_a_plain_loop():
     fit = analysis.fit_exponent(x, y, samples=500, seed=7)
     slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
     np.testing.assert_allclose([fit.slope, fit.intercept], [slope, intercept], rtol=1e-9)
-    draws = np.random.default_rng(7).integers(6, size=(500, 6))
     slopes = []
-    for draw in draws:
-        take = np.concatenate([np.arange(3 * k, 3 * k + 3) for k in draw])
+    for counts in np.random.default_rng(7).multinomial(6, np.full(6, 1 / 6), size=500):
+        take = np.concatenate([np.arange(3 * k, 3 * k + 3) for k in np.repeat(np.arange(6), counts)])
         if np.unique(x[take]).size > 1:
             slopes.append(np.polyfit(np.log(x[take]), np.log(y[take]), 1)[0])
     np.testing.assert_allclose([fit.low, fit.high], np.quantile(slopes, [0.025, 0.975]), rtol=1e-7)
+
+
+def test_groups_share_the_exponent_but_not_the_prefactor():
+    rng = np.random.default_rng(2)
+    x = np.tile(np.geomspace(1e-3, 1, 5), 3)
+    group = np.repeat([0, 1, 2], 5)
+    # The groups see different ranges of x, so that a common prefactor would bias the slope.
+    x = x * 10.0**group
+    y = 100.0**group / x * np.exp(0.1 * rng.normal(size=x.size))
+    fit = analysis.fit_exponent(x, y, clusters=np.arange(15), groups=group, samples=300, seed=5)
+
+    def least_squares(rows):
+        design = np.column_stack([np.log(x), *(group == g for g in range(3))])[rows]
+        design = design[:, design.any(axis=0)]
+        return np.linalg.lstsq(design, np.log(y)[rows], rcond=None)[0][0]
+
+    np.testing.assert_allclose(fit.slope, least_squares(np.arange(15)), rtol=1e-9)
+    draws = np.random.default_rng(5).multinomial(15, np.full(15, 1 / 15), size=300)
+    slopes = [least_squares(np.repeat(np.arange(15), counts)) for counts in draws]
+    np.testing.assert_allclose([fit.low, fit.high], np.quantile(slopes, [0.025, 0.975]), rtol=1e-6)
+    assert abs(analysis.fit_exponent(x, y).slope + 1) > 0.2
 
 
 def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from l2dynamics.history import RUN_COLUMNS
 from l2dynamics.prediction import t_star
 
 TOLERANCE = 0.005
@@ -26,8 +27,6 @@ PEAKED_WITHIN = 0.8
 
 NEAR_BEST = 0.001
 """λ within this absolute accuracy of the best count as tuned too (error bars of Figure 4b: "within .1%")."""
-
-RUN_COLUMNS = ("run", "group", "eta", "l2", "seed", "sigma_w", "budget")
 
 
 @dataclass(frozen=True)
@@ -215,51 +214,63 @@ def mean_interval(values: ArrayLike) -> Interval:
 
 
 def fit_exponent(
-    x: ArrayLike, y: ArrayLike, *, clusters: ArrayLike | None = None, samples: int = 2000, seed: int = 0
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    samples: int = 2000,
+    seed: int = 0,
 ) -> Fit:
     """Fit ``y ∝ x^slope`` by least squares in log-log coordinates, with a cluster bootstrap 95 % interval.
 
     Points of one cluster (say, the seeds of one grid point) are not independent, so whole clusters are drawn
-    with replacement. Resamples with a single distinct x have no slope and are left out. The bootstrap is done
-    on the sums of each cluster and needs no loop.
+    with replacement. Resamples without two distinct x have no slope and are left out. The bootstrap is done
+    on sums and needs no loop.
 
     Args:
         x: positive values, shape (n,).
         y: positive values, shape (n,).
         clusters: label of each point's cluster, shape (n,); None takes the distinct values of ``x``.
+        groups: label of each point's group, shape (n,): every group has a prefactor of its own and all share
+            the exponent ("at fixed η": groups are the η). None: one prefactor.
         samples: number of resamples.
         seed: of the resampling, fixed so that the same data give the same interval.
 
     Returns:
-        The fit. ``low`` and ``high`` are NaN with fewer than three clusters.
+        The fit; with groups, ``intercept`` is the mean over points. ``low`` and ``high`` are NaN with fewer
+        than three clusters.
 
     Raises:
-        ValueError: shapes differ, a value is not positive and finite, or fewer than two distinct x are given.
+        ValueError: shapes differ, a value is not positive and finite, or no group has two distinct x.
     """
     u, v = np.asarray(x, dtype=float).ravel(), np.asarray(y, dtype=float).ravel()
     labels = u if clusters is None else np.asarray(clusters).ravel()
-    if not u.size == v.size == labels.size:
-        raise ValueError(f"x, y and clusters must have one length, not {u.size}, {v.size} and {labels.size}")
+    parts = np.zeros(u.size, int) if groups is None else np.asarray(groups).ravel()
+    if not u.size == v.size == labels.size == parts.size:
+        raise ValueError(f"x, y, clusters and groups must have one length, not {u.size}, {v.size}, …")
     if not (np.isfinite(u).all() and np.isfinite(v).all() and (u > 0).all() and (v > 0).all()):
         raise ValueError(
             "x and y must be positive and finite to fit an exponent: leave out λ=0 and failed runs"
         )
-    if np.unique(u).size < 2:
-        raise ValueError(f"an exponent needs at least two distinct x, there are {np.unique(u).size}")
     u, v = np.log(u), np.log(v)
     # Centring keeps the sums of squares well conditioned when log x is far from zero.
-    shift, lift = u.mean(), v.mean()
-    a, b = u - shift, v - lift
-    _, member = np.unique(labels, return_inverse=True)
-    count = int(member.max()) + 1
-    sums = np.stack([np.bincount(member, w, count) for w in (np.ones_like(a), a, b, a * a, a * b)])
-    slope = float(_slope(sums.sum(axis=1)[:, None])[0])
+    a, b = u - u.mean(), v - v.mean()
+    _, cluster = np.unique(labels, return_inverse=True)
+    _, group = np.unique(parts, return_inverse=True)
+    cells, cell = np.unique(np.stack([cluster, group]), axis=1, return_inverse=True)
+    sums = np.stack([np.bincount(cell, w) for w in (np.ones_like(a), a, b, a * a, a * b)])
+    member = np.eye(int(group.max()) + 1)[cells[1]]
+    slope = float(_slope(np.ones((1, cells.shape[1])), sums, member)[0])
+    if np.isnan(slope):
+        raise ValueError("an exponent needs at least two distinct x (in one group)")
+    count = int(cluster.max()) + 1
     low = high = np.nan
     if count >= 3:
-        drawn = np.random.default_rng(seed).integers(count, size=(samples, count))
-        slopes = _slope(sums[:, drawn].sum(axis=2))
+        drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples)
+        slopes = _slope(drawn[:, cells[0]].astype(float), sums, member)
         low, high = (float(q) for q in np.nanquantile(slopes, [0.025, 0.975]))
-    return Fit(slope, float(lift - slope * shift), low, high, int(u.size), count)
+    return Fit(slope, float(v.mean() - slope * u.mean()), low, high, int(u.size), count)
 
 
 def tuned(table: pd.DataFrame, budget: float) -> Tuned:
@@ -298,12 +309,20 @@ def tuned(table: pd.DataFrame, budget: float) -> Tuned:
     )
 
 
-def _slope(sums: np.ndarray) -> np.ndarray:
-    """Least-squares slopes from sums (n, Σa, Σb, Σa², Σab), shape (5, k); NaN where all a are equal."""
-    n, a, b, aa, ab = sums
-    variance = aa - a * a / n
-    degenerate = variance <= 1e-12 * np.maximum(aa, 1e-300)
-    return np.where(degenerate, np.nan, (ab - a * b / n) / np.where(degenerate, 1.0, variance))
+def _slope(weights: np.ndarray, sums: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Least-squares slopes with one intercept per group; NaN where no group has two distinct x.
+
+    Args:
+        weights: how often each cell counts, shape (samples, cells).
+        sums: n, Σa, Σb, Σa², Σab of each cell, shape (5, cells).
+        member: one-hot group of each cell, shape (cells, groups).
+    """
+    n, a, b, aa, ab = ((weights * row) @ member for row in sums)
+    filled = np.maximum(n, 1.0)
+    variance = (aa - a * a / filled).sum(axis=1)
+    covariance = (ab - a * b / filled).sum(axis=1)
+    degenerate = variance <= 1e-12 * np.maximum(aa.sum(axis=1), 1e-300)
+    return np.where(degenerate, np.nan, covariance / np.where(degenerate, 1.0, variance))
 
 
 def _half_width(spread: np.ndarray, n: np.ndarray) -> np.ndarray:
