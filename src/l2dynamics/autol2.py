@@ -46,9 +46,8 @@ class AutoL2:
     lower λ.
 
     The printed algorithm compares ``error`` with itself where the minimum is meant; this is the corrected
-    rule. The refractory time does not know the learning rate η: what decides whether ``init_l2`` is too large
-    is η·init_l2, so lower it for large η (networks without normalisation can shrink to zero before the first
-    decay).
+    rule. Neither ``init_l2`` nor the refractory time knows the learning rate η, while a step of SGD shrinks
+    the weights by the factor 1 − ηλ: lower ``init_l2`` when η is large.
 
     Args:
         init_l2: coefficient λ at the start, > 0. The loss is ``L + λ/2 · ‖θ‖²``.
@@ -114,8 +113,7 @@ class AutoL2:
         loss: jax.typing.ArrayLike,
         error: jax.typing.ArrayLike,
     ) -> AutoL2State:
-        """Take one measurement and return the new state; ``state.l2`` is the coefficient for the steps to
-        come.
+        """Take one measurement; ``l2`` of the returned state is the coefficient for the steps to come.
 
         Args:
             state: state after the previous measurement.

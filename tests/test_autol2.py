@@ -1,0 +1,392 @@
+"""AutoL2 and auto_l2 against a transcription of Algorithm 1, and in the ways people use them."""
+
+import subprocess
+import sys
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from l2dynamics import AutoL2, auto_l2
+from l2dynamics.autol2 import AutoL2State
+
+RULES = [
+    AutoL2(),
+    AutoL2(every=5),
+    AutoL2(init_l2=0.01, every=1, refractory=0.0),
+    AutoL2(init_l2=0.5, decay=0.5, every=3, refractory=1.0),
+    AutoL2(init_l2=0.02, decay=0.3, every=7, refractory=0.4),
+]
+
+
+def algorithm_1(losses, errors, *, k, init_l2, decay, refractory):
+    """Algorithm 1 as printed, in exact arithmetic; losses[t] and errors[t] are the values after update t = 1,
+    2, …
+
+    Returns the number of decays after each measurement. The only departure is the erratum `error` ->
+    `minerror`.
+    """
+    infinity = float("inf")
+    minloss, minerror = infinity, infinity
+    min_step, l2 = Fraction(0), Fraction(str(init_l2))
+    loss, error = {0: infinity}, {0: infinity}  # nothing is measured at t = 0
+    decays, record = 0, []
+
+    def error_or_loss_increases(t):
+        if loss[t] > minloss and loss[t - k] > minloss:
+            return True
+        return bool(error[t] > minerror and error[t - k] > minerror)
+
+    for t in range(1, len(losses)):
+        if t % k == 0:
+            loss[t], error[t] = losses[t], errors[t]
+            if error_or_loss_increases(t) and t > min_step:
+                l2 = l2 * Fraction(str(decay))
+                min_step = Fraction(str(refractory)) / l2 + t
+                decays += 1
+            else:
+                minloss, minerror = min(loss[t - k], minloss), min(error[t - k], minerror)
+            record.append(decays)
+    return record
+
+
+def random_curves(rng, runs, steps):
+    """Losses and errors of many kinds: falling, rising, noisy, and coarse ones that tie all the time."""
+    time = np.linspace(0, 1, steps)
+    slope = rng.uniform(-2, 1.5, (runs, 1))
+    noise = 10 ** rng.uniform(-3, 0, (runs, 1))
+    dip = rng.uniform(0, 1, (runs, 1))
+    curves = 3 + slope * time + 4 * (time - dip) ** 2 + noise * rng.standard_normal((runs, steps))
+    coarse = rng.random((runs, 1)) < 0.4
+    return np.where(coarse, np.round(curves * 3) / 3, curves).astype(np.float32)
+
+
+def expected_l2(rule, losses, errors):
+    decays = [
+        algorithm_1(
+            loss, error, k=rule.every, init_l2=rule.init_l2, decay=rule.decay, refractory=rule.refractory
+        )
+        for loss, error in zip(losses.tolist(), errors.tolist(), strict=True)
+    ]
+    # (with 40 decays and more λ leaves the range of float32, which atol below allows for)
+    return np.array(decays), rule.init_l2 * rule.decay ** np.array(decays, dtype=float)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_both_forms_equal_algorithm_1_on_random_sequences(rule):
+    rng = np.random.default_rng(20200615)
+    runs, measurements = 1000, 60
+    steps = measurements * rule.every + 1
+    losses, errors = random_curves(rng, runs, steps), random_curves(rng, runs, steps)
+    decays, expected = expected_l2(rule, losses, errors)
+    assert len(np.unique(decays)) >= 3  # the sequences do exercise the rule
+
+    def by_rule(loss, error):
+        def measure(state, t):
+            state = rule.update(state, t, loss[t], error[t])
+            return state, state.l2
+
+        return jax.lax.scan(measure, rule.init(), jnp.arange(rule.every, steps, rule.every))[1]
+
+    np.testing.assert_allclose(jax.jit(jax.vmap(by_rule))(losses, errors), expected, rtol=1e-5, atol=2e-38)
+
+    tx = auto_l2(rule.init_l2, rule.decay, rule.every, rule.refractory)
+    theta = jnp.float32(2.0)
+
+    def by_transformation(loss, error):
+        def train(state, t):
+            update, state = tx.update(jnp.float32(0.0), state, theta, loss=loss[t], error=error[t])
+            return state, (update / theta, optax.tree.get(state, "l2"))
+
+        return jax.lax.scan(train, tx.init(theta), jnp.arange(steps))[1]
+
+    applied, reported = jax.jit(jax.vmap(by_transformation))(losses, errors)
+    np.testing.assert_array_equal(applied, reported)
+    np.testing.assert_allclose(reported[:, rule.every :: rule.every], expected, rtol=1e-5, atol=2e-38)
+    assert (reported[:, : rule.every] == jnp.float32(rule.init_l2)).all()
+    # Between measurements the coefficient stays.
+    blocks = np.asarray(reported[:, :-1]).reshape(runs, measurements, rule.every)
+    assert (blocks == blocks[..., :1]).all()
+
+
+def run(rule, losses, errors=None, first=1):
+    state, record = rule.init(), []
+    for i, loss in enumerate(losses):
+        error = 0.5 if errors is None else errors[i]
+        state = rule.update(state, (first + i) * rule.every, loss, error)
+        record.append(round(float(state.l2), 8))
+    return record
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([3, 2, 1, 0.5], [0.1, 0.1, 0.1, 0.1]),
+        ([3, 2, 4, 1], [0.1, 0.1, 0.1, 0.1]),  # one measurement above the minimum is a fluctuation
+        ([3, 2, 4, 4], [0.1, 0.1, 0.1, 0.01]),
+        ([2, 3, 3, 2], [0.1, 0.1, 0.01, 0.01]),
+    ],
+)
+def test_two_measurements_in_a_row_are_needed(losses, expected):
+    assert run(AutoL2(), losses) == expected
+
+
+def test_loss_and_error_do_not_add_up_to_two_measurements_in_a_row():
+    assert run(AutoL2(), [1, 1, 5, 1], errors=[0.5, 0.5, 0.5, 0.9]) == [0.1] * 4
+    assert run(AutoL2(), [1, 1, 1, 1], errors=[0.5, 0.5, 0.9, 0.9]) == [0.1] * 3 + [0.01]
+
+
+def test_refractory_period_ends_after_its_last_step():
+    # The decay at step 30 gives min_step = 30 + 0.1 / 0.01 = 40, and `t > min_step` first holds at step 50.
+    assert run(AutoL2(), [1, 2, 2, 2, 2]) == [0.1, 0.1, 0.01, 0.01, 0.001]
+    assert run(AutoL2(refractory=0.0), [1, 2, 2, 2, 2]) == [0.1, 0.1, 0.01, 0.001, 0.0001]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_non_finite_measurement_counts_as_an_increase(bad):
+    assert run(AutoL2(), [1, bad, bad]) == [0.1, 0.1, 0.01]
+    assert run(AutoL2(), [bad, bad]) == [0.1, 0.01]
+    assert run(AutoL2(), [1, 1, bad, 1, bad, 1]) == [0.1] * 6
+    assert run(AutoL2(), [1, 1, 1], errors=[0.5, bad, bad]) == [0.1, 0.1, 0.01]
+
+
+def test_long_pause_saturates_instead_of_overflowing():
+    rule = AutoL2(init_l2=1e-9, refractory=1.0)
+    state = rule.init()
+    for step in (10, 20, 30):
+        state = rule.update(state, step, float(step), 0.5)
+    assert state.l2 == jnp.float32(1e-10)
+    assert state.min_step == 2**31 - 1
+
+
+def test_rule_is_static_under_jit_and_batches():
+    rule = AutoL2(init_l2=0.2)
+    assert jax.tree.leaves(rule) == []
+    state = jax.jit(lambda r: r.init())(rule)
+    assert state.l2 == jnp.float32(0.2)
+    # A batch of runs with different starting values, without vmap.
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)._replace(l2=jnp.array([0.2, 0.4]))
+    for step, loss in ((10, [1, 1]), (20, [2, 0]), (30, [2, 0])):
+        batch = rule.update(batch, step, jnp.array(loss, jnp.float32), jnp.array([0.5, 0.5]))
+    np.testing.assert_allclose(batch.l2, [0.02, 0.4], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("init_l2", v) for v in (0, -0.1, float("nan"), float("inf"))],
+        *[("decay", v) for v in (0, 1, 1.5, float("nan"))],
+        *[("every", v) for v in (0, 2.5, True)],
+        *[("refractory", v) for v in (-1, float("nan"))],
+    ],
+)
+@pytest.mark.parametrize("make", [AutoL2, auto_l2])
+def test_bad_field_is_named(make, field, value):
+    with pytest.raises(ValueError, match=f"^{field} is .*such as|^{field} is .*at least"):
+        make(**{field: value})
+
+
+def quadratic(params):
+    return 0.5 * sum(jnp.sum((leaf - 1.0) ** 2) for leaf in jax.tree.leaves(params))
+
+
+def test_added_gradient_goes_through_momentum():
+    """The trajectory equals heavy-ball SGD on L + λ/2 ‖θ‖² written out by hand, with AutoL2 as the rule."""
+    rule, rate, momentum = AutoL2(init_l2=0.3, every=2), 0.4, 0.9
+    tx = optax.chain(auto_l2(0.3, every=2), optax.sgd(rate, momentum=momentum))
+    params = {"a": jnp.array([3.0, -2.0]), "b": jnp.float32(0.5)}
+    state = tx.init(params)
+
+    theta, velocity = jax.tree.map(np.asarray, params), jax.tree.map(np.zeros_like, params)
+    auto, seen = rule.init(), set()
+    for step in range(40):
+        loss, grads = jax.value_and_grad(quadratic)(params)
+        if step and step % 2 == 0:
+            auto = rule.update(auto, step, loss, loss)
+        updates, state = tx.update(grads, state, params, loss=loss, error=loss)
+        params = optax.apply_updates(params, updates)
+        l2 = float(auto.l2)
+        seen.add(l2)
+        assert optax.tree.get(state, "l2") == auto.l2
+        velocity = jax.tree.map(lambda v, p: momentum * v + (p - 1.0) + l2 * p, velocity, theta)  # noqa: B023
+        theta = jax.tree.map(lambda p, v: p - rate * v, theta, velocity)
+        jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=2e-5), params, theta)
+    assert len(seen) >= 3
+
+
+def test_gradient_equals_that_of_the_penalised_loss():
+    tx = auto_l2(0.07)
+    params = {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.array([1.0, -4.0])}
+    grads = jax.grad(quadratic)(params)
+    updates, _ = tx.update(grads, tx.init(params), params, loss=1.0, error=1.0)
+    penalised = jax.grad(
+        lambda p: quadratic(p) + 0.07 / 2 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(p))
+    )(params)
+    jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-6), updates, penalised)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        {"layer": {"kernel": True, "bias": False}, "norm": {"scale": False}},
+        {"layer": {"kernel": True, "bias": False}, "norm": False},  # a prefix
+        lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+    ],
+    ids=["tree", "prefix", "function"],
+)
+def test_mask_chooses_the_parameters(mask):
+    params = {"layer": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "norm": {"scale": jnp.ones(2)}}
+    tx = optax.chain(auto_l2(0.5, mask=mask), optax.sgd(1.0))
+    updates, state = tx.update(optax.tree.zeros_like(params), tx.init(params), params, loss=1.0, error=1.0)
+    np.testing.assert_allclose(updates["layer"]["kernel"], -0.5)
+    assert not updates["layer"]["bias"].any()
+    assert not updates["norm"]["scale"].any()
+    assert optax.tree.get(state, "l2") == 0.5
+
+
+def test_dtypes_and_missing_gradients_are_kept():
+    params = {"half": jnp.full(2, 3.0, jnp.bfloat16), "frozen": jnp.ones(2), "complex": jnp.full(1, 1j)}
+    grads = {"half": jnp.full(2, 1.0, jnp.bfloat16), "frozen": None, "complex": jnp.zeros(1, jnp.complex64)}
+    tx = auto_l2(0.5)
+    updates, _ = tx.update(grads, tx.init(params), params, loss=1.0, error=1.0)
+    assert updates["frozen"] is None
+    assert updates["half"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(updates["half"].astype(jnp.float32), 2.5)
+    np.testing.assert_array_equal(updates["complex"], [0.5j])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"params": None, "loss": 1.0, "error": 1.0}, "needs the parameters"),
+        ({"error": 1.0}, "loss is missing: pass one scalar"),
+        ({"loss": 1.0}, "error is missing: pass one scalar"),
+        ({"loss": np.ones(3), "error": 1.0}, r"loss is of shape \(3,\)"),
+    ],
+)
+def test_missing_argument_is_named(kwargs, message):
+    tx, params = auto_l2(), jnp.ones(2)
+    with pytest.raises(ValueError, match=message):
+        tx.update(params, tx.init(params), **({"params": params} | kwargs))
+
+
+def make_step(tx):
+    @jax.jit
+    def step(params, state):
+        loss, grads = jax.value_and_grad(quadratic)(params)
+        updates, state = tx.update(grads, state, params, loss=loss, error=loss)
+        return optax.apply_updates(params, updates), state
+
+    return step
+
+
+def test_state_survives_a_checkpoint_bit_for_bit(tmp_path):
+    tx = optax.chain(auto_l2(0.3, every=2), optax.sgd(0.4, momentum=0.9))
+    step = make_step(tx)
+    params = {"w": jnp.array([3.0, -2.0])}
+    state = tx.init(params)
+    for _ in range(13):
+        params, state = step(params, state)
+    leaves, treedef = jax.tree.flatten((params, state))
+    np.savez(tmp_path / "checkpoint.npz", *leaves)
+    for _ in range(20):
+        params, state = step(params, state)
+
+    with np.load(tmp_path / "checkpoint.npz") as stored:
+        resumed = jax.tree.unflatten(treedef, [jnp.asarray(stored[name]) for name in stored.files])
+    for _ in range(20):
+        resumed = step(*resumed)
+    jax.tree.map(np.testing.assert_array_equal, resumed, (params, state))
+    assert step._cache_size() == 1  # the restored state does not recompile
+
+
+def test_state_survives_orbax(tmp_path):
+    ocp = pytest.importorskip("orbax.checkpoint")
+    tx = optax.chain(auto_l2(0.3, every=1), optax.sgd(0.4))
+    params = {"w": jnp.array([3.0, -2.0])}
+    params, state = make_step(tx)(params, tx.init(params))
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", state)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "state", state)
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+    assert isinstance(restored[0].auto, AutoL2State)
+
+
+def test_flax_nnx_optimizer():
+    nnx = pytest.importorskip("flax.nnx")
+    model = nnx.Linear(3, 1, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.chain(auto_l2(0.5), optax.sgd(1.0)), wrt=nnx.Param)
+    kernel = np.asarray(model.kernel[...])
+
+    @nnx.jit
+    def train_step(model, optimizer):
+        loss, grads = nnx.value_and_grad(lambda m: 0.0 * jnp.sum(m(jnp.ones((1, 3)))))(model)
+        optimizer.update(model, grads, loss=loss, error=loss)
+
+    train_step(model, optimizer)
+    np.testing.assert_allclose(model.kernel[...], 0.5 * kernel, rtol=1e-6)
+    assert float(optax.tree.get(optimizer.opt_state, "l2")) == 0.5
+
+
+def test_flax_linen_parameters():
+    linen = pytest.importorskip("flax.linen")
+    model = linen.Dense(2)
+    variables = model.init(jax.random.key(0), jnp.ones((1, 3)))
+    tx = optax.chain(auto_l2(0.5), optax.sgd(1.0))
+    updates, _ = tx.update(
+        optax.tree.zeros_like(variables), tx.init(variables), variables, loss=1.0, error=1.0
+    )
+    after = optax.apply_updates(variables, updates)
+    np.testing.assert_allclose(after["params"]["kernel"], 0.5 * variables["params"]["kernel"], rtol=1e-6)
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np, optax
+from jax.sharding import NamedSharding, PartitionSpec as P
+from l2dynamics import auto_l2
+
+assert jax.device_count() == 8
+mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+tx = optax.chain(auto_l2(0.3, every=2), optax.sgd(0.02, momentum=0.9))
+
+@jax.jit
+def step(params, state, x):
+    def loss_fn(p):
+        return jnp.mean((x @ p - y) ** 2)
+    loss, grads = jax.value_and_grad(loss_fn)(params)
+    updates, state = tx.update(grads, state, params, loss=loss, error=loss)
+    return optax.apply_updates(params, updates), state, optax.tree.get(state, "l2")
+
+x_all = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
+solution = np.arange(1.0, 9.0, dtype=np.float32)
+y = x_all @ solution  # from the solution any L2 term makes the loss rise, so that AutoL2 decays
+
+def train(params_sharding, data_sharding):
+    x = jax.device_put(x_all, data_sharding)
+    params = jax.device_put(solution, params_sharding)
+    state, record = tx.init(params), []
+    for _ in range(24):
+        params, state, l2 = step(params, state, x)
+        record.append(float(l2))
+    return params, record
+
+replicated, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+alone = train(jax.devices()[0], jax.devices()[0])
+assert len(set(alone[1])) >= 3, alone[1]
+for shardings in ((replicated, split), (split, replicated)):
+    params, record = train(*shardings)
+    assert record == alone[1], (shardings, record, alone[1])
+    np.testing.assert_allclose(params, alone[0], rtol=1e-4)
+assert params.sharding.is_equivalent_to(split, 1), params.sharding
+"""
+
+
+def test_sharded_over_eight_devices_equals_one(monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "8")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    done = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
