@@ -287,9 +287,12 @@ class MeasureCs(Strict):
 
 
 class Executor(Strict):
-    """How the runs of a sweep are executed; ``workers`` 0 means one per core or device."""
+    """Who executes the runs of a sweep; ``auto`` is one process per core on CPU, this process on accelerators.
 
-    kind: Literal["in_process", "processes"] = "processes"
+    ``workers`` 0 means one per core.
+    """
+
+    kind: Literal["auto", "in_process", "processes"] = "auto"
     workers: int = Field(0, ge=0)
 
 

@@ -1,0 +1,70 @@
+"""Which modules of the package a file imports, directly or through others.
+
+DVC does not follow imports: the code dependencies of every stage are listed file by file in dvc.yaml and a test compares
+them with this closure. Resume keys hash it, so that an edited trainer never continues an old checkpoint.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def _module_files(name: str) -> list[Path]:
+    """Files that ``import name`` executes: the module and the ``__init__`` of every package above it."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE.name:
+        return []
+    files, folder = [PACKAGE / "__init__.py"], PACKAGE
+    for part in parts[1:]:
+        if (folder / f"{part}.py").is_file():
+            files.append(folder / f"{part}.py")
+            break
+        if not (folder / part / "__init__.py").is_file():
+            break
+        folder = folder / part
+        files.append(folder / "__init__.py")
+    return files
+
+
+@cache
+def _imports(file: Path) -> frozenset[Path]:
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            found.update(_module_files(name))
+    return frozenset(found)
+
+
+def closure(script: Path) -> list[Path]:
+    """Files of the package that ``script`` (itself included) imports, also inside functions; sorted."""
+    seen, pending = set(), [script.resolve()]
+    while pending:
+        file = pending.pop()
+        if file not in seen:
+            seen.add(file)
+            pending += _imports(file)
+    return sorted(seen)
+
+
+def code_key(*modules: str) -> str:
+    """SHA-256 over the code that ``modules`` (``l2dynamics.training``, …) execute, without docstrings and comments."""
+    files = {file for name in modules for start in _module_files(name) for file in closure(start)}
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+                first = body[0].value
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    del body[0]
+        digest.update(f"{file.relative_to(PACKAGE).as_posix()}\n{ast.dump(tree)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,176 @@
+"""Who executes the jobs of a sweep: this process, or one process per core.
+
+On CPU two single-threaded processes, each pinned to a core, finish more small runs per hour than one process with two
+threads; accelerators take one process. Either way a job is the same pure function of its specification.
+"""
+
+import importlib.util
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
+
+from l2dynamics import sweeps
+from l2dynamics.config import Executor
+from l2dynamics.sweeps import Event, Interrupted, Job
+
+log = logging.getLogger(__name__)
+INTERRUPTED = 75
+"""Exit code of a stage that was asked to stop and saved its state (EX_TEMPFAIL)."""
+
+_worker: dict[str, Any] = {}
+
+
+class JobsFailed(Exception):
+    """Some jobs raised; the others are finished and stored. The message names each with its error."""
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
+
+
+def workers(executor: Executor, count: int) -> int:
+    """Number of worker processes for ``count`` jobs; 0 means that this process does the work."""
+    accelerated = any(
+        importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu")
+    )
+    if executor.kind == "in_process" or (accelerated and executor.kind == "auto"):
+        return 0
+    wanted = executor.workers or len(_cores())
+    return min(wanted, count) if min(wanted, count) > 1 else 0
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and Ctrl-C ask for a stop; a second Ctrl-C is an ordinary one."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        del frame
+        asked.set()
+        log.warning("stopping: saving checkpoints (signal %d)", number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start_worker(events: Any, stop: Any, turn: Any, cores: Sequence[int], parent: int) -> None:
+    with turn.get_lock():
+        index = turn.value
+        turn.value += 1
+    if sys.platform == "linux":
+        # One core each: XLA sizes its thread pool by the affinity it finds when the backend starts.
+        os.sched_setaffinity(0, {cores[index % len(cores)]})
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _worker.update(events=events, stop=stop, parent=parent)
+
+
+def _in_worker(job: Job) -> None:
+    def stop() -> bool:
+        # A killed parent cannot say stop: its lock is free, so another stage may already train the same runs.
+        if os.getppid() != _worker["parent"]:
+            os._exit(INTERRUPTED)
+        return bool(_worker["stop"].is_set())
+
+    sweeps.execute(job, _worker["events"].put, stop)
+
+
+def _in_process(jobs: Sequence[Job], report: Callable[[Event], None], stop: Callable[[], bool]) -> list[str]:
+    failures = []
+    for job in jobs:
+        if stop():
+            raise Interrupted(job.name)
+        try:
+            sweeps.execute(job, report, stop)
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            log.exception("%s failed", job.name)
+            failures.append(f"{job.name}: {type(error).__name__}: {error}")
+    return failures
+
+
+def _in_processes(
+    jobs: Sequence[Job], count: int, report: Callable[[Event], None], stop: Callable[[], bool]
+) -> list[str]:
+    context = multiprocessing.get_context("spawn")
+    events, stopping, turn = context.Queue(), context.Event(), context.Value("i", 0)
+    failures: list[str] = []
+    interrupted = False
+    with ProcessPoolExecutor(
+        count, context, _start_worker, (events, stopping, turn, _cores(), os.getpid())
+    ) as pool:
+        pending: dict[Future[None], Job] = {pool.submit(_in_worker, job): job for job in jobs}
+        while pending:
+            done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+            _drain(events, report)
+            if stop() and not stopping.is_set():
+                stopping.set()
+                for future in list(pending):
+                    if future.cancel():
+                        interrupted = True
+                        del pending[future]
+                done = {future for future in done if future in pending}
+            for future in done:
+                job = pending.pop(future)
+                error = future.exception()
+                if isinstance(error, Interrupted):
+                    interrupted = True
+                elif error is not None:
+                    log.error("%s failed: %s", job.name, error)
+                    failures.append(f"{job.name}: {type(error).__name__}: {error}")
+        time.sleep(0.05)
+        _drain(events, report)
+    if interrupted:
+        raise Interrupted("the state is saved; the same command goes on from it")
+    return failures
+
+
+def _drain(events: Any, report: Callable[[Event], None]) -> None:
+    while True:
+        try:
+            report(events.get_nowait())
+        except queue.Empty:
+            return
+
+
+def run(jobs: Sequence[Job], executor: Executor, report: Callable[[Event], None]) -> None:
+    """Execute the jobs that have not finished yet, longest first.
+
+    Args:
+        jobs: what to train; finished ones are skipped.
+        executor: kind and number of workers.
+        report: called in this process with the progress of every job.
+
+    Raises:
+        Interrupted: SIGTERM or Ctrl-C; checkpoints are saved.
+        JobsFailed: jobs raised; all others are finished.
+    """
+    pending = [job for job in jobs if sweeps.load(job) is None]
+    if not pending:
+        return
+    with stop_on_signal() as stop:
+        count = workers(executor, len(pending))
+        if count:
+            failures = _in_processes(pending, count, report, stop)
+        else:
+            failures = _in_process(pending, report, stop)
+    if failures:
+        raise JobsFailed("; ".join(failures))

@@ -1,0 +1,144 @@
+"""From the numbers of a section to the list of runs: grids, predicted coefficients, AutoL2 runs, buckets."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from l2dynamics.config import (
+    AutoL2Sweep,
+    ConfigError,
+    Grid,
+    Length,
+    MeasureC,
+    Measure,
+    Predicted,
+    Setup,
+    Sweep,
+)
+
+MAX_STEPS = 100_000_000
+"""No run of the paper is longer; a longer one is taken for a slip of the pen."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training run of a sweep; ``epochs`` is its length T, ``measure`` is set for AutoL2 runs."""
+
+    group: str
+    eta: float
+    l2: float
+    seed: int
+    sigma_w: float
+    epochs: float
+    steps: int
+    measure: Measure | None = None
+
+    @property
+    def slug(self) -> str:
+        """Name of the run, unique in its sweep, e.g. ``grid-eta0.15-l2_0.001-T13333.3-s0``."""
+        return (
+            f"{self.group}-eta{self.eta:g}-l2_{self.l2:g}-sw{self.sigma_w:.4g}-T{self.epochs:.6g}-s{self.seed}"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """The fields as JSON types."""
+        return asdict(self)
+
+
+def _steps(epochs: float, per_epoch: int, where: str) -> int:
+    steps = max(1, round(epochs * per_epoch))
+    if steps > MAX_STEPS:
+        raise ConfigError(
+            f"{where}: {steps:.3g} steps are more than the limit of {MAX_STEPS:.0e}: raise η·λ or set max_epochs"
+        )
+    return steps
+
+
+def _grid(grid: Grid, setup: Setup, per_epoch: int, seed: int) -> Iterable[RunSpec]:
+    for eta in grid.eta:
+        for l2 in grid.l2:
+            epochs = grid.epochs(eta, l2)
+            if epochs is None:
+                continue
+            steps = _steps(epochs, per_epoch, f"η = {eta:g}, λ = {l2:g}")
+            for sigma_w in grid.sigma_w or (setup.sigma_w,):
+                for index in range(grid.seeds):
+                    yield RunSpec(grid.group, eta, l2, seed + index, sigma_w, epochs, steps)
+
+
+def _predicted(rule: Predicted, setup: Setup, per_epoch: int, seed: int, c: float) -> Iterable[RunSpec]:
+    for multiple in rule.multiples:
+        group = {1: "predicted", 2: "predicted_double"}[multiple]
+        for budget in rule.budgets:
+            steps = _steps(budget, per_epoch, f"predicted: budget {budget:g}")
+            for index in range(rule.seeds):
+                yield RunSpec(
+                    group, rule.eta, multiple * c / budget, seed + index, setup.sigma_w, budget, steps
+                )
+
+
+def _distinct(specs: list[RunSpec], name: str) -> list[RunSpec]:
+    """Drop repetitions of a grid point, as grids may overlap; refuse different runs of one name."""
+    unique = list(dict.fromkeys(specs))
+    slugs = [spec.slug for spec in unique]
+    if len(set(slugs)) != len(slugs):
+        twice = next(slug for slug in slugs if slugs.count(slug) > 1)
+        raise ConfigError(f"{name}: two different runs are called {twice}: their values differ in too few digits")
+    if not unique:
+        raise ConfigError(f"{name}: the grids contain no run: max_epochs leaves every combination out")
+    return unique
+
+
+def of_sweep(name: str, sweep: Sweep, per_epoch: int, seed: int, c: float | None = None) -> list[RunSpec]:
+    """Runs of a sweep.
+
+    Args:
+        name: the sweep, for messages.
+        sweep: its section.
+        per_epoch: steps per epoch.
+        seed: the first seed.
+        c: measured coefficient in epochs, needed for predicted runs.
+
+    Raises:
+        ConfigError: no run, too long a run, or a measured c that is not positive.
+    """
+    specs = [spec for grid in sweep.grids for spec in _grid(grid, sweep.setup, per_epoch, seed)]
+    if sweep.predicted is not None:
+        if c is None or not (math.isfinite(c) and c > 0):
+            raise ConfigError(f"{name}: predicted runs need c of {sweep.predicted.c_of}: run `dvc repro measure_c`")
+        specs += _predicted(sweep.predicted, sweep.setup, per_epoch, seed, c)
+    return _distinct(specs, name)
+
+
+def of_autol2(name: str, sweep: AutoL2Sweep, per_epoch: int, seed: int) -> list[RunSpec]:
+    """Runs of an AutoL2 comparison: constant coefficients, then AutoL2 by each way of measuring."""
+    steps = _steps(sweep.epochs, per_epoch, name)
+    sigma_w, seeds = sweep.setup.sigma_w, range(seed, seed + sweep.seeds)
+    specs = [
+        RunSpec("constant", sweep.eta, l2, s, sigma_w, sweep.epochs, steps) for l2 in sweep.l2 for s in seeds
+    ]
+    specs += [
+        RunSpec(f"auto_{measure}", sweep.eta, sweep.controller.init_l2, s, sigma_w, sweep.epochs, steps, measure)
+        for measure in sweep.measures
+        for s in seeds
+    ]
+    return _distinct(specs, name)
+
+
+def of_measure_c(name: str, section: MeasureC, per_epoch: int, seed: int) -> list[RunSpec]:
+    """Runs of one setup of stage ``measure_c``."""
+    length: Length = section.length
+    grid = Grid(eta=(section.eta,), l2=section.l2, seeds=section.seeds, length=length)
+    return _distinct(list(_grid(grid, section.setup, per_epoch, seed)), name)
+
+
+def buckets(specs: Sequence[RunSpec], size: int) -> list[tuple[RunSpec, ...]]:
+    """Group runs that can be trained in lockstep (equal steps and measurement), at most ``size`` each; longest first."""
+    groups: dict[tuple[int, str | None], list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault((spec.steps, spec.measure), []).append(spec)
+    found = [
+        tuple(group[start : start + size]) for group in groups.values() for start in range(0, len(group), size)
+    ]
+    return sorted(found, key=lambda bucket: (-bucket[0].steps * len(bucket), bucket[0].slug))

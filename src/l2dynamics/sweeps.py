@@ -1,0 +1,363 @@
+"""Runs that can be interrupted at any moment: from run specifications to a results table.
+
+A job is one run, or a bucket of runs of equal length trained in lockstep. It leaves one file under
+``work/<stage>/<key>/``, where the key hashes setup, data and code, so that a finished job is never repeated and an
+edited trainer never continues an old checkpoint.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import checkpoints, paths
+from l2dynamics.closure import code_key
+from l2dynamics.config import Controller, Setup
+from l2dynamics.history import COLUMNS, Results
+from l2dynamics.runs import RunSpec, buckets
+
+CHECKPOINT_SECONDS = 15.0
+VERSIONED = ("jax", "jaxlib", "flax", "optax", "numpy", "l2dynamics")
+
+
+class Interrupted(Exception):
+    """A stop was asked for; the state is saved and the same command goes on from it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One setup to train: everything that the runs of a sweep share, small enough to send to a worker."""
+
+    stage: str
+    setup: Setup
+    evaluations: int
+    source: str
+    root: Path
+    controller: Controller | None = None
+    bucket: int = 1
+
+
+class Event(NamedTuple):
+    """Progress of a job: run-steps done since the last event, best test accuracy so far, λ in force."""
+
+    job: str
+    run_steps: int
+    best: float
+    l2: float
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs of equal length that train together, and the file they leave."""
+
+    plan: Plan
+    specs: tuple[RunSpec, ...]
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the first run and the number of others."""
+        return self.specs[0].slug + (f"+{len(self.specs) - 1}" if len(self.specs) > 1 else "")
+
+    @property
+    def file(self) -> Path:
+        """Where the finished runs are stored."""
+        digest = hashlib.sha256(_json([spec.record() for spec in self.specs])).hexdigest()[:16]
+        return self.folder / f"{digest}.npz"
+
+    @property
+    def run_steps(self) -> int:
+        """Steps of the job, summed over its runs."""
+        return self.specs[0].steps * len(self.specs)
+
+
+class Finished(NamedTuple):
+    """What a finished job left: metrics ``[runs, evaluations, 6]`` at ``steps``, and its time in pure training."""
+
+    specs: tuple[RunSpec, ...]
+    steps: np.ndarray
+    metrics: np.ndarray
+    pure_seconds: float
+    seconds: float
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in VERSIONED}}
+
+
+@lru_cache(maxsize=2)
+def _dataset(name: str, train: int | None, test: int | None, size: int | None, source: str, root: Path) -> Any:
+    from l2dynamics import data
+
+    return data.load(name, train=train, test=test, image_size=size, source=source, root=root)
+
+
+def dataset(plan: Plan) -> Any:
+    """The data of a plan, loaded once per process."""
+    wanted = plan.setup.data
+    return _dataset(wanted.name, wanted.train, wanted.test, wanted.image_size, plan.source, plan.root)
+
+
+def key(plan: Plan) -> str:
+    """Hash of everything a run's numbers depend on besides its specification: setup, data, code, versions, flags."""
+    parts = {
+        "setup": plan.setup.model_dump(mode="json"),
+        "evaluations": plan.evaluations,
+        "controller": plan.controller.model_dump(mode="json") if plan.controller else None,
+        "data": dataset(plan).digest,
+        "code": code_key("l2dynamics.training"),
+        "versions": versions(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+    return hashlib.sha256(_json(parts)).hexdigest()
+
+
+def jobs(plan: Plan, specs: Sequence[RunSpec]) -> list[Job]:
+    """Group the runs of a plan into jobs, longest first."""
+    folder = paths.work(plan.root) / plan.stage / key(plan)[:16]
+    return [Job(plan, bucket, folder) for bucket in buckets(specs, plan.bucket)]
+
+
+def load(job: Job) -> Finished | None:
+    """Read a finished job; None if it has not finished or its file is damaged."""
+    found = checkpoints.load(job.file)
+    if found is None:
+        return None
+    arrays, meta = found
+    return Finished(job.specs, arrays["steps"], arrays["metrics"], meta["pure_seconds"], meta["seconds"])
+
+
+@lru_cache(maxsize=4)
+def _trainer(plan: Plan, measure: str | None, bucket: int | None) -> Any:
+    import jax
+
+    from l2dynamics.autol2 import AutoL2
+    from l2dynamics.training import Trainer
+
+    controller = None
+    if measure is not None:
+        assert plan.controller is not None
+        controller = AutoL2(**plan.controller.model_dump())
+    devices = jax.devices()
+    mesh = None
+    if len(devices) > 1 and bucket is None and plan.setup.batch % len(devices) == 0:
+        mesh = jax.make_mesh((len(devices),), ("data",))
+    return Trainer(
+        plan.setup,
+        dataset(plan),
+        controller=controller,
+        measure="subset" if measure == "subset" else "minibatch",
+        bucket=bucket,
+        mesh=mesh,
+    )
+
+
+def _hyper(job: Job) -> Any:
+    import jax.numpy as jnp
+
+    from l2dynamics.training import Hyper
+
+    schedule = job.plan.setup.schedule
+    decays = [[round(at * spec.steps) for at in schedule.at] if schedule else [] for spec in job.specs]
+    rows = Hyper(
+        eta=jnp.asarray([spec.eta for spec in job.specs], jnp.float32),
+        l2=jnp.asarray([spec.l2 for spec in job.specs], jnp.float32),
+        sigma_w=jnp.asarray([spec.sigma_w for spec in job.specs], jnp.float32),
+        seed=jnp.asarray([spec.seed for spec in job.specs], jnp.int32),
+        decays=jnp.asarray(decays, jnp.int32).reshape(len(job.specs), -1),
+    )
+    return rows if len(job.specs) > 1 else Hyper(*(row[0] for row in rows))
+
+
+def execute(
+    job: Job,
+    report: Callable[[Event], None] = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train a job to its end, from its checkpoint if there is one, and store the finished runs.
+
+    Diverged runs keep their rows, with NaN from the divergence on.
+
+    Args:
+        job: what to train.
+        report: called after every piece of training.
+        stop: asked after every piece of training; True saves a checkpoint and ends the job.
+
+    Raises:
+        Interrupted: ``stop`` said so; the checkpoint holds the state.
+    """
+    import jax
+
+    from l2dynamics.training import Clock, evaluation_steps
+
+    began = time.perf_counter()
+    bucket = len(job.specs) if len(job.specs) > 1 else None
+    trainer = _trainer(job.plan, job.specs[0].measure, bucket)
+    hyper = _hyper(job)
+    steps = evaluation_steps(job.specs[0].steps, job.plan.evaluations)
+    metrics = np.full((len(job.specs), len(steps), 6), np.nan)
+    checkpoint = job.file.with_suffix(".checkpoint")
+
+    state, step, spent, pure = trainer.init(hyper), 0, 0.0, 0.0
+    if (saved := checkpoints.load(checkpoint)) is not None:
+        arrays, meta = saved
+        structure = jax.tree.structure(state)
+        leaves = [jax.numpy.asarray(arrays[f"leaf{i}"]) for i in range(structure.num_leaves)]
+        state, step = jax.tree.unflatten(structure, leaves), meta["step"]
+        metrics, spent, pure = arrays["metrics"], meta["seconds"], meta["pure_seconds"]
+
+    clock, last_saved, reported = Clock(), time.perf_counter(), step
+
+    def save() -> None:
+        arrays = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        seconds = spent + time.perf_counter() - began
+        meta = {"step": step, "seconds": seconds, "pure_seconds": pure + clock.pure_seconds}
+        checkpoints.save(checkpoint, {**arrays, "metrics": metrics}, meta, keep=True)
+
+    def tell(finished: bool = False) -> None:
+        nonlocal reported
+        tested = metrics[..., 3]
+        best = float(np.nanmax(tested)) if np.isfinite(tested).any() else float("nan")
+        coefficient = state.controller.l2 if state.controller is not None else hyper.l2
+        l2 = float(np.min(np.asarray(coefficient)))
+        report(Event(job.name, (step - reported) * len(job.specs), best, l2, finished))
+        reported = step
+
+    for index, target in enumerate(steps):
+        if target < step or (target == step and step > 0 and np.isfinite(metrics[0, index, 4])):
+            continue
+        for step, state in clock.pieces(trainer, state, hyper, step, int(target)):
+            tell()
+            if stop():
+                save()
+                raise Interrupted(job.name)
+            if time.perf_counter() - last_saved > CHECKPOINT_SECONDS:
+                save()
+                last_saved = time.perf_counter()
+        metrics[:, index] = trainer.evaluate(state, hyper).reshape(len(job.specs), 6)
+        # A diverged run is data: NaN from here on in every column but λ.
+        lost = ~np.isfinite(metrics[:, index, [0, 2, 4]]).all(axis=1)
+        metrics[lost, index, :5] = np.nan
+        if lost.all():
+            step = int(steps[-1])
+            metrics[:, index:, 5] = metrics[:, index : index + 1, 5]
+            break
+    arrays = {"steps": steps, "metrics": metrics}
+    seconds = spent + time.perf_counter() - began
+    checkpoints.save(job.file, arrays, {"pure_seconds": pure + clock.pure_seconds, "seconds": seconds})
+    checkpoints.remove(checkpoint)
+    tell(finished=True)
+
+
+def table(finished: Sequence[Finished], order: Sequence[RunSpec], per_epoch: int) -> pd.DataFrame:
+    """Long table of finished jobs, runs in the given order, columns as in :mod:`l2dynamics.history`."""
+    frames = {}
+    for job in finished:
+        for spec, metrics in zip(job.specs, job.metrics, strict=True):
+            frame = pd.DataFrame(
+                {
+                    "run": spec.slug,
+                    "group": spec.group,
+                    "eta": spec.eta,
+                    "l2": metrics[:, 5] if spec.measure else spec.l2,
+                    "seed": spec.seed,
+                    "sigma_w": spec.sigma_w,
+                    "budget": spec.epochs,
+                    "step": job.steps,
+                    "epoch": job.steps / per_epoch,
+                    "train_loss": metrics[:, 0],
+                    "train_accuracy": metrics[:, 1],
+                    "test_loss": metrics[:, 2],
+                    "test_accuracy": metrics[:, 3],
+                    "l2_norm": metrics[:, 4],
+                }
+            )
+            frames[spec] = frame[list(COLUMNS)]
+    return pd.concat([frames[spec] for spec in order], ignore_index=True)
+
+
+def _git_commit(root: Path) -> str:
+    try:
+        return subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def results(
+    name: str,
+    scale: str,
+    plan: Plan,
+    finished: Sequence[Finished],
+    order: Sequence[RunSpec],
+    config: Mapping[str, Any],
+    wall_seconds: float,
+) -> Results:
+    """Table and passport of a sweep."""
+    from l2dynamics.training import steps_per_epoch
+
+    data = dataset(plan)
+    per_epoch = steps_per_epoch(plan.setup, len(data.train_labels))
+    rows = table(finished, order, per_epoch)
+    last = rows.groupby("run", sort=False).tail(1)
+    passport = {
+        "name": name,
+        "scale": scale,
+        "status": "done",
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "version": data.version,
+            "train": len(data.train_labels),
+            "test": len(data.test_labels),
+            "image_size": int(data.train_images.shape[1]),
+            "digest": data.digest,
+        },
+        "setup": plan.setup.model_dump(mode="json"),
+        "config": dict(config),
+        "seeds": sorted({spec.seed for spec in order}),
+        "runs": len(order),
+        "diverged": int(last["train_loss"].isna().sum()),
+        "run_steps": sum(spec.steps for spec in order),
+        "steps_per_epoch": per_epoch,
+        "classes": data.classes,
+        "key": key(plan),
+        **machine(plan.root),
+        "pure_step_seconds": sum(job.pure_seconds for job in finished),
+        "worker_seconds": sum(job.seconds for job in finished),
+        "wall_seconds": wall_seconds,
+    }
+    return Results(name, rows, passport)
+
+
+def machine(root: Path) -> dict[str, Any]:
+    """Commit, versions, flags and device, as they stand in every passport."""
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "git_commit": _git_commit(root),
+        "versions": versions(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "device": f"{device.platform}: {device.device_kind}",
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+    }

@@ -1,0 +1,336 @@
+"""Gradient descent with L2 regularization, the update written as in the paper, compiled once per architecture.
+
+For a run with learning rate η, coefficient λ and momentum μ, step t does
+
+    g = ∇L(θ_t; batch_t) + λ θ_t,    v ← μ v + g,    θ_{t+1} = θ_t − η_t v.
+
+η, λ, σw, the seed, the points of the schedule and the number of steps are traced: a sweep over them compiles one
+program. Randomness is stateless: the batch and the augmentation of step t are functions of (seed, t).
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from l2dynamics import models
+from l2dynamics.augmentation import flip_and_crop, mixup
+from l2dynamics.autol2 import AutoL2, AutoL2State
+from l2dynamics.config import Measure, Setup
+from l2dynamics.data import Dataset
+from l2dynamics.losses import LOSSES, correct
+from l2dynamics.regularization import add_l2, squared_norm
+
+METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm", "l2")
+_STREAMS = {"init": 0, "order": 1, "augment": 2}
+
+
+class Hyper(NamedTuple):
+    """Traced hyper-parameters of one run, or arrays with a leading run axis for a bucket of runs."""
+
+    eta: jax.Array  # float32: learning rate before any decay
+    l2: jax.Array  # float32: constant coefficient (unused under AutoL2)
+    sigma_w: jax.Array  # float32: gain of the initial weights
+    seed: jax.Array  # int32
+    decays: jax.Array  # int32 [decays]: steps at which the learning rate is multiplied by schedule.factor
+
+
+class State(NamedTuple):
+    """Everything that changes in training; a resumed run needs nothing else but the step."""
+
+    params: Any
+    velocity: Any  # None without momentum
+    controller: AutoL2State | None  # None with constant λ
+
+
+def stream(seed: jax.Array, name: str) -> jax.Array:
+    """PRNG key of the named random stream (init, order, augment) of a run."""
+    return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), _STREAMS[name])
+
+
+def steps_per_epoch(setup: Setup, examples: int) -> int:
+    """``ceil(examples / batch)``; the last batch of an epoch is filled up with its first examples."""
+    return -(-examples // setup.batch)
+
+
+def evaluation_steps(steps: int, evaluations: int) -> np.ndarray:
+    """Step 0 and about ``evaluations`` log-spaced steps from 1 to ``steps``, increasing integers."""
+    spaced = np.rint(np.geomspace(1, steps, evaluations)).astype(np.int64)
+    return np.unique(np.concatenate([[0], spaced, [steps]]))
+
+
+class Trainer:
+    """Compiled initialisation, update and evaluation of one setup on one data set.
+
+    Args:
+        setup: model, loss, batch, momentum, augmentation, schedule.
+        dataset: images and labels; whole on the device unless its images are decoded lazily.
+        controller: AutoL2 in place of a constant λ.
+        measure: what AutoL2 measures loss and error on, the minibatch of the step or the fixed ``eval_train`` examples.
+        bucket: number of runs trained side by side by vmap; None trains one without a run axis.
+        mesh: devices over which the batch is split (axis ``data``).
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        dataset: Dataset,
+        *,
+        controller: AutoL2 | None = None,
+        measure: Measure = "minibatch",
+        bucket: int | None = None,
+        mesh: Mesh | None = None,
+    ) -> None:
+        self.setup, self.dataset, self.controller, self.measured_on = setup, dataset, controller, measure
+        self.bucket, self.mesh = bucket, mesh
+        self.examples = len(dataset.train_labels)
+        if setup.batch > self.examples:
+            raise ValueError(f"batch: {setup.batch} is larger than the training set ({self.examples})")
+        self.steps_per_epoch = steps_per_epoch(setup, self.examples)
+        self.full_batch = setup.batch == self.examples
+        self.resident = isinstance(dataset.train_images, np.ndarray)
+        # A convolution inside a loop is 20–70 times slower on CPU (jax issue 12868): there, steps are dispatched
+        # from Python. A host-fed data set needs that too.
+        cpu = jax.default_backend() == "cpu"
+        self.dispatched = not self.resident or (cpu and setup.model.kind != "fc")
+        dtype = jnp.bfloat16 if setup.precision == "bfloat16" else None
+        self.module = models.build(
+            **setup.model.model_dump(), classes=dataset.classes, bn_group=setup.bn_group, dtype=dtype
+        )
+        self._mean = jnp.asarray(dataset.mean)
+        self._inverse_std = jnp.asarray(1 / np.maximum(dataset.std, 1e-6), jnp.float32)
+        self._loss = LOSSES[setup.loss]
+        measured = self.examples if setup.eval_train is None else min(setup.eval_train, self.examples)
+        self._evaluated = [
+            [self._chunk(images, labels, start, count) for start in range(0, count, setup.eval_batch)]
+            for images, labels, count in (
+                (dataset.train_images, dataset.train_labels, measured),
+                (dataset.test_images, dataset.test_labels, len(dataset.test_labels)),
+            )
+        ]
+        self._subset = tuple(jnp.concatenate(parts) for parts in zip(*self._evaluated[0], strict=True))
+        if self.resident:
+            self._data = (jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
+        lift = jax.vmap if bucket is not None else lambda function, **_: function
+        self._lift: Callable[..., Any] = lift
+        self.init = jax.jit(lift(self._init))
+        self.order = jax.jit(lift(self._order, in_axes=(0, None)))
+        self.update = jax.jit(self._lifted_update, donate_argnums=0)
+        self.measure = jax.jit(self._lifted_measure, donate_argnums=0)
+        self.segment = jax.jit(self._segment, donate_argnums=0)
+        self._score = jax.jit(lift(self._scores, in_axes=(0, None, None)))
+        self._norm = jax.jit(lift(lambda params: jnp.sqrt(squared_norm(params))))
+
+    def _chunk(self, images: Any, labels: Any, start: int, count: int) -> tuple[jax.Array, jax.Array]:
+        stop = min(start + self.setup.eval_batch, count)
+        return jnp.asarray(images[start:stop]), jnp.asarray(labels[start:stop])
+
+    # ------------------------------------------------------------------------------------------ one run, pure
+
+    def _init(self, hyper: Hyper) -> State:
+        params = models.initialize(
+            self.module,
+            stream(hyper.seed, "init"),
+            (1, *self.dataset.train_images.shape[1:]),
+            sigma_w=hyper.sigma_w,
+            sigma_b=self.setup.sigma_b,
+        )
+        velocity = jax.tree.map(jnp.zeros_like, params) if self.setup.momentum else None
+        return State(params, velocity, self.controller.init() if self.controller else None)
+
+    def _order(self, hyper: Hyper, epoch: jax.Array) -> jax.Array:
+        """Order of the training examples in one epoch, int32 ``[examples]``."""
+        if self.full_batch:
+            return jnp.arange(self.examples)
+        return jax.random.permutation(jax.random.fold_in(stream(hyper.seed, "order"), epoch), self.examples)
+
+    def _indices(self, order: jax.Array, step: jax.Array) -> jax.Array:
+        first = (step % self.steps_per_epoch) * self.setup.batch
+        return order[(first + jnp.arange(self.setup.batch)) % self.examples]
+
+    def _gather(self, order: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+        images, labels = self._data
+        if self.full_batch:
+            return images, labels
+        indices = self._indices(order, step)
+        return images[indices], labels[indices]
+
+    def _normalise(self, images: jax.Array) -> jax.Array:
+        return (images.astype(jnp.float32) * jnp.float32(1 / 255) - self._mean) * self._inverse_std
+
+    def _prepare(
+        self, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Network inputs and targets of step ``step``, augmented where the setup says so."""
+        x, y = self._normalise(images), jax.nn.one_hot(labels, self.dataset.classes)
+        if self.setup.augment:
+            crop_key, mix_key = jax.random.split(jax.random.fold_in(stream(hyper.seed, "augment"), step))
+            x, y = mixup(mix_key, flip_and_crop(crop_key, x), y)
+        if self.mesh is not None:
+            sharding = NamedSharding(self.mesh, PartitionSpec("data"))
+            x, y = jax.lax.with_sharding_constraint((x, y), sharding)
+        return x, y
+
+    def _logits(self, params: Any, x: jax.Array, train: bool) -> jax.Array:
+        logits = self.module.apply({"params": params}, x, train=train)
+        return logits.astype(jnp.float32)
+
+    def _rate(self, hyper: Hyper, step: jax.Array) -> jax.Array:
+        """Learning rate η_t."""
+        if self.setup.schedule is None:
+            return hyper.eta
+        decays = jnp.sum(step >= hyper.decays)
+        return hyper.eta * jnp.float32(self.setup.schedule.factor) ** decays.astype(jnp.float32)
+
+    def _update(
+        self, state: State, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
+    ) -> State:
+        x, y = self._prepare(hyper, step, images, labels)
+        grads = jax.grad(lambda params: jnp.mean(self._loss(self._logits(params, x, True), y)))(state.params)
+        l2 = hyper.l2 if state.controller is None else state.controller.l2
+        grads = add_l2(grads, state.params, l2)
+        velocity = state.velocity
+        if velocity is not None:
+            momentum = jnp.float32(self.setup.momentum)
+            velocity = grads = jax.tree.map(lambda v, g: momentum * v + g, velocity, grads)
+        eta = self._rate(hyper, step)
+        params = jax.tree.map(lambda p, g: p - eta * g, state.params, grads)
+        return State(params, velocity, state.controller)
+
+    def _measure(
+        self, state: State, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
+    ) -> State:
+        """AutoL2's measurement after ``step`` updates, on the coming minibatch or on the fixed subset."""
+        assert self.controller is not None
+        if self.measured_on == "minibatch":
+            x, y = self._prepare(hyper, step, images, labels)
+            logits = self._logits(state.params, x, True)
+        else:
+            x, y = self._normalise(self._subset[0]), jax.nn.one_hot(self._subset[1], self.dataset.classes)
+            logits = self._logits(state.params, x, False)
+        controller = self.controller.update(
+            state.controller, step, jnp.mean(self._loss(logits, y)), 1 - jnp.mean(correct(logits, y))
+        )
+        return state._replace(controller=controller)
+
+    def _scores(
+        self, params: Any, images: jax.Array, labels: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        targets = jax.nn.one_hot(labels, self.dataset.classes)
+        logits = self._logits(params, self._normalise(images), False)
+        return jnp.sum(self._loss(logits, targets)), jnp.sum(correct(logits, targets))
+
+    # ------------------------------------------------------------------------------ over the runs of a bucket
+
+    def _lifted_update(
+        self, state: State, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
+    ) -> State:
+        axis = None if self.full_batch else 0
+        return self._lift(self._update, in_axes=(0, 0, None, axis, axis))(state, hyper, step, images, labels)
+
+    def _lifted_measure(
+        self, state: State, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
+    ) -> State:
+        axis = None if self.full_batch else 0
+        return self._lift(self._measure, in_axes=(0, 0, None, axis, axis))(state, hyper, step, images, labels)
+
+    def _lifted_gather(self, order: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return self._data if self.full_batch else self._lift(self._gather, in_axes=(0, None))(order, step)
+
+    def _segment(self, state: State, hyper: Hyper, start: jax.Array, stop: jax.Array) -> State:
+        """Steps ``start`` to ``stop`` in one program; the bounds are traced."""
+        order_of = self._lift(self._order, in_axes=(0, None))
+
+        def body(step: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            state, order = carry
+            if not self.full_batch:
+                epoch = step // self.steps_per_epoch
+                new_epoch = step % self.steps_per_epoch == 0
+                order = jax.lax.cond(new_epoch, lambda: order_of(hyper, epoch), lambda: order)
+            images, labels = self._lifted_gather(order, step)
+            if self.controller is not None:
+                due = (step % self.controller.every == 0) & (step > 0)
+                state = jax.lax.cond(
+                    due, lambda s: self._lifted_measure(s, hyper, step, images, labels), lambda s: s, state
+                )
+            return self._lifted_update(state, hyper, step, images, labels), order
+
+        order = order_of(hyper, start // self.steps_per_epoch)
+        return jax.lax.fori_loop(start, stop, body, (state, order))[0]
+
+    # ---------------------------------------------------------------------------------------------- from Python
+
+    def advance(self, state: State, hyper: Hyper, start: int, stop: int) -> State:
+        """Train from step ``start`` to step ``stop``; ``state`` is consumed."""
+        if start == stop:
+            return state
+        if not self.dispatched:
+            return self.segment(state, hyper, np.int32(start), np.int32(stop))
+        order = self.order(hyper, np.int32(start // self.steps_per_epoch))
+        for step in range(start, stop):
+            if step % self.steps_per_epoch == 0 and step != start:
+                order = self.order(hyper, np.int32(step // self.steps_per_epoch))
+            index = np.int32(step)
+            images, labels = self.fetch(order, index)
+            if self.controller is not None and step > 0 and step % self.controller.every == 0:
+                state = self.measure(state, hyper, index, images, labels)
+            state = self.update(state, hyper, index, images, labels)
+        return state
+
+    def fetch(self, order: jax.Array, step: np.int32) -> tuple[jax.Array, jax.Array]:
+        """Images (uint8) and labels of the batch of one step."""
+        if self.resident:
+            return self._fetch_resident(order, step)
+        indices = np.asarray(self._indices(order, jnp.asarray(step)))
+        return jnp.asarray(self.dataset.train_images[indices]), jnp.asarray(self.dataset.train_labels[indices])
+
+    @property
+    def _fetch_resident(self) -> Callable[..., Any]:
+        if not hasattr(self, "_fetch"):
+            self._fetch = jax.jit(self._lifted_gather)
+        return self._fetch
+
+    def evaluate(self, state: State, hyper: Hyper) -> np.ndarray:
+        """Metrics in the order of ``METRICS``, float64, shape ``[6]`` or ``[bucket, 6]``.
+
+        ``train_loss`` and ``test_loss`` are without the L2 term; the training metrics are those of the first
+        ``eval_train`` examples, not augmented; ``l2`` is the coefficient in force.
+        """
+        scores: list[Any] = []
+        for chunks in self._evaluated:
+            parts = [self._score(state.params, images, labels) for images, labels in chunks]
+            count = sum(len(labels) for _, labels in chunks)
+            scores += [np.sum([np.asarray(part[i], np.float64) for part in parts], 0) / count for i in (0, 1)]
+        l2 = hyper.l2 if state.controller is None else state.controller.l2
+        scores += [np.asarray(self._norm(state.params), np.float64), np.asarray(l2, np.float64)]
+        return np.stack(scores, -1)
+
+
+class Clock:
+    """Sizes the pieces of a long segment to about two seconds, so that a run can be watched, saved and stopped."""
+
+    target_seconds = 2.0
+
+    def __init__(self) -> None:
+        self.pure_seconds = 0.0
+        self._piece = 1
+
+    def pieces(self, trainer: Trainer, state: State, hyper: Hyper, start: int, stop: int) -> Any:
+        """Yield (step, state) after every piece of the segment from ``start`` to ``stop``."""
+        step = start
+        while step < stop:
+            end = min(stop, step + self._piece)
+            began = time.perf_counter()
+            state = jax.block_until_ready(trainer.advance(state, hyper, step, end))
+            seconds = time.perf_counter() - began
+            self.pure_seconds += seconds
+            if end - step == self._piece and seconds < self.target_seconds / 2:
+                self._piece *= 2
+            elif seconds > 2 * self.target_seconds and self._piece > 1:
+                self._piece //= 2
+            step = end
+            yield step, state
