@@ -1,8 +1,9 @@
 """Copy the first examples of MNIST and CIFAR-10 into ``data/sample/``, record by record, without decoding.
 
-Usage: ``python scripts/make_sample.py SOURCE [DESTINATION]`` where SOURCE is a TFDS folder that holds ``mnist/3.0.1`` and
-``cifar10/3.0.2`` prepared in array_record format (``TFDS_DATA_DIR`` of ``l2dynamics.data_prepare``). The records are
-the bytes that TFDS wrote, so the sample is lossless, and running this twice gives the same files.
+Usage: ``python scripts/make_sample.py SOURCE [DESTINATION]`` where SOURCE is a TFDS folder that holds
+``mnist/3.0.1`` and ``cifar10/3.0.2`` in array_record format and in the original order (as
+``l2dynamics.data_prepare`` makes it). The records are the bytes that TFDS wrote, so the sample is lossless,
+and running this twice gives the same files.
 """
 
 import argparse

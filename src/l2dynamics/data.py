@@ -1,7 +1,7 @@
-"""Images and labels as arrays, read through ``tfds.data_source`` and checked against the manifest (spec section 2).
+"""Images and labels as arrays, read through ``tfds.data_source`` and checked against the manifest.
 
-Two sources: ``sample``, the first examples of MNIST and CIFAR-10 that lie in ``data/sample``; and ``tfds``, the full
-sets in ``$TFDS_DATA_DIR``. Loading never downloads: stage ``data@NAME`` does.
+Two sources: ``sample``, the first examples of MNIST and CIFAR-10 that lie in ``data/sample``; and ``tfds``,
+the full sets in ``$TFDS_DATA_DIR``. Loading never downloads: stage ``data@NAME`` does.
 """
 
 import hashlib
@@ -19,8 +19,7 @@ from l2dynamics.imagenet import LazyImages, read_labels
 Images = NDArray[np.uint8] | LazyImages
 
 _CHUNK = 1024
-# Statistics of the ImageNet training set in common use (Krizhevsky et al.; torchvision): computing them would decode
-# 1.28 million images.
+# Statistics of the ImageNet training set in common use: computing them would decode 1.28 million images.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -72,15 +71,15 @@ def load(
         name: ``mnist``, ``cifar10`` or ``imagenet2012``.
         train: number of training examples; None takes all.
         test: number of test examples; None takes all.
-        image_size: side in pixels after averaging squares of pixels; it must divide the original side. None keeps the
-            size. For ImageNet the side of the centre crop (None: 224).
+        image_size: side in pixels after averaging squares of pixels; it must divide the original side. None
+            keeps the size. For ImageNet the side of the centre crop (None: 224).
         source: ``sample`` or ``tfds``.
         root: the checkout; None searches it from the working directory.
         verify_manifest: compare the record files with the manifest first.
 
     Raises:
-        ValueError: an argument is wrong, or the data are missing, damaged or not those of the manifest. The message is
-            one line that names the field or file and the remedy.
+        ValueError: an argument is wrong, or the data are missing, damaged or not those of the manifest. The
+            message is one line that names the field or file and the remedy.
     """
     details = data_files.spec(name, source)
     for field, value in (("train", train), ("test", test), ("image_size", image_size)):
@@ -189,8 +188,8 @@ def _decode(
             chunk = examples.__getitems__(rows)
         except Exception as error:
             raise ValueError(
-                f"{examples!r}: records {rows[0]} to {rows[-1]} cannot be read ({type(error).__name__}: {error}); "
-                "restore the record files (see data/README.md)"
+                f"{examples!r}: records {rows[0]} to {rows[-1]} cannot be read "
+                f"({type(error).__name__}: {error}); restore the record files (see data/README.md)"
             ) from error
         images[rows] = average_pool(np.stack([example["image"] for example in chunk]), side // size)
         labels[rows] = [example["label"] for example in chunk]

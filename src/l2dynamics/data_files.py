@@ -1,8 +1,8 @@
 """Where the record files of a data set lie, how they are opened, and the manifest that pins them.
 
 Only ``tfds.data_source`` reads records; TensorFlow is never imported. The manifest
-(``data/manifests/NAME.json``, written by stage ``data@NAME``) holds sizes and checksums with names relative to the data
-folder, so that it is the same on every machine.
+(``data/manifests/NAME.json``, written by stage ``data@NAME``) holds sizes and checksums with names relative
+to the data folder, so that it is the same on every machine.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ SOURCES = ("sample", "tfds")
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a data set before it is opened: TFDS version, classes, [H, W, C] and the splits used."""
+    """What is known of a data set before it is opened: TFDS version, classes, [H, W, C], splits in use."""
 
     version: str
     classes: int
@@ -59,14 +59,14 @@ def spec(name: str, source: str) -> Spec:
 
 
 def data_dir(source: str, root: Path | None) -> Path:
-    """Return the TFDS folder of a source: ``data/sample`` of the checkout, or ``$TFDS_DATA_DIR``, or TFDS' default."""
+    """Return the TFDS folder of a source: ``data/sample``, or ``$TFDS_DATA_DIR`` (or else TFDS' default)."""
     if source == "sample":
         return (paths.find_root() if root is None else root) / "data" / "sample"
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().resolve()
 
 
 def is_prepared(name: str, folder: Path) -> bool:
-    """Tell whether ``folder`` holds the pinned version of a data set, without asking TFDS (it may ask the network)."""
+    """Tell whether ``folder`` holds the pinned version of a data set, without asking TFDS."""
     return (folder / name / SPECS[name].version / "dataset_info.json").is_file()
 
 
@@ -94,7 +94,7 @@ def open_builder(name: str, folder: Path) -> Any:
     version = SPECS[name].version
     if not is_prepared(name, folder):
         raise ValueError(
-            f"{name} {version} is not prepared in {folder}: run `python stages/data.py {name}` with a network, "
+            f"{name} {version} is not prepared in {folder}: run `dvc repro -f data@{name}` with a network, "
             "point TFDS_DATA_DIR at a prepared folder, or set data.source: sample in params.yaml"
         )
     try:
@@ -104,7 +104,7 @@ def open_builder(name: str, folder: Path) -> Any:
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
-            f"{folder / name / version}: the TFDS metadata cannot be read ({type(error).__name__}: {reason}); "
+            f"{folder / name / version}: unreadable TFDS metadata ({type(error).__name__}: {reason}); "
             "restore or delete this folder"
         ) from error
     if found != "array_record":
@@ -148,7 +148,7 @@ def sha256(path: Path) -> str:
 
 
 def describe(name: str, source: str, root: Path) -> dict[str, Any]:
-    """Return the manifest of a prepared data set: name, version, source, split sizes and the checksum of each file."""
+    """Return the manifest of a prepared data set: name, version, source, split sizes, checksums."""
     details = spec(name, source)
     folder = data_dir(source, root)
     builder = open_builder(name, folder)
@@ -196,7 +196,7 @@ def read_manifest(name: str, source: str, root: Path) -> dict[str, Any]:
 def check(manifest: Mapping[str, Any], folder: Path) -> None:
     """Compare the record files below ``folder`` with the manifest: sizes, and SHA-256 up to 4 GiB in all.
 
-    ImageNet (140 GB) would take minutes at every start; array_record's own checksums guard what is read of it.
+    ImageNet (140 GB) would take minutes at every start; the checksums inside array_record guard what is read.
 
     Raises:
         ValueError: a file is missing, truncated or changed, or its name leaves ``folder``; the file is named.

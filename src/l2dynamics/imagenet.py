@@ -16,12 +16,12 @@ _CHUNK = 1024
 
 
 def centre_crop(encoded: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode a JPEG, scale its shorter side to ``size`` · 256/224 and cut the centre, uint8 [size, size, 3]."""
+    """Decode a JPEG, scale its shorter side to ``size`` · 256/224, cut the centre: uint8 [size, size, 3]."""
     from PIL import Image
 
     with Image.open(io.BytesIO(encoded)) as image:
         side = round(size * _MARGIN)
-        # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost; twice the target keeps the resampling clean.
+        # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the cost; twice the target keeps the result clean.
         image.draft("RGB", (2 * side, 2 * side))
         colour = image.convert("RGB")
     scale = side / min(colour.size)
@@ -32,9 +32,9 @@ def centre_crop(encoded: bytes, size: int) -> NDArray[np.uint8]:
 
 
 class LazyImages:
-    """Images that look like a uint8 array [N, S, S, 3] and are decoded by a thread pool when they are indexed.
+    """Images that look like a uint8 array [N, S, S, 3] and are decoded by threads when they are indexed.
 
-    ``images[indices]`` takes a whole number, a slice or a whole-number array and returns uint8 [..., S, S, 3].
+    ``images[index]`` takes a whole number, a slice or a whole-number array and returns uint8 [..., S, S, 3].
     """
 
     dtype = np.dtype(np.uint8)
@@ -63,7 +63,8 @@ class LazyImages:
 def read_labels(examples: Any, cache: Path | None = None) -> NDArray[np.int32]:
     """Return all labels [N] of a data source, decoding no image.
 
-    The records hold image and label together, so that the first call reads the whole set; ``cache`` keeps the result.
+    The records hold image and label together, so that the first call reads the whole set; ``cache`` keeps the
+    result.
     """
     if cache is not None and cache.is_file():
         cached = np.load(cache, allow_pickle=False)

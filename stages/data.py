@@ -1,0 +1,37 @@
+"""Stage ``data@NAME``: prepare a data set where needed, read it once, and write its manifest.
+
+Usage: ``python stages/data.py NAME`` (``mnist``, ``cifar10`` or ``imagenet2012``); ``data.source`` of
+params.yaml says which files.
+"""
+
+import json
+import sys
+
+from l2dynamics import config, data_files, data_prepare, paths
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        raise ValueError(
+            "usage: python stages/data.py NAME, where NAME is one of " + ", ".join(data_files.SPECS)
+        )
+    name = sys.argv[1]
+    root = paths.find_root()
+    source = config.load_params(root).data["source"]
+    data_prepare.prepare(name, source, root)
+    manifest = data_files.describe(name, source, root)
+    target = paths.manifest(root, name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(manifest, indent=2) + "\n")
+    partial.replace(target)
+    sizes = ", ".join(f"{count} {split}" for split, count in manifest["splits"].items())
+    print(f"{name} {manifest['version']} ({source}): {sizes}; {len(manifest['files'])} record files hashed")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
