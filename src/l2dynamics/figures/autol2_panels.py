@@ -1,0 +1,98 @@
+"""Panels on AutoL2 against constant coefficients: same budget, same seeds."""
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import analysis
+from l2dynamics.figures import panels
+from l2dynamics.figures.canvas import Canvas, logarithmic, number
+from l2dynamics.figures.style import AUTO, AUTO_SUBSET, TUNED, ZERO_LINE, l2_color
+from l2dynamics.history import Results
+
+#: Group of the results → curve name, colour and line style. Loss and error measured on the minibatch or on a subset.
+VARIANTS = {
+    "auto_minibatch": ("AutoL2", AUTO, "-"),
+    "auto_subset": ("AutoL2, measured on a training subset", AUTO_SUBSET, (0, (4, 1.5))),
+}
+
+
+def tuned(results: Results) -> analysis.Tuned:
+    """Return the best constant λ of the grid within the budget of the runs."""
+    rows = panels.group(results, "constant")
+    return analysis.tuned(rows, float(rows["budget"].max()))
+
+
+def against_tuned(
+    canvas: Canvas, panel: str, results: Results, title: str, *, log: str = "", lettered: bool = True
+) -> float:
+    """Draw test accuracy against epochs for AutoL2 and for the best constant λ; return that λ."""
+    canvas.setup(panel, title, panels.EPOCHS, panels.TEST_ACCURACY, log=log, lettered=lettered)
+    best = tuned(results)
+    constant = panels.group(results, "constant")
+    curve = panels.mean_curve(constant[constant["l2"] == best.l2], "test_accuracy", log=log)
+    canvas.band(panel, f"constant lambda={best.l2:g}", curve, color=TUNED)
+    entries = _variants(canvas, panel, results, "test_accuracy", log=log)
+    canvas.legend(panel, [*entries, (f"tuned λ = {number(best.l2)}", {"color": TUNED})], loc="lower right")
+    return best.l2
+
+
+def against_all(
+    canvas: Canvas, panel: str, results: Results, metric: str, title: str, *, log: str = ""
+) -> None:
+    """Draw a metric against epochs for AutoL2 and for every constant λ; the legend names them as in the paper."""
+    panels.training_curves(canvas, panel, panels.group(results, "constant"), metric, title, log=log)
+    entries = _variants(canvas, panel, results, metric, log=log)
+    l2s = panels.group(results, "constant")["l2"].unique()
+    every = [(f"λ = {number(v)}", {"color": l2_color(v)}) for v in sorted(l2s) if v > 0]
+    zero = [("λ = 0", dict(ZERO_LINE))] if (l2s == 0).any() else []
+    place = "lower right" if "accuracy" in metric else "upper right"
+    canvas.legend(
+        panel, [*entries, *(every if len(every) < 5 else panels.l2_entries(l2s)), *zero][:8], loc=place
+    )
+
+
+def schedule(canvas: Canvas, panel: str, results: Results) -> None:
+    """Add the coefficient of every AutoL2 run (measured on the minibatch) on a second, logarithmic axis."""
+    axes = canvas.axes[panel].twinx()
+    axes.grid(visible=False)
+    axes.spines["right"].set_visible(True)
+    axes.set_ylabel("λ of AutoL2 (dotted)")
+    logarithmic(axes, "y")
+    rows = results.table[results.table["group"] == "auto_minibatch"]
+    for seed, some in rows.groupby("seed", sort=True):
+        steps = pd.DataFrame({"x": some["epoch"].to_numpy(), "y": some["l2"].to_numpy()})
+        canvas.record(panel, f"lambda of AutoL2, seed {seed}", steps)
+        axes.plot(steps["x"], steps["y"], color=AUTO, linestyle=":", drawstyle="steps-post")
+    values = rows["l2"][rows["l2"] > 0]
+    if len(values):
+        axes.set_ylim(values.min() / 3, values.max() * 30)
+
+
+def _variants(
+    canvas: Canvas, panel: str, results: Results, metric: str, *, log: str
+) -> list[tuple[str, dict[str, object]]]:
+    entries: list[tuple[str, dict[str, object]]] = []
+    for group, (name, color, line) in VARIANTS.items():
+        rows = results.table[results.table["group"] == group]
+        if len(rows):
+            canvas.band(
+                panel, name, panels.mean_curve(rows, metric, log=log), color=color, linestyle=line, zorder=2.8
+            )
+            entries.append(
+                (
+                    name.replace(", measured on a training subset", " (subset)"),
+                    {"color": color, "linestyle": line},
+                )
+            )
+    if not entries:
+        raise ValueError(f"results/{results.name}.csv has no runs of AutoL2: re-run the stage")
+    return entries
+
+
+def gain(results: Results) -> str:
+    """Return in words how AutoL2's maximum test accuracy compares with the best constant λ of the same budget."""
+    budget = float(results.table["budget"].max())
+    best = tuned(results).accuracy.mean
+    rows = results.table[results.table["group"] == "auto_minibatch"]
+    own = float(np.nanmean(analysis.accuracy_within(rows, budget)["accuracy"])) if len(rows) else float("nan")
+    return f"max accuracy {own:.4f} against {best:.4f}"

@@ -1,0 +1,209 @@
+"""A grid of panels that remembers every curve it draws, so that a figure and the table behind it cannot differ."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from l2dynamics.figures import Drawing
+from l2dynamics.figures.style import GUIDE_LINE, ZERO_LINE, Style
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+POINT_COLUMNS = ("x", "y", "low", "high", "n", "flag")
+
+
+def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """Reduce runs to one point per value of ``x``: mean, smallest and largest value over the seeds.
+
+    Args:
+        rows: one row per run; columns ``x`` and ``y``, and optionally ``learned`` and ``peaked`` (booleans).
+        x: name of the abscissa.
+        y: name of the ordinate; NaN entries are left out.
+
+    Returns:
+        Columns ``x, y, low, high, n, flag``, sorted by x. A point without any value stays, as NaN with ``n`` 0, so
+        that the curve has a hole there. ``flag`` is ``failed`` where most seeds never learned, ``bound`` where
+        some seed had not peaked, else empty.
+    """
+    if rows.empty:
+        return pd.DataFrame({c: pd.Series(dtype=object if c == "flag" else float) for c in POINT_COLUMNS})
+    found = []
+    for at, runs in rows.groupby(x, sort=True):
+        values = runs[y].to_numpy(float)
+        valid = np.isfinite(values)
+        used = values[valid]
+        spread = (used.mean(), used.min(), used.max()) if used.size else (np.nan,) * 3
+        flag = ""
+        if "learned" in runs and runs["learned"].mean() < 0.5:
+            flag = "failed"
+        elif "peaked" in runs and not runs["peaked"][valid].all():
+            flag = "bound"
+        found.append((float(at), *spread, int(used.size), flag))
+    return pd.DataFrame(found, columns=list(POINT_COLUMNS))
+
+
+def number(value: float) -> str:
+    """Return a number as text for labels: 0.05, 200, 5×10⁻⁴."""
+    if value == 0:
+        return "0"
+    exponent = int(np.floor(np.log10(abs(value)) + 1e-12))
+    if -3 < exponent < 5:
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    digits = f"{value / 10.0**exponent:.3g}"
+    power = f"10{str(exponent).translate(_SUPERSCRIPT)}"
+    return power if digits == "1" else f"{digits}×{power}"
+
+
+def extremes(values: Iterable[float]) -> list[float]:
+    """Return the smallest, the middle and the largest of the values: the entries of the paper's legends."""
+    ordered = sorted({float(v) for v in values})
+    if len(ordered) <= 3:
+        return ordered
+    return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
+
+
+def logarithmic(axes: Axes, log: str) -> None:
+    """Make the axes named in ``log`` (``x``, ``y`` or both) logarithmic, with labels at powers of ten."""
+    for name in log:
+        axes.set(**{f"{name}scale": "log"})
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axis.set_major_locator(LogLocator(10.0, numticks=6))
+        # Text instead of mathtext, which takes longer than the rest of a figure.
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
+        axis.set_minor_locator(NullLocator())
+
+
+def _power(value: float) -> str:
+    return f"10{str(round(np.log10(value))).translate(_SUPERSCRIPT)}" if value > 0 else ""
+
+
+@dataclass
+class Canvas:
+    """Panels of one figure and the curves drawn in them.
+
+    Attributes:
+        style: sizes.
+        figure: the matplotlib figure.
+        axes: panel letter → axes.
+        records: the curves drawn so far.
+    """
+
+    style: Style
+    figure: Figure
+    axes: dict[str, Axes]
+    records: list[pd.DataFrame] = field(default_factory=list)
+
+    @classmethod
+    def grid(
+        cls, style: Style, rows: int, columns: int, *, letters: Sequence[str] = "", **subplots: Any
+    ) -> "Canvas":
+        """Make a canvas of ``rows`` × ``columns`` panels, lettered a, b, … along the rows unless told otherwise."""
+        figure = Figure(figsize=(columns * style.panel[0], rows * style.panel[1]), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, **subplots)
+        names = letters or "abcdefghijklmnopqrstuvwxyz"[: rows * columns]
+        return cls(style, figure, dict(zip(names, grid.ravel(), strict=True)))
+
+    def setup(
+        self, panel: str, title: str, xlabel: str, ylabel: str, *, log: str = "", lettered: bool = True
+    ) -> Axes:
+        """Label a panel and set its scales; ``log`` holds the names of the logarithmic axes, e.g. ``xy``."""
+        axes = self.axes[panel]
+        axes.set_title(f"({panel}) {title}".strip() if lettered else title)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        logarithmic(axes, log)
+        return axes
+
+    def curve(
+        self, panel: str, name: str, data: pd.DataFrame, *, color: str, axes: Axes | None = None, **line: Any
+    ) -> None:
+        """Draw points joined by a line, with bars from ``low`` to ``high``; see :func:`points` for ``data``.
+
+        Open upward triangles are runs that had not peaked, crosses are runs that never learned.
+        """
+        axes = axes or self.axes[panel]
+        self.record(panel, name, data)
+        marker = line.pop("marker", "o")
+        axes.plot(data["x"], data["y"], color=color, **{"linestyle": "-", "zorder": 2.5, **line})
+        finite = data[np.isfinite(data["y"])]
+        wide = finite[finite["high"] > finite["low"]]
+        axes.vlines(
+            wide["x"], wide["low"], wide["high"], color=color, linewidth=0.8 * self.style.line, zorder=2.4
+        )
+        looks: dict[str, dict[str, Any]] = {
+            "": {"marker": marker},
+            "bound": {"marker": "^", "markerfacecolor": "white"},
+            "edge": {"marker": "s", "markerfacecolor": "white"},
+            "failed": {"marker": "x"},
+        }
+        for flag, look in looks.items():
+            some = finite[finite["flag"] == flag]
+            if len(some):
+                axes.plot(some["x"], some["y"], color=color, linestyle="none", zorder=2.6, **look)
+
+    def band(
+        self, panel: str, name: str, data: pd.DataFrame, *, color: str, axes: Axes | None = None, **line: Any
+    ) -> None:
+        """Draw a line without markers with a band from ``low`` to ``high``."""
+        axes = axes or self.axes[panel]
+        self.record(panel, name, data)
+        axes.plot(data["x"], data["y"], color=color, **line)
+        if (data["high"] > data["low"]).any():
+            axes.fill_between(data["x"], data["low"], data["high"], color=color, alpha=0.2, linewidth=0)
+
+    def level(self, panel: str, name: str, y: float, **line: Any) -> None:
+        """Draw a horizontal reference line, dashed black unless told otherwise; NaN draws nothing."""
+        if np.isfinite(y):
+            self.record(panel, name, pd.DataFrame({"y": [y]}))
+            self.axes[panel].axhline(y, zorder=2.2, **{**ZERO_LINE, **line})
+
+    def mark(self, panel: str, name: str, x: float, **line: Any) -> None:
+        """Draw a vertical reference line; NaN draws nothing."""
+        if np.isfinite(x):
+            self.record(panel, name, pd.DataFrame({"x": [x]}))
+            self.axes[panel].axvline(x, zorder=2.2, **line)
+
+    def guide(self, panel: str, data: pd.DataFrame, *, factor: float = 2.0, axes: Axes | None = None) -> bool:
+        """Draw the guide line y ∝ 1/x, ``factor`` times above the points; False if there is none to guide by.
+
+        Points that only bound t* from below do not place it unless there are no others.
+        """
+        positive = data[(data["x"] > 0) & (data["y"] > 0)]
+        sure = positive[positive["flag"] == ""]
+        positive = sure if len(sure) else positive
+        if positive.empty:
+            return False
+        x = np.array([positive["x"].min(), positive["x"].max()])
+        constant = factor * float((positive["x"] * positive["y"]).max())
+        axes = axes or self.axes[panel]
+        self.record(panel, "guide 1/x", pd.DataFrame({"x": x, "y": constant / x}))
+        axes.plot(x, constant / x, **GUIDE_LINE)
+        return True
+
+    def legend(self, panel: str, entries: Sequence[tuple[str, dict[str, Any]]], **options: Any) -> None:
+        """Put a legend of lines into a panel: pairs of label and line properties."""
+        if entries:
+            handles = [Line2D([], [], label=label, **look) for label, look in entries]
+            self.axes[panel].legend(handles=handles, **options)
+
+    def empty(self, panel: str, reason: str) -> None:
+        """Say in the panel why nothing is drawn in it."""
+        self.axes[panel].text(
+            0.5, 0.5, reason, transform=self.axes[panel].transAxes, ha="center", va="center", wrap=True
+        )
+
+    def record(self, panel: str, curve: str, data: pd.DataFrame) -> None:
+        """Remember a curve for the table behind the figure."""
+        self.records.append(data.reindex(columns=list(POINT_COLUMNS)).assign(panel=panel, curve=curve))
+
+    def drawing(self, caption: str) -> Drawing:
+        """Return the finished figure."""
+        table = pd.concat([r.astype({"flag": object}) for r in self.records if len(r)], ignore_index=True)
+        return Drawing(self.figure, caption, table[["panel", "curve", *POINT_COLUMNS]])

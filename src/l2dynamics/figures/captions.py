@@ -1,0 +1,99 @@
+"""Captions from passports: which data, model and scale a figure shows, and how many seeds."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from l2dynamics.history import Results
+
+_DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "imagenet2012": "ImageNet"}
+_MODELS = {"fc": "FC", "cnn": "CNN", "cnn_bn": "CNN with BN", "wrn": "WRN", "resnet": "ResNet"}
+
+SEEDS = "Points and lines are means over seeds; bars and bands reach from the smallest to the largest seed."
+BOUND = "Open triangles: some seed had not peaked at 80 % of its run, so the point is a lower bound."
+FAILED = "Crosses: runs that never learned (test accuracy below twice chance); they have no t*."
+ZERO = "λ = 0 is the dashed black line."
+
+
+def caption(title: str, sentences: Iterable[str], shown: Mapping[str, Results]) -> str:
+    """Return the caption of a figure: a title, what its panels show, then one sentence for each results table.
+
+    Args:
+        title: e.g. ``Figure 2``.
+        sentences: what is shown, one sentence each; empty ones are left out.
+        shown: label (e.g. ``a–c``) → the results shown there.
+    """
+    said = [s for s in sentences if s]
+    return " ".join([f"{title}.", *said, *(f"{label}: {describe(r)}." for label, r in shown.items())])
+
+
+def describe(results: Results) -> str:
+    """Return one sentence on a results table: model, data and its size, optimiser, scale, seeds, runs."""
+    passport = results.passport
+    seeds = sorted(passport["seeds"])
+    listed = f"{len(seeds)} seed" + ("s" if len(seeds) != 1 else "")
+    n = _seeds_per_point(results)
+    per_point = f"n = {n[0]}" if n[0] == n[1] else f"n = {n[0]}–{n[1]}"
+    runs = f"{passport['runs']} runs"
+    if passport.get("diverged"):
+        runs += f", {passport['diverged']} of them diverged"
+    return "; ".join(
+        [
+            f"{model(passport)} on {data(passport)}",
+            optimiser(passport),
+            f"scale {passport['scale']}",
+            f"{listed} ({per_point} per point)",
+            runs,
+        ]
+    )
+
+
+def model(passport: Mapping[str, Any]) -> str:
+    """Return the architecture with its sizes, e.g. ``FC (depth 3, width 256)``."""
+    sizes = dict(passport.get("setup", {}).get("model", {}))
+    kind = str(sizes.pop("kind", passport.get("name", "")))
+    shown = ", ".join(
+        f"{key.replace('_', ' ')} {_plain(value)}" for key, value in sizes.items() if value is not None
+    )
+    return f"{_MODELS.get(kind, kind)} ({shown})" if shown else _MODELS.get(kind, kind)
+
+
+def data(passport: Mapping[str, Any]) -> str:
+    """Return the data set with its size, e.g. ``MNIST (512 training and 2,000 test images, 28×28, sample)``."""
+    source = passport["data"]
+    size = source.get("image_size")
+    side = size[0] if isinstance(size, list | tuple) else size
+    parts = [f"{source['train']:,} training and {source['test']:,} test images"]
+    if side:
+        parts.append(f"{side}×{side}")
+    parts.append(f"source {source['source']}")
+    return f"{_DATASETS.get(source['name'], source['name'])} ({', '.join(parts)})"
+
+
+def optimiser(passport: Mapping[str, Any]) -> str:
+    """Return loss, optimiser and augmentation in words."""
+    setup = passport.get("setup", {})
+    momentum = setup.get("momentum") or 0.0
+    parts = ["SGD" if not momentum else f"SGD with momentum {momentum:g}"]
+    if setup.get("batch"):
+        parts.append(f"batch {setup['batch']}")
+    if setup.get("loss") == "mse":
+        parts.append("MSE loss")
+    if setup.get("augment"):
+        parts.append("augmentation")
+    if setup.get("schedule") not in (None, False, "constant", "none"):
+        parts.append("learning-rate schedule")
+    return ", ".join(parts)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _seeds_per_point(results: Results) -> tuple[int, int]:
+    table = results.table.drop_duplicates("run")
+    # In autol2 results l2 changes within a run, so that a run's first row identifies its point.
+    point = [c for c in ("setup", "group", "eta", "l2", "sigma_w", "budget") if c in table]
+    counts = table.groupby(point)["seed"].nunique()
+    return int(counts.min()), int(counts.max())

@@ -1,0 +1,38 @@
+"""Figure 1: WRN with momentum and augmentation: λ independence, optimal λ prediction, AutoL2."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing, autol2_panels, captions, prediction_panels
+from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.style import Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("wrn_schedule", "wrn_aug", "autol2_wrn")
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw final accuracy against λ (a), accuracy against budget (b) and AutoL2's training curve (c)."""
+    canvas = Canvas.grid(style, 1, 3)
+    epochs, product = prediction_panels.fixed_and_scaled(
+        canvas, "a", results["wrn_schedule"], "λ independence"
+    )
+    found = prediction_panels.budgets(results["wrn_aug"], "predicted")
+    prediction_panels.accuracy_per_budget(canvas, "b", found, "optimal λ prediction")
+    best = autol2_panels.against_tuned(canvas, "c", results["autol2_wrn"], "AutoL2 schedule")
+    return canvas.drawing(
+        captions.caption(
+            "Figure 1",
+            [
+                f"(a) Final test accuracy against λ, trained for a fixed T = {number(epochs)} epochs or for "
+                f"T = {number(product)}/λ, with a learning-rate schedule scaled to T.",
+                "(b) Test accuracy against the training budget, for the best λ of the grid and for the predicted "
+                "λ = c/T with our measured c.",
+                f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}; dashed: AutoL2 with loss "
+                "and error measured on a fixed training subset instead of the minibatch; "
+                f"{autol2_panels.gain(results['autol2_wrn'])}.",
+                captions.SEEDS,
+            ],
+            {"a": results["wrn_schedule"], "b": results["wrn_aug"], "c": results["autol2_wrn"]},
+        )
+    )

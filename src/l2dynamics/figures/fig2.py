@@ -1,0 +1,61 @@
+"""Figure 2: smaller λ needs longer, t* ∝ 1/(ηλ), to reach the same accuracy; FC (a–c) and WRN (d–f)."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing, captions, panels
+from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.style import Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("fc", "wrn")
+TITLES = {"fc": "FC", "wrn": "WRN"}
+#: η of the fixed-budget panels in the paper; the grid's nearest value is taken.
+HEADLINE_ETA = {"fc": 0.15, "wrn": 0.2}
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw t*, maximum accuracy and accuracy within a budget against λ, per η."""
+    return draw_rows(
+        results, style, "Figure 2", letters=("abc", "def"), titles=TITLES, etas=HEADLINE_ETA, collapse=True
+    )
+
+
+def draw_rows(
+    results: Mapping[str, Results],
+    style: Style,
+    name: str,
+    *,
+    letters: tuple[str, ...],
+    titles: Mapping[str, str],
+    etas: Mapping[str, float],
+    collapse: bool = False,
+) -> Drawing:
+    """Draw the three panels of this format for each of ``titles``, one setup per row."""
+    canvas = Canvas.grid(style, len(titles), 3)
+    summaries, budgets = [], []
+    for (setup, title), (first, second, third) in zip(titles.items(), letters, strict=True):
+        summary = panels.runs(results[setup])
+        eta = panels.nearest(summary["eta"], etas[setup])
+        panels.epochs_to_max(canvas, first, summary, title, collapse=collapse)
+        panels.max_accuracy(canvas, second, summary, title)
+        budget = panels.budget_accuracy(canvas, third, results[setup], summary, title, eta=eta)
+        summaries.append(summary)
+        budgets.append(f"({third}) η = {number(eta)}, T = {number(budget)} epochs")
+    return canvas.drawing(
+        captions.caption(
+            name,
+            [
+                "Left: epochs to maximum test accuracy (within 0.005) against λ, dotted line ∝ 1/λ"
+                + ("; inset: the same against ηλ." if collapse else "."),
+                "Middle: maximum test accuracy; dashed: the best λ = 0 run among all η.",
+                f"Right: maximum test accuracy in a fixed budget: {'; '.join(budgets)}; dashed: λ = 0.",
+                "The legend names the smallest, middle and largest η." if collapse else "",
+                captions.SEEDS,
+                captions.BOUND,
+                captions.FAILED,
+                panels.counts(*summaries),
+            ],
+            {title: results[setup] for setup, title in titles.items()},
+        )
+    )

@@ -1,0 +1,34 @@
+"""Figure 4: the coefficient c from a short run at large λ (a), and tuned against predicted λ (b)."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing, captions, prediction_panels
+from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.style import Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("measure_c", "wrn_aug")
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw accuracy against t·λ with the measured c, and the best and predicted λ against the budget."""
+    canvas = Canvas.grid(style, 1, 2)
+    prediction_panels.measured_c(canvas, "a", results["measure_c"], "wrn", "measuring c")
+    found = prediction_panels.budgets(results["wrn_aug"], "predicted")
+    prediction_panels.l2_per_budget(canvas, "b", found, "tuned and predicted λ")
+    c = results["measure_c"].passport["c"]["wrn"]
+    return canvas.drawing(
+        captions.caption(
+            "Figure 4",
+            [
+                f"(a) Test accuracy of short runs at large λ against t·λ; our c = {number(c['c'])} epochs "
+                f"(range {number(c['low'])} to {number(c['high'])}, η = {number(c['eta'])}), and the paper's "
+                f"{number(prediction_panels.PAPER_C)} (WRN 28-10, batch 1024) beside it only.",
+                "(b) Best λ of the grid for each budget; bars: all λ within 0.1 % of the best accuracy; open squares: "
+                "the best λ is at an end of the grid; dashed: predicted λ = c/T.",
+                "Bands in (a) reach from the smallest to the largest seed.",
+            ],
+            {"b": results["wrn_aug"]},
+        )
+    )

@@ -1,0 +1,45 @@
+"""Figure S1: the time to training accuracy 1 scales as 1/η and hardly depends on λ; FC (a) and WRN (b)."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing, captions, panels
+from l2dynamics.figures.canvas import Canvas
+from l2dynamics.figures.style import GUIDE_LINE, Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("fc", "wrn")
+TITLES = {"fc": "FC", "wrn": "WRN"}
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw the steps to training accuracy 1 against η, one curve per λ."""
+    canvas = Canvas.grid(style, 1, 2)
+    said = []
+    for panel, (name, title) in zip("ab", TITLES.items(), strict=True):
+        canvas.setup(panel, title, panels.ETA, "steps to training accuracy 1", log="xy")
+        summary = panels.runs(results[name])
+        # A first evaluation at accuracy 1 before any step cannot be: only divided runs start from results.
+        steps = summary["train1_epoch"] * results[name].passport["steps_per_epoch"]
+        drawn = panels.against_eta(canvas, panel, summary.assign(train1_step=steps), "train1_step")
+        reached = int(steps.notna().sum())
+        said.append(f"({panel}) {reached} of {len(summary)} runs reached training accuracy 1.")
+        entries = panels.l2_entries(summary["l2"], marker="o")
+        if canvas.guide(panel, drawn, factor=1.6):
+            entries.append(("∝ 1/η", dict(GUIDE_LINE)))
+        else:
+            canvas.empty(panel, "no run reached\ntraining accuracy 1")
+        canvas.legend(panel, entries, loc="upper right" if reached else "lower left")
+    return canvas.drawing(
+        captions.caption(
+            "Figure S1",
+            [
+                "Steps until the training accuracy is 1 against η, one curve per λ; dotted line ∝ 1/η; dashed black: "
+                "λ = 0. The legend names the smallest, middle and largest λ.",
+                *said,
+                "Runs that never reach it are left out.",
+                captions.SEEDS,
+            ],
+            {title: results[name] for name, title in TITLES.items()},
+        )
+    )

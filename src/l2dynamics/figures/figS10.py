@@ -1,0 +1,17 @@
+"""Figure S10: AutoL2 with a learning-rate schedule: faster early, behind the best constant λ late."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing
+from l2dynamics.figures.figS9 import draw_setup
+from l2dynamics.figures.style import Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("autol2_wrn_schedule",)
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw accuracy and loss against epochs."""
+    setting = "The setup of Figure S9 with a learning-rate schedule."
+    return draw_setup(results["autol2_wrn_schedule"], style, "Figure S10", setting)

@@ -1,0 +1,33 @@
+"""Figure S11: AutoL2 against the best constant λ for the other architectures."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing, autol2_panels, captions
+from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.style import Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("autol2_fc", "autol2_cnn", "autol2_cnn_bn")
+TITLES = {"autol2_fc": "FC", "autol2_cnn": "CNN No BN", "autol2_cnn_bn": "CNN BN"}
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw test accuracy against epochs, one part per architecture of the one panel of the paper."""
+    canvas = Canvas.grid(style, 1, 3, letters=list(TITLES.values()))
+    said = []
+    for name, title in TITLES.items():
+        best = autol2_panels.against_tuned(canvas, title, results[name], title, log="x", lettered=False)
+        said.append(f"{title}: best constant λ = {number(best)}, {autol2_panels.gain(results[name])}")
+    return canvas.drawing(
+        captions.caption(
+            "Figure S11",
+            [
+                "Test accuracy of AutoL2 and of the best constant λ against epochs; dashed: AutoL2 with loss and error "
+                "measured on a fixed training subset.",
+                f"{'; '.join(said)}.",
+                captions.SEEDS,
+            ],
+            {title: results[name] for name, title in TITLES.items()},
+        )
+    )

@@ -1,0 +1,39 @@
+"""Figure S12: Figure 1a for several initialisation scales σw: final accuracy does not depend on them."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing, captions, panels
+from l2dynamics.figures.canvas import Canvas, number, points
+from l2dynamics.figures.style import CATEGORIES, Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("wrn_sigma",)
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw final test accuracy against λ, one curve per σw."""
+    canvas = Canvas.grid(style, 1, 1)
+    canvas.figure.set_size_inches(1.6 * style.panel[0], 1.4 * style.panel[1])
+    canvas.setup("a", "WRN", panels.L2, panels.TEST_ACCURACY, log="x")
+    summary = panels.runs(results["wrn_sigma"], "scaled")
+    product = float((summary["budget"] * summary["l2"]).median())
+    entries = []
+    for i, (sigma, rows) in enumerate(summary.groupby("sigma_w", sort=True)):
+        color = CATEGORIES[i % len(CATEGORIES)]
+        some = points(rows.drop(columns="peaked"), "l2", "final_test_accuracy")
+        canvas.curve("a", f"sigma_w={sigma:g}", some, color=color)
+        entries.append((f"σw = {number(float(sigma))}", {"color": color, "marker": "o"}))
+    canvas.legend("a", entries, loc="lower left")
+    return canvas.drawing(
+        captions.caption(
+            "Figure S12",
+            [
+                f"Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for several scales "
+                "σw of the initial weights.",
+                captions.SEEDS,
+                captions.FAILED,
+            ],
+            {"Runs": results["wrn_sigma"]},
+        )
+    )

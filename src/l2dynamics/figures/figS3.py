@@ -1,0 +1,28 @@
+"""Figure S3: accuracy against λ for several budgets, with the predicted λ of each."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing, captions, prediction_panels
+from l2dynamics.figures.canvas import Canvas
+from l2dynamics.figures.style import Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("wrn_aug",)
+
+LANDSCAPE = (
+    "Maximum test accuracy within a budget T against λ, one curve per T; vertical dashed lines of the same colour: "
+    "predicted λ; ticks at the left edge: λ = 0. The legend names the smallest, middle and largest T."
+)
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw one curve per budget."""
+    canvas = Canvas.grid(style, 1, 1)
+    canvas.figure.set_size_inches(1.6 * style.panel[0], 1.4 * style.panel[1])
+    found = prediction_panels.budgets(results["wrn_aug"], "predicted")
+    title = "WRN momentum+aug, λ = c/T"
+    prediction_panels.accuracy_landscape(canvas, "a", results["wrn_aug"], found, title, "predicted")
+    return canvas.drawing(
+        captions.caption("Figure S3", [LANDSCAPE, captions.SEEDS], {"Runs": results["wrn_aug"]})
+    )

@@ -1,0 +1,47 @@
+"""Figure S6: training curves of the runs of Figures 2 and 3, one column per setup."""
+
+from collections.abc import Mapping
+
+from l2dynamics.figures import Drawing, captions, panels
+from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.style import Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("fc", "wrn", "cnn")
+TITLES = {"fc": "FC", "wrn": "WRN", "cnn": "CNN no BN"}
+HEADLINE_ETA = {"fc": 0.15, "wrn": 0.2, "cnn": 0.01}
+#: Rows of the figure: metric and its logarithmic axes.
+ROWS = {"train_loss": "xy", "train_accuracy": "x", "test_loss": "xy", "test_accuracy": "x"}
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw training loss, training accuracy, test loss and test accuracy against epochs, one curve per λ."""
+    canvas = Canvas.grid(style, len(ROWS), len(TITLES))
+    letters = iter(canvas.axes)
+    tables, etas = {}, []
+    for name, title in TITLES.items():
+        grid = panels.group(results[name], "grid")
+        eta = panels.nearest(grid["eta"], HEADLINE_ETA[name])
+        tables[name] = grid[grid["eta"] == eta]
+        etas.append(f"{title} {number(eta)}")
+    for metric, log in ROWS.items():
+        for name, title in TITLES.items():
+            panel = next(letters)
+            panels.training_curves(canvas, panel, tables[name], metric, title, log=log)
+            if metric == "train_loss":
+                canvas.legend(panel, panels.l2_entries(tables[name]["l2"]), loc="lower left")
+    return canvas.drawing(
+        captions.caption(
+            "Figure S6",
+            [
+                "Training loss (without the L2 term), training accuracy, test loss and test accuracy against epochs, "
+                f"one curve per λ, at η: {', '.join(etas)}.",
+                "The legend names the smallest, middle and largest λ.",
+                captions.ZERO,
+                captions.SEEDS,
+                "A curve ends where its run diverged.",
+            ],
+            {title: results[name] for name, title in TITLES.items()},
+        )
+    )

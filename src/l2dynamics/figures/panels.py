@@ -1,0 +1,245 @@
+"""Panels that several figures share: one quantity of a sweep against λ, η or time, with the paper's axes."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import analysis
+from l2dynamics.figures.canvas import Canvas, extremes, logarithmic, number, points
+from l2dynamics.figures.style import GUIDE_LINE, SINGLE, ZERO_LINE, eta_colors, l2_color
+from l2dynamics.history import Results
+
+T_STAR = "epochs to max test accuracy"
+MAX_ACCURACY = "max test accuracy"
+TEST_ACCURACY = "test accuracy"
+EPOCHS = "epochs"
+L2 = "λ"
+ETA = "η"
+
+METRIC_LABELS = {
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
+    "test_loss": "test loss",
+    "test_accuracy": TEST_ACCURACY,
+}
+
+
+def group(results: Results, name: str) -> pd.DataFrame:
+    """Return the rows of one group of runs.
+
+    Raises:
+        ValueError: the results hold no such runs.
+    """
+    rows = results.table[results.table["group"] == name]
+    if rows.empty:
+        raise ValueError(f"results/{results.name}.csv has no runs of group {name!r}: re-run the sweep")
+    return rows
+
+
+def runs(results: Results, name: str = "grid") -> pd.DataFrame:
+    """Summarize the runs of one group, see :func:`l2dynamics.analysis.summarize`; runs that never learned have no t*."""
+    summary = analysis.summarize(group(results, name), chance=1 / results.passport["classes"])
+    return summary.assign(t_star=summary["t_star"].where(summary["learned"]))
+
+
+def nearest(values: Iterable[float], target: float) -> float:
+    """Return the value nearest to ``target`` on a logarithmic scale: the grid's stand-in for a value of the paper."""
+    return min(sorted({float(v) for v in values}), key=lambda v: abs(np.log(v / target)))
+
+
+def fixed_budget(summary: pd.DataFrame, eta: float) -> float:
+    """Return the training budget of the fixed-budget panels: the T of the middle λ > 0 of the grid at this η."""
+    rows = summary[(summary["eta"] == eta) & (summary["l2"] > 0)]
+    lengths = sorted(rows.groupby("l2")["budget"].max())
+    return float(lengths[len(lengths) // 2])
+
+
+def epochs_to_max(
+    canvas: Canvas,
+    panel: str,
+    summary: pd.DataFrame,
+    title: str,
+    *,
+    collapse: bool = False,
+    zero: bool = False,
+) -> None:
+    """Draw t* against λ, one curve per η, with the guide line 1/λ.
+
+    Args:
+        canvas: the figure.
+        panel: letter of the panel.
+        summary: one row per run, see :func:`runs`.
+        title: of the panel.
+        collapse: add an inset with t* against ηλ, where the curves of all η fall on one line with vanilla SGD.
+        zero: add t* of λ = 0 as a horizontal line.
+    """
+    axes = canvas.setup(panel, title, L2, T_STAR, log="xy")
+    positive = summary[summary["l2"] > 0]
+    drawn = _curves_per_eta(canvas, panel, positive, "l2", "t_star")
+    entries = _eta_entries(positive)
+    if canvas.guide(panel, drawn):
+        entries.append(("∝ 1/λ", dict(GUIDE_LINE)))
+    if zero:
+        canvas.level(panel, "lambda=0", float(summary.loc[summary["l2"] == 0, "t_star"].mean()))
+        entries.append(("λ = 0", dict(ZERO_LINE)))
+    if drawn["y"].notna().sum() == 0:
+        canvas.empty(panel, "no run has learned")
+    canvas.legend(panel, entries, loc="upper right")
+    if collapse and drawn["y"].notna().any():
+        _collapse(canvas, panel, positive)
+    _room(axes, above=0.2, below=0.3 if collapse else 0.0)
+
+
+def max_accuracy(canvas: Canvas, panel: str, summary: pd.DataFrame, title: str) -> None:
+    """Draw the maximum test accuracy against λ, one curve per η, and the best λ = 0 run among all η as a line."""
+    canvas.setup(panel, title, L2, MAX_ACCURACY, log="x")
+    _curves_per_eta(canvas, panel, summary[summary["l2"] > 0], "l2", "max_test_accuracy")
+    zero = summary[summary["l2"] == 0].groupby("eta")["max_test_accuracy"].mean()
+    canvas.level(panel, "lambda=0", float(zero.max()))
+    canvas.legend(panel, [("λ = 0", dict(ZERO_LINE))] if len(zero) else [], loc="lower left")
+
+
+def budget_accuracy(
+    canvas: Canvas, panel: str, results: Results, summary: pd.DataFrame, title: str, *, eta: float
+) -> float:
+    """Draw the maximum test accuracy within a fixed budget against λ at one η, λ = 0 as a line; return the budget."""
+    budget = fixed_budget(summary, eta)
+    canvas.setup(panel, f"{title}, η = {number(eta)}", L2, MAX_ACCURACY, log="x")
+    rows = group(results, "grid")
+    within = analysis.accuracy_within(rows[rows["eta"] == eta], budget)
+    learned = summary.set_index("run")["learned"]
+    within = within.assign(learned=within["run"].map(learned).to_numpy(bool))
+    color = _color(summary, eta)
+    canvas.curve(panel, f"eta={eta:g}", points(within[within["l2"] > 0], "l2", "accuracy"), color=color)
+    entries = [(f"T = {number(budget)}", {"color": color, "marker": "o"})]
+    zero = within.loc[within["l2"] == 0, "accuracy"]
+    if zero.notna().any():
+        canvas.level(panel, "lambda=0", float(zero.mean()))
+        entries.append(("λ = 0", dict(ZERO_LINE)))
+    canvas.legend(panel, entries, loc="lower center")
+    return budget
+
+
+def against_eta(
+    canvas: Canvas, panel: str, summary: pd.DataFrame, column: str, *, zero: bool = True
+) -> pd.DataFrame:
+    """Draw a column of the summary against η, one curve per λ (λ = 0 dashed black); return all points."""
+    found = []
+    for l2, rows in summary.groupby("l2", sort=True):
+        if l2 == 0 and not zero:
+            continue
+        some = points(rows.drop(columns=["learned", "peaked"], errors="ignore"), "eta", column)
+        look = {"linestyle": ZERO_LINE["linestyle"], "zorder": 2.7} if l2 == 0 else {}
+        canvas.curve(panel, f"lambda={l2:g}", some, color=l2_color(float(l2)), **look)
+        found.append(some)
+    return pd.concat(found, ignore_index=True)
+
+
+def training_curves(
+    canvas: Canvas, panel: str, rows: pd.DataFrame, metric: str, title: str, *, log: str = "x"
+) -> None:
+    """Draw a metric against epochs, one curve per λ: mean over seeds with a band from smallest to largest.
+
+    Args:
+        canvas: the figure.
+        panel: letter of the panel.
+        rows: long table of one η and constant λ.
+        metric: column of the table.
+        title: of the panel.
+        log: logarithmic axes.
+    """
+    canvas.setup(panel, title, EPOCHS, METRIC_LABELS[metric], log=log)
+    for l2, some in rows.groupby("l2", sort=True):
+        look = {**ZERO_LINE, "zorder": 2.7} if l2 == 0 else {}
+        color = look.pop("color", l2_color(float(l2)))
+        canvas.band(panel, f"lambda={l2:g}", mean_curve(some, metric, log=log), color=color, **look)
+
+
+def mean_curve(rows: pd.DataFrame, metric: str, *, log: str = "") -> pd.DataFrame:
+    """Return a training curve averaged over seeds: columns ``x`` (epoch), ``y, low, high, n``.
+
+    Evaluations that a logarithmic axis cannot show (epoch 0, values ≤ 0) are left out.
+    """
+    shown = rows[rows["epoch"] > 0] if "x" in log else rows
+    values = shown[metric].where(shown[metric] > 0) if "y" in log else shown[metric]
+    steps = pd.DataFrame({"step": shown["step"], "epoch": shown["epoch"], "value": values}).groupby(
+        "step", sort=True
+    )
+    found = steps["value"].agg(["mean", "min", "max", "count"])
+    return pd.DataFrame(
+        {
+            "x": steps["epoch"].first().to_numpy(),
+            "y": found["mean"].to_numpy(),
+            "low": found["min"].to_numpy(),
+            "high": found["max"].to_numpy(),
+            "n": found["count"].to_numpy(),
+            "flag": "",
+        }
+    )
+
+
+def l2_entries(l2s: Iterable[float], *, marker: str = "") -> list[tuple[str, dict[str, object]]]:
+    """Return legend entries for λ: smallest, middle and largest positive value, and λ = 0 where present."""
+    values = {float(v) for v in l2s}
+    entries: list[tuple[str, dict[str, object]]] = [
+        (f"λ = {number(v)}", {"color": l2_color(v), "marker": marker})
+        for v in extremes(v for v in values if v > 0)
+    ]
+    return entries + ([("λ = 0", dict(ZERO_LINE))] if 0.0 in values else [])
+
+
+def counts(*summaries: pd.DataFrame) -> str:
+    """Return a sentence on runs that never learned, diverged or had not peaked; empty if there are none."""
+    every = pd.concat(summaries, ignore_index=True)
+    positive = every[every["l2"] > 0]
+    found = {
+        "never learned": int((~every["learned"]).sum()),
+        "diverged": int(every["diverged"].sum()),
+        "with λ > 0 had not peaked": int((~positive["peaked"] & positive["learned"]).sum()),
+    }
+    said = [f"{count} {what}" for what, count in found.items() if count]
+    return f"Of {len(every)} runs {', '.join(said)}." if said else ""
+
+
+def _curves_per_eta(canvas: Canvas, panel: str, summary: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    found = [points(summary.iloc[:0], x, y)]
+    for eta, rows in summary.groupby("eta", sort=True):
+        found.append(points(rows, x, y))
+        canvas.curve(panel, f"eta={eta:g}", found[-1], color=_color(summary, float(eta)))
+    return pd.concat([f for f in found if len(f)] or found, ignore_index=True)
+
+
+def _collapse(canvas: Canvas, panel: str, summary: pd.DataFrame) -> None:
+    inset = canvas.axes[panel].inset_axes((0.02, 0.02, 0.4, 0.4))
+    logarithmic(inset, "xy")
+    small = 0.7 * canvas.style.font
+    inset.tick_params(labelbottom=False, labelleft=False, length=1.5, which="both")
+    inset.set_title("against ηλ", fontsize=small, loc="right", y=0.72)
+    found = []
+    product = summary.assign(product=summary["eta"] * summary["l2"])
+    for eta, rows in product.groupby("eta", sort=True):
+        some = points(rows, "product", "t_star")
+        found.append(some)
+        canvas.record(panel, f"against eta*lambda, eta={eta:g}", some)
+        inset.plot(some["x"], some["y"], color=_color(summary, float(eta)), linewidth=0.7 * canvas.style.line)
+    canvas.guide(panel, pd.concat(found, ignore_index=True), axes=inset)
+
+
+def _eta_entries(summary: pd.DataFrame) -> list[tuple[str, dict[str, object]]]:
+    return [
+        (f"η = {number(eta)}", {"color": _color(summary, eta), "marker": "o"})
+        for eta in extremes(summary["eta"])
+    ]
+
+
+def _color(summary: pd.DataFrame, eta: float) -> str:
+    etas = summary["eta"].unique()
+    return eta_colors(etas)[eta] if len(etas) > 1 else SINGLE
+
+
+def _room(axes: "object", *, above: float, below: float) -> None:
+    """Widen a logarithmic y axis by fractions of its length, so that legend and inset hide no curve."""
+    low, high = axes.get_ylim()  # type: ignore[attr-defined]
+    decades = np.log10(high / low)
+    axes.set_ylim(low / 10 ** (below * decades), high * 10 ** (above * decades))  # type: ignore[attr-defined]

@@ -1,0 +1,219 @@
+"""Panels on the predicted coefficient λ = c/T: its accuracy, its value, and the landscape it aims at."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import analysis
+from l2dynamics.figures import panels
+from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, extremes, number, points
+from l2dynamics.figures.style import (
+    FIXED,
+    GUIDE,
+    PAPER,
+    PREDICTED,
+    SCALED,
+    TUNED,
+    ZERO_LINE,
+    budget_colors,
+    l2_color,
+)
+from l2dynamics.history import Results
+
+PAPER_C = 0.0066
+"""The paper's c in epochs (WRN 28-10, η = 0.2, momentum 0.9, batch 1024)."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One training budget: the best λ of the grid against the predicted one.
+
+    Attributes:
+        epochs: the budget T.
+        tuned: the best λ of the grid within T, with its accuracy.
+        tuned_accuracy: accuracy of every seed at the best λ.
+        l2: predicted λ.
+        accuracy: accuracy of every seed at the predicted λ.
+    """
+
+    epochs: float
+    tuned: analysis.Tuned
+    tuned_accuracy: np.ndarray
+    l2: float
+    accuracy: np.ndarray
+
+
+def budgets(results: Results, group: str) -> list[Budget]:
+    """Return every budget of the predicted runs with the best λ of the grid within it.
+
+    Args:
+        results: with the groups ``grid`` and ``group``.
+        group: ``predicted`` (λ = c/T) or ``predicted_double`` (λ = 2c/T).
+
+    Raises:
+        ValueError: the results hold no such runs, or the grid none at their η.
+    """
+    predicted = panels.group(results, group)
+    grid = grid_of(results, group)
+    found = []
+    for epochs, rows in predicted.groupby("budget", sort=True):
+        best = analysis.tuned(grid, float(epochs))
+        within = analysis.accuracy_within(grid[grid["l2"] == best.l2], float(epochs))
+        own = analysis.accuracy_within(rows, float(epochs))
+        found.append(
+            Budget(
+                float(epochs),
+                best,
+                within["accuracy"].to_numpy(float),
+                float(np.exp(np.log(own["l2"]).mean())),
+                own["accuracy"].to_numpy(float),
+            )
+        )
+    return found
+
+
+def grid_of(results: Results, group: str) -> pd.DataFrame:
+    """Return the rows of the grid at the learning rate of the predicted runs.
+
+    Raises:
+        ValueError: there are none.
+    """
+    eta = float(panels.group(results, group)["eta"].iloc[0])
+    grid = panels.group(results, "grid")
+    grid = grid[grid["eta"] == eta]
+    if grid.empty:
+        raise ValueError(
+            f"results/{results.name}.csv has no grid at the predicted runs' eta {eta:g}: re-run the sweep"
+        )
+    return grid
+
+
+def accuracy_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: str) -> None:
+    """Draw test accuracy against training epochs for tuned and predicted λ."""
+    canvas.setup(panel, title, panels.EPOCHS, panels.TEST_ACCURACY, log="x")
+    tuned = pd.concat([_point(b.epochs, b.tuned_accuracy) for b in found], ignore_index=True)
+    predicted = pd.concat([_point(b.epochs, b.accuracy) for b in found], ignore_index=True)
+    canvas.curve(panel, "tuned", tuned, color=TUNED)
+    canvas.curve(panel, "predicted", predicted, color=PREDICTED, marker="s", linestyle="--")
+    canvas.legend(
+        panel,
+        [
+            ("tuned λ", {"color": TUNED, "marker": "o"}),
+            ("predicted λ", {"color": PREDICTED, "marker": "s", "linestyle": "--"}),
+        ],
+        loc="lower right",
+    )
+
+
+def l2_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: str) -> None:
+    """Draw tuned λ, with bars over all λ within 0.1 % of the best, and predicted λ against training epochs.
+
+    Open squares are budgets whose best λ lies at an end of the grid.
+    """
+    canvas.setup(panel, title, panels.EPOCHS, panels.L2, log="xy")
+    rows = [
+        (b.epochs, b.tuned.l2, b.tuned.low, b.tuned.high, b.tuned.accuracy.n, "edge" if b.tuned.edge else "")
+        for b in found
+    ]
+    canvas.curve(
+        panel, "tuned", pd.DataFrame(rows, columns=list(POINT_COLUMNS)), color=TUNED, linestyle="none"
+    )
+    line = pd.DataFrame({"x": [b.epochs for b in found], "y": [b.l2 for b in found]})
+    canvas.record(panel, "predicted", line)
+    canvas.axes[panel].plot(line["x"], line["y"], color=PREDICTED, linestyle="--")
+    canvas.legend(
+        panel,
+        [
+            ("tuned λ", {"color": TUNED, "marker": "o", "linestyle": "none"}),
+            ("predicted λ", {"color": PREDICTED, "linestyle": "--"}),
+        ],
+        loc="upper right",
+    )
+
+
+def accuracy_landscape(
+    canvas: Canvas, panel: str, results: Results, found: list[Budget], title: str, group: str
+) -> None:
+    """Draw maximum test accuracy against λ, one curve per budget, with the predicted λ as a dashed line of its colour.
+
+    Ticks at the left edge are λ = 0.
+    """
+    axes = canvas.setup(panel, title, panels.L2, panels.MAX_ACCURACY, log="x")
+    grid = grid_of(results, group)
+    colors = budget_colors(b.epochs for b in found)
+    entries = []
+    shown = extremes(b.epochs for b in found)
+    for budget in found:
+        color = colors[budget.epochs]
+        within = analysis.accuracy_within(grid, budget.epochs)
+        canvas.curve(
+            panel, f"T={budget.epochs:g}", points(within[within["l2"] > 0], "l2", "accuracy"), color=color
+        )
+        canvas.mark(panel, f"predicted T={budget.epochs:g}", budget.l2, color=color, linestyle="--")
+        zero = float(within.loc[within["l2"] == 0, "accuracy"].mean())
+        if np.isfinite(zero):
+            canvas.record(panel, f"lambda=0 T={budget.epochs:g}", pd.DataFrame({"y": [zero]}))
+            axes.plot([0.0, 0.05], [zero, zero], color=color, transform=axes.get_yaxis_transform())
+        if budget.epochs in shown:
+            entries.append((f"T = {number(budget.epochs)}", {"color": color, "marker": "o"}))
+    entries.append(("predicted λ", {"color": GUIDE, "linestyle": "--"}))
+    canvas.legend(panel, entries, loc="lower left")
+
+
+def measured_c(canvas: Canvas, panel: str, results: Results, setup: str, title: str) -> None:
+    """Draw test accuracy against t·λ of the short runs that measure c, with our c, its range and the paper's."""
+    axes = canvas.setup(panel, title, "t · λ (epochs)", panels.TEST_ACCURACY)
+    table = results.table[results.table["setup"] == setup]
+    if table.empty:
+        raise ValueError(
+            f"results/{results.name}.csv has no runs of setup {setup!r}: run `dvc repro measure_c`"
+        )
+    for l2, rows in table.groupby("l2", sort=True):
+        curve = panels.mean_curve(rows, "test_accuracy")
+        curve["x"] *= float(l2)
+        canvas.band(panel, f"lambda={l2:g}", curve, color=l2_color(float(l2)))
+    c = results.passport["c"][setup]
+    axes.axvspan(c["low"], c["high"], color=PREDICTED, alpha=0.15, linewidth=0)
+    ours, paper = {"color": PREDICTED, "linestyle": "--"}, {"color": PAPER, "linestyle": ":"}
+    canvas.mark(panel, "c", c["c"], **ours)
+    canvas.mark(panel, "c of the paper", PAPER_C, **paper)
+    axes.set_xlim(left=0.0)
+    canvas.legend(
+        panel,
+        [
+            *panels.l2_entries(table["l2"]),
+            (f"c = {number(c['c'])}", ours),
+            (f"paper: {number(PAPER_C)}", paper),
+        ],
+        loc="lower right",
+    )
+
+
+def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -> tuple[float, float]:
+    """Draw final test accuracy against λ for fixed T and for T = a/λ; return T and a, in epochs."""
+    canvas.setup(panel, title, panels.L2, panels.TEST_ACCURACY, log="x")
+    fixed, scaled = panels.runs(results, "fixed"), panels.runs(results, "scaled")
+    positive = fixed[fixed["l2"] > 0]
+    epochs = float(fixed["budget"].median())
+    product = float((scaled["budget"] * scaled["l2"]).median())
+    for name, rows, color in (("fixed T", positive, FIXED), ("T = a/lambda", scaled, SCALED)):
+        canvas.curve(
+            panel, name, points(rows.drop(columns="peaked"), "l2", "final_test_accuracy"), color=color
+        )
+    entries = [
+        (f"T = {number(epochs)} epochs", {"color": FIXED, "marker": "o"}),
+        (f"T = {number(product)}/λ", {"color": SCALED, "marker": "o"}),
+    ]
+    zero = fixed.loc[fixed["l2"] == 0, "final_test_accuracy"]
+    if zero.notna().any():
+        canvas.level(panel, "lambda=0", float(zero.mean()))
+        entries.append(("λ = 0, fixed T", dict(ZERO_LINE)))
+    canvas.legend(panel, entries, loc="lower center")
+    return epochs, product
+
+
+def _point(x: float, values: np.ndarray) -> pd.DataFrame:
+    used = values[np.isfinite(values)]
+    spread = (used.mean(), used.min(), used.max()) if used.size else (np.nan,) * 3
+    return pd.DataFrame([(x, *spread, used.size, "")], columns=list(POINT_COLUMNS))
