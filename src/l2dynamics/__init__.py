@@ -14,7 +14,7 @@ _EXPORTS = {
     "auto_l2": "autol2",
     "measure_c": "prediction",
     "predict_l2": "prediction",
-    "suggest_l2": "prediction",
+    "suggest_l2": "suggestion",
     "t_star": "prediction",
 }
 

@@ -1,0 +1,239 @@
+"""One call from a training loop to a coefficient: measure c in short runs, predict λ."""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from l2dynamics.prediction import predict_l2
+from l2dynamics.probes import RESOLUTION, Lab, MakeRun, Probe
+
+_FIRST_L2 = 0.01
+_SEARCH_STEP = 4.0
+_SEARCH_RUNS = 8
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What :func:`suggest_l2` found.
+
+    Attributes:
+        l2: predicted coefficient λ = c/T.
+        low: lowest λ that the measured runs give, see ``c_low``.
+        high: highest λ that the measured runs give.
+        c: geometric mean of c over the runs that peaked, in the unit of the budget.
+        c_low: smallest c of these runs, each taken at the evaluation before its t*.
+        c_high: largest c of these runs.
+        budget: the budget T.
+        first_decay: the first decay of the learning rate as a fraction of T, or None.
+        spent: length of all runs together, in the unit of the budget.
+        share: ``spent`` as a fraction of the budget.
+        probes: all runs, in the order in which they were made.
+    """
+
+    l2: float
+    low: float
+    high: float
+    c: float
+    c_low: float
+    c_high: float
+    budget: float
+    first_decay: float | None
+    spent: float
+    share: float
+    probes: tuple[Probe, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types; NaN becomes None."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: plain(entry) for key, entry in value.items()}
+            if isinstance(value, list | tuple):
+                return [plain(entry) for entry in value]
+            return None if isinstance(value, float) and math.isnan(value) else value
+
+        return {key: plain(value) for key, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        peaked = sum(probe.status == "peaked" for probe in self.probes)
+        return (
+            f"l2 = {self.l2:.2g} ({self.low:.2g} to {self.high:.2g}) for a budget of {self.budget:g}: "
+            f"c = {self.c:.3g}, {peaked} of {len(self.probes)} runs peaked, at {self.share:.1%} of the budget"
+        )
+
+
+class NoPeakError(ValueError):
+    """No run showed a peak of the test accuracy.
+
+    Attributes:
+        probes: the runs that were made.
+    """
+
+    def __init__(self, message: str, probes: tuple[Probe, ...]):
+        super().__init__(message)
+        self.probes = probes
+
+
+def suggest_l2(
+    make_run: MakeRun,
+    budget: float,
+    *,
+    first_decay: float | None = None,
+    l2: float | Sequence[float] | None = None,
+    seeds: Sequence[int] = (0, 1),
+    max_share: float = 0.2,
+    tolerance: float = 0.005,
+    chance: float | None = None,
+    progress: bool | Callable[[Probe], None] = True,
+) -> Suggestion:
+    """Train briefly with large L2 coefficients and predict the best one for the whole budget (section 3).
+
+    Each run is stopped as soon as its accuracy has peaked. Without a list of coefficients a suitable one is
+    searched
+    for: from 0.01 upwards while the accuracy takes too long to peak, downwards if the run diverges, does not
+        learn or
+    peaks before it was evaluated a few times. Then the measurement is repeated with the other seeds and with
+    half the coefficient. Evaluation noise is handled by :func:`l2dynamics.probes.judge`.
+
+    Args:
+        make_run: ``make_run(l2, seed)`` starts a fresh training with the loss ``L + l2/2 · ‖θ‖²`` at the
+            learning rate that the planned training starts with, held *constant*, and returns an iterable of
+            ``(step, test_accuracy)``, usually as a generator. ``step`` is the training time so far in the
+            unit of ``budget`` (fractions of an epoch are fine), the accuracy a fraction. It is stopped from
+            outside, so it may go on for ever. Evaluate often: three evaluations up to the peak are needed,
+            ten are good. NaN or a ``FloatingPointError`` mean that the run diverged.
+        budget: length T of the planned training, in steps or epochs.
+        first_decay: when the learning rate of the planned training is first lowered, as a fraction of the
+            budget.
+        l2: coefficient to start the search from, or a list of coefficients to measure at, without a search.
+        seeds: seeds to measure with.
+        max_share: most that all runs may cost together, as a fraction of the budget.
+        tolerance: distance from the maximum that counts as reached, see :func:`l2dynamics.t_star`.
+        chance: accuracy of guessing; default: the lowest accuracy of each run.
+        progress: True for a line per run on stderr, or a function that gets the :class:`Probe` after every
+            evaluation.
+
+    Returns:
+        The suggestion. ``low`` to ``high`` is the spread of the measured runs, not a confidence interval of
+        the optimum; the paper finds the tuned coefficient within a factor of ten of the prediction.
+
+    Raises:
+        ValueError: an argument is out of its range, or ``make_run`` yields something else than described.
+        NoPeakError: (a ValueError) no run peaked; the message says whether the accuracy had not peaked yet,
+        stayed
+            at chance level or the run diverged, and what to do.
+
+    Examples:
+        A stand-in for a training; its accuracy is within 0.005 of its maximum from 0.53/λ on:
+
+        >>> import math
+        >>> def make_run(l2, seed):
+        ...     for step in range(0, 1000, 2):
+        ...         x = step * l2 / 0.6
+        ...         yield step, 0.1 + 0.7 * x * math.exp(1 - x)
+        >>> suggestion = suggest_l2(make_run, budget=10_000, progress=False)
+        >>> round(suggestion.l2, 6)
+        5.4e-05
+    """
+    predict_l2(1.0, budget, first_decay=first_decay)
+    given = [] if l2 is None else [float(value) for value in np.atleast_1d(np.asarray(l2, dtype=float))]
+    for value in given:
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"l2 is {value}: the runs need a positive coefficient, such as 0.01")
+    if len(seeds) == 0:
+        raise ValueError("seeds is empty: give at least one, such as (0,)")
+    if not 0 < max_share <= 1:
+        raise ValueError(f"max_share is {max_share}: give a fraction of the budget, such as 0.2")
+    lab = Lab(make_run, max_share * budget, tolerance=tolerance, chance=chance, report=_reporter(progress))
+    if len(given) > 1:
+        plan = [(value, seed) for value in given for seed in seeds]
+        for done, (value, seed) in enumerate(plan):
+            lab.probe(value, seed, lab.left / (len(plan) - done))
+    elif (first := _search(lab, given[0] if given else _FIRST_L2, seeds[0])) is not None:
+        for value, seed in [*((first.l2, seed) for seed in seeds[1:]), (first.l2 / 2, seeds[0])]:
+            # Not worth starting what cannot be followed past its peak.
+            if first.length * first.l2 / value <= lab.left:
+                lab.probe(value, seed, lab.left)
+    return _suggestion(lab, float(budget), first_decay)
+
+
+def _search(lab: Lab, l2: float, seed: int) -> Probe | None:
+    """Return the first run that peaked, or None when the time is used up."""
+    slow, bad = 0.0, math.inf  # bounds found: too small to peak in time, too large to measure
+    cap = lab.limit / _SEARCH_RUNS
+    for _ in range(_SEARCH_RUNS):
+        if lab.left <= 0:
+            break
+        probe = lab.probe(l2, seed, min(cap, lab.left))
+        if probe.status == "peaked":
+            return probe
+        if probe.status == "not_peaked":
+            slow = max(slow, l2)
+        else:
+            if probe.status == "chance" and bad < math.inf:
+                cap *= 2  # a smaller coefficient did not help: perhaps learning itself takes longer
+            bad = min(bad, l2)
+        if not slow:
+            l2 /= _SEARCH_STEP
+        elif bad == math.inf:
+            l2 *= _SEARCH_STEP
+        elif bad > 2 * slow:
+            l2 = math.sqrt(slow * bad)
+        else:  # no coefficient peaks in so short a time: follow the slow one for longer
+            l2, cap = slow, lab.left
+    return None
+
+
+def _reporter(progress: bool | Callable[[Probe], None]) -> Callable[[Probe], None]:
+    if callable(progress):
+        return progress
+
+    def write(probe: Probe) -> None:
+        if progress and probe.status != "running":
+            print(probe, file=sys.stderr, flush=True)
+
+    return write
+
+
+def _suggestion(lab: Lab, budget: float, first_decay: float | None) -> Suggestion:
+    peaked = [probe for probe in lab.probes if probe.status == "peaked"]
+    if not peaked:
+        raise NoPeakError(_advice(lab.probes), tuple(lab.probes))
+    c = math.exp(sum(math.log(probe.c) for probe in peaked) / len(peaked))
+    c_low, c_high = min(probe.c_low for probe in peaked), max(probe.c for probe in peaked)
+    l2, low, high = (predict_l2(value, budget, first_decay=first_decay) for value in (c, c_low, c_high))
+    return Suggestion(
+        l2=l2,
+        low=low,
+        high=high,
+        c=c,
+        c_low=c_low,
+        c_high=c_high,
+        budget=budget,
+        first_decay=first_decay,
+        spent=lab.spent,
+        share=lab.spent / budget,
+        probes=tuple(lab.probes),
+    )
+
+
+def _advice(probes: Sequence[Probe]) -> str:
+    remedies = {
+        "not_peaked": "the accuracy had not peaked yet: raise max_share or start from a larger l2",
+        "coarse": f"it peaked before evaluation {RESOLUTION}: evaluate more often",
+        "chance": "it stayed at chance level: give a smaller l2 or a larger max_share, and check that the "
+        "model learns without L2",
+        "diverged": "training diverged: lower the learning rate or give a smaller l2",
+    }
+    parts = []
+    for status, remedy in remedies.items():
+        values = sorted({probe.l2 for probe in probes if probe.status == status})
+        if values:
+            span = f"l2 {values[0]:.2g}" + (f" to {values[-1]:.2g}" if len(values) > 1 else "")
+            longest = max(probe.length for probe in probes if probe.status == status)
+            parts.append(f"at {span} (followed to {longest:g}) {remedy}")
+    return "no run showed a peak of the test accuracy; " + "; ".join(parts)
