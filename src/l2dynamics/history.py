@@ -81,7 +81,10 @@ def load(name: str, root: Path | None = None) -> Results:
     content = _read(name, csv)
     if passport.get("csv_sha256") != hashlib.sha256(content).hexdigest():
         raise _damaged(name, csv, f"its checksum is not the one in {passport_file.name}")
-    return Results(name, _parse(name, csv, content), passport)
+    try:
+        return Results(name, parse(content), passport)
+    except ValueError as error:
+        raise _damaged(name, csv, str(error)) from error
 
 
 def write(results: Results, root: Path) -> None:
@@ -98,27 +101,55 @@ def write(results: Results, root: Path) -> None:
         OSError: a file cannot be written, e.g. the disk is full; the previous file is intact.
     """
     csv, passport_file = _files(results.name, root)
-    content = table_bytes(results)
+    try:
+        content = table_bytes(results.table)
+    except ResultsError as error:
+        raise ResultsError(f"results {results.name}: {error}") from None
     passport = plain({**results.passport, "csv_sha256": hashlib.sha256(content).hexdigest()})
     csv.parent.mkdir(parents=True, exist_ok=True)
     replace(csv, content)
     replace(passport_file, json_bytes(passport))
 
 
-def table_bytes(results: Results) -> bytes:
-    """Return the table as it stands in the file: every float with as many digits as give it back exactly."""
-    table = results.table
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as it stands in the file: every float with as many digits as give it back exactly.
+
+    Raises:
+        ResultsError: a column is missing, a run's steps do not increase, or its rows are apart.
+    """
     if missing := [c for c in COLUMNS if c not in table.columns]:
-        raise ResultsError(f"results {results.name}: column {missing[0]} is missing from the table")
+        raise ResultsError(f"column {missing[0]} is missing from the table")
     if table.empty:
-        raise ResultsError(f"results {results.name}: the table has no rows")
-    same_run = table["run"].to_numpy()[1:] == table["run"].to_numpy()[:-1]
-    if not (np.diff(table["step"].to_numpy())[same_run] > 0).all():
-        raise ResultsError(f"results {results.name}: the steps of a run must increase from row to row")
+        raise ResultsError("the table has no rows")
+    runs, steps = table["run"].to_numpy(), table["step"].to_numpy()
+    same_run = runs[1:] == runs[:-1]
+    if not (np.diff(steps)[same_run] > 0).all():
+        raise ResultsError("the steps of a run must increase from row to row")
     if table["run"].nunique() != 1 + int((~same_run).sum()):
-        raise ResultsError(f"results {results.name}: rows of one run must follow each other")
+        raise ResultsError("the rows of one run must follow each other")
     order = [*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]
     return bytes(table[order].to_csv(index=False, lineterminator="\n").encode())
+
+
+def parse(content: bytes) -> pd.DataFrame:
+    """Return the table in the bytes of a results file: whole numbers as int64, other numbers as float64.
+
+    Raises:
+        ResultsError: it is not such a table; the message says why, without the name of the file.
+    """
+    text = dict.fromkeys(_TEXT, str)
+    try:
+        # keep_default_na=False: a group or run may be called "null"; an empty number is NaN.
+        table = pd.read_csv(BytesIO(content), dtype=text, keep_default_na=False, na_values="")
+    except ValueError as error:
+        raise ResultsError("it is not a table") from error
+    if missing := [c for c in COLUMNS if c not in table.columns]:
+        raise ResultsError(f"column {missing[0]} is missing")
+    numbers = [c for c in table.columns if c not in _TEXT]
+    try:
+        return table.astype({c: "int64" if c in _WHOLE else "float64" for c in numbers})
+    except ValueError as error:
+        raise ResultsError("a number is not a number") from error
 
 
 def plain(value: Any) -> Any:
@@ -188,20 +219,3 @@ def _read_passport(name: str, path: Path) -> dict[str, Any]:
     if not isinstance(passport, dict):
         raise _damaged(name, path, "it is not a JSON object")
     return passport
-
-
-def _parse(name: str, path: Path, content: bytes) -> pd.DataFrame:
-    # keep_default_na=False: a group or run may be called "null"; an empty number is NaN.
-    try:
-        table = pd.read_csv(
-            BytesIO(content), dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=""
-        )
-    except ValueError as error:
-        raise _damaged(name, path, "it is not a table") from error
-    if missing := [c for c in COLUMNS if c not in table.columns]:
-        raise _damaged(name, path, f"column {missing[0]} is missing")
-    numbers = [c for c in table.columns if c not in _TEXT]
-    try:
-        return table.astype({c: "int64" if c in _WHOLE else "float64" for c in numbers})
-    except ValueError as error:
-        raise _damaged(name, path, "a number is not a number") from error
