@@ -76,8 +76,9 @@ def load(name: str, root: Path | None = None) -> Results:
         ResultsError: a file is missing, unreadable, altered since it was written, or lacks a column. The
             message is one line that names the file and the stage that makes it anew.
     """
-    csv, passport_file = _files(name, root or paths.find_root())
-    passport = _read_passport(name, passport_file)
+    root = root or paths.find_root()
+    passport = load_passport(name, root)
+    csv, passport_file = _files(name, root)
     content = _read(name, csv)
     if passport.get("csv_sha256") != hashlib.sha256(content).hexdigest():
         raise _damaged(name, csv, f"its checksum is not the one in {passport_file.name}")
@@ -85,6 +86,23 @@ def load(name: str, root: Path | None = None) -> Results:
         return Results(name, parse(content), passport)
     except ValueError as error:
         raise _damaged(name, csv, str(error)) from error
+
+
+def load_passport(name: str, root: Path) -> dict[str, Any]:
+    """Read the passport alone, e.g. for the scale of the results.
+
+    Raises:
+        ResultsError: it is missing or damaged.
+    """
+    _, path = _files(name, root)
+    content = _read(name, path)
+    try:
+        passport = json.loads(content)
+    except ValueError as error:
+        raise _damaged(name, path, "it is not JSON") from error
+    if not isinstance(passport, dict):
+        raise _damaged(name, path, "it is not a JSON object")
+    return passport
 
 
 def write(results: Results, root: Path) -> None:
@@ -207,15 +225,3 @@ def _read(name: str, path: Path) -> bytes:
         raise ResultsError(f"results/{path.name} is missing: run `dvc repro {stage(name)}`") from None
     except OSError as error:
         raise ResultsError(f"results/{path.name} cannot be read: {error.strerror}") from error
-
-
-def _read_passport(name: str, path: Path) -> dict[str, Any]:
-    try:
-        passport = json.loads(_read(name, path))
-    except ValueError as error:
-        if isinstance(error, ResultsError):
-            raise
-        raise _damaged(name, path, "it is not JSON") from error
-    if not isinstance(passport, dict):
-        raise _damaged(name, path, "it is not a JSON object")
-    return passport

@@ -1,0 +1,166 @@
+"""Live logging from a training stage: the trainer writes small files, another process carries them to MLflow.
+
+So a trainer never waits for MLflow, nor imports it, nor dies with it. Everything here is best effort: what does
+not arrive is completed by stage ``track``. This module is all that training depends on; keep it small.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+
+from l2dynamics import history, paths
+
+#: Set it to ``off`` and no stage logs live.
+SWITCH = "L2DYNAMICS_TRACKING"
+HEADER_FILE, END_FILE, FAILED_FILE = "header.json", "end", "failed"
+#: A spool that nobody has touched for so long was left behind by a killed process, seconds.
+_FORGOTTEN = 3600.0
+
+
+class Tracker:
+    """Logs the runs of one sweep while they are trained.
+
+    The methods return at once and never raise. The object may be sent to worker processes; only the process
+    that made it starts the recorder, speaks and closes.
+
+    Args:
+        name: name of the results, e.g. ``fc``.
+        header: the passport as far as it is known before training: at least ``scale``, ``data``, ``setup``,
+            ``steps_per_epoch``, ``classes``, ``git_commit`` and ``key``, equal to what is written in the end.
+        root: the checkout.
+        every: seconds between two reports of one run's progress.
+    """
+
+    def __init__(self, name: str, header: Mapping[str, Any], root: Path, *, every: float = 5.0) -> None:
+        self.every = every
+        self.enabled = os.environ.get(SWITCH, "").lower() not in {"off", "0", "false", "no"}
+        self._owner = os.getpid()
+        self._recorder = 0
+        self._last: dict[str, float] = {}
+        self._spool = paths.work(root) / "tracking" / f"{name}-{self._owner}-{time.monotonic_ns():x}"
+        if self.enabled:
+            try:
+                _forget(self._spool.parent)
+                self._spool.mkdir(parents=True)
+                content = {"name": name, "root": str(root.resolve()), "pid": self._owner}
+                content["header"] = history.plain(header)
+                (self._spool / HEADER_FILE).write_text(json.dumps(content), encoding="utf-8")
+                self._recorder = _start_recorder(self._spool)
+            except (OSError, TypeError, ValueError) as error:
+                self._stop(str(error))
+
+    def progress(self, rows: pd.DataFrame) -> None:
+        """Report a run in progress; calls within ``every`` seconds of the last report of this run do nothing.
+
+        Args:
+            rows: all evaluations of one run so far, columns :data:`l2dynamics.history.COLUMNS`.
+        """
+        if not self.enabled or rows.empty:
+            return
+        run = str(rows["run"].iloc[0])
+        now = time.monotonic()
+        if now - self._last.get(run, -self.every) >= self.every:
+            self._last[run] = now
+            self._post(run, rows, "part")
+
+    def finished(self, rows: pd.DataFrame) -> None:
+        """Report a finished run.
+
+        Args:
+            rows: all its evaluations, as they will stand in the results file.
+        """
+        if self.enabled and not rows.empty:
+            self._post(str(rows["run"].iloc[0]), rows, "done")
+
+    def close(self, patience: float = 1.0) -> None:
+        """End the logging; what is on its way is still logged in the background.
+
+        Args:
+            patience: seconds to wait for the background process.
+        """
+        if not self.enabled or os.getpid() != self._owner:
+            return
+        with suppress(OSError):
+            (self._spool / END_FILE).touch()
+        deadline = time.monotonic() + patience
+        while (running := _alive(self._recorder)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._notice_failure()
+        self.enabled = False
+        if not running:
+            shutil.rmtree(self._spool, ignore_errors=True)
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _post(self, run: str, rows: pd.DataFrame, state: str) -> None:
+        if self._notice_failure():
+            return
+        try:
+            target = self._spool / f"{hashlib.sha256(run.encode()).hexdigest()[:24]}.{state}"
+            # No fsync: after a power cut stage `track` logs the run.
+            temporary = target.with_name(f".{target.name}.{os.getpid()}")
+            temporary.write_bytes(history.table_bytes(rows))
+            temporary.replace(target)
+        except (OSError, TypeError, ValueError) as error:
+            self._stop(str(error))
+
+    def _notice_failure(self) -> bool:
+        failed = self._spool / FAILED_FILE
+        if self.enabled and failed.exists():
+            with suppress(OSError):
+                self._stop(failed.read_text(encoding="utf-8"))
+        return not self.enabled
+
+    def _stop(self, reason: str) -> None:
+        self.enabled = False
+        if os.getpid() == self._owner:
+            message = f"live logging stopped, training goes on: {reason}; `dvc repro track` completes it"
+            print(message, file=sys.stderr)
+
+
+def _start_recorder(spool: Path) -> int:
+    # posix_spawn: a fork of a process that runs jax's threads can deadlock. A group of its own: Ctrl-C ends
+    # the training, and the recorder then logs what it was given.
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "l2dynamics.tracking", "record", str(spool)],
+            dict(os.environ),
+            file_actions=[(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 1, 2)],
+            setpgroup=0,
+        )
+    finally:
+        os.close(null)
+
+
+def _alive(child: int) -> bool:
+    if not child:
+        return False
+    try:
+        return os.waitpid(child, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        return False
+
+
+def _forget(folder: Path) -> None:
+    for spool in folder.glob("*-*-*"):
+        with suppress(OSError):
+            if time.time() - spool.stat().st_mtime > _FORGOTTEN:
+                shutil.rmtree(spool, ignore_errors=True)

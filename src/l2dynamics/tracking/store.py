@@ -1,0 +1,204 @@
+"""The one place that talks to MLflow: a store with find, create, fill, finish and delete.
+
+A run is complete when it is FINISHED and carries the digest of its record, which is written last. Anything
+else is a run that somebody did not finish, and is replaced.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from l2dynamics.tracking import address
+from l2dynamics.tracking.address import TrackingError
+from l2dynamics.tracking.catalog import Experiment
+from l2dynamics.tracking.records import Point, Record
+
+KEY, DIGEST, SWEEP = "l2dynamics.key", "l2dynamics.digest", "l2dynamics.sweep"
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
+#: MLflow cuts longer params and tags with a warning, characters.
+_LONGEST = 5000
+
+
+class Store:
+    """A tracking store. Use it inside :meth:`locked`: two writers would double runs.
+
+    Args:
+        uri: address of the store.
+        root: the checkout; the default store's artifacts and every lock lie in its ``mlflow/``.
+
+    Raises:
+        TrackingError: MLflow is not installed, or the store cannot be reached.
+    """
+
+    def __init__(self, uri: str, root: Path) -> None:
+        address.prepare_environment()
+        self.uri, self.root = uri, root
+        self._database = address.database(uri)
+        self._folder = self._database.parent if self._database else address.folder(root)
+        with self.errors():
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self._experiments: dict[str, str] = {}
+        try:
+            from mlflow.tracking import MlflowClient
+        except ImportError as error:
+            raise TrackingError("MLflow is not installed: pip install 'l2dynamics[pipeline]'") from error
+        with self.locked() if self._database else nullcontext(), self.errors():
+            if self._database and not self._database.exists():
+                self._create(self._database)
+            self.client: Any = MlflowClient(tracking_uri=uri)
+            self.client.search_experiments(max_results=1)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the writers' lock of this store (one machine); waits for another writer to finish."""
+        with self.errors():
+            descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn whatever MLflow and the libraries below it raise into a one-line :class:`TrackingError`."""
+        try:
+            yield
+        except TrackingError:
+            raise
+        except Exception as error:
+            raise TrackingError(f"MLflow at {address.public(self.uri)}: {_first_line(error)}") from error
+
+    def experiment(self, experiment: Experiment) -> str:
+        """Return the id of an experiment; it is created, or restored from the bin, where needed."""
+        if experiment.title in self._experiments:
+            return self._experiments[experiment.title]
+        with self.errors():
+            found = self.client.get_experiment_by_name(experiment.title)
+            if found is None:
+                artifacts = self._artifacts() / experiment.setup if self._database else None
+                found_id = self.client.create_experiment(
+                    experiment.title, artifact_location=artifacts and artifacts.as_uri()
+                )
+                tags: dict[str, str] = {}
+            else:
+                found_id, tags = found.experiment_id, found.tags
+                if found.lifecycle_stage == "deleted":
+                    self.client.restore_experiment(found_id)
+            for key, value in {NOTE: experiment.description, "setup": experiment.setup}.items():
+                if tags.get(key) != value:
+                    self.client.set_experiment_tag(found_id, key, value)
+        self._experiments[experiment.title] = found_id
+        return str(found_id)
+
+    def find(self, experiment_id: str, tag: str, value: str) -> dict[str, list[Any]]:
+        """Return the runs with a tag, by key. Several runs under one key are duplicates, the oldest first."""
+        runs: list[Any] = []
+        token = None
+        with self.errors():
+            while True:
+                page = self.client.search_runs(
+                    [experiment_id], f"tags.`{tag}` = '{value}'", max_results=1000, page_token=token
+                )
+                runs += page
+                token = page.token
+                if not token:
+                    break
+        found: dict[str, list[Any]] = {}
+        for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
+            found.setdefault(run.data.tags.get(KEY, ""), []).append(run)
+        return found
+
+    def create(self, experiment_id: str, record: Record, parent: str | None = None) -> Any:
+        """Start a run; a parent's id makes it a child."""
+        tags = {k: v[:_LONGEST] for k, v in record.tags.items() if v}
+        tags |= {KEY: record.key} | ({PARENT: parent} if parent else {})
+        with self.errors():
+            return self.client.create_run(experiment_id, run_name=record.title, tags=tags)
+
+    def fill(self, run: Any, points: Sequence[Point], params: Mapping[str, str] | None = None) -> None:
+        """Log points and params. A point logged twice is stored once: its time is a function of run and x."""
+        from mlflow.entities import Metric, Param
+
+        start = run.info.start_time
+        metrics = [Metric(key, value, start + x, x) for key, value, x in points]
+        with self.errors():
+            self.client.log_batch(
+                run.info.run_id, metrics, [Param(k, v[:_LONGEST]) for k, v in (params or {}).items() if v]
+            )
+
+    def finish(self, run: Any, record: Record) -> None:
+        """Mark a run as complete."""
+        from mlflow.entities import RunTag
+
+        # A run that was begun live learns only now whether it diverged.
+        tags = {k: v[:_LONGEST] for k, v in record.tags.items() if v and run.data.tags.get(k) != v}
+        with self.errors():
+            self.client.log_batch(
+                run.info.run_id, tags=[RunTag(k, v) for k, v in {**tags, DIGEST: record.digest}.items()]
+            )
+            # The clock may have been set back since the start.
+            end = max(int(time.time() * 1000), run.info.start_time)
+            self.client.set_terminated(run.info.run_id, "FINISHED", end_time=end)
+
+    def complete(self, run: Any, digest: str) -> bool:
+        """Whether a run is complete and holds this record."""
+        return run.info.status == "FINISHED" and run.data.tags.get(DIGEST) == digest
+
+    def tag(self, run: Any, key: str, value: str) -> None:
+        """Set one tag."""
+        with self.errors():
+            self.client.set_tag(run.info.run_id, key, value)
+
+    def delete(self, runs: Iterable[Any]) -> None:
+        """Move runs to MLflow's bin."""
+        with self.errors():
+            for run in runs:
+                self.client.delete_run(run.info.run_id)
+
+    def dataset(self, run: Any, data: Mapping[str, Any]) -> None:
+        """Attach the data set of a passport as the run's input."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        name, source = str(data.get("name", "")), f"{data.get('name')}/{data.get('version')}"
+        digest = f"{data.get('source')}-{data.get('train')}"[:36]
+        profile = ", ".join(f"{k} {data[k]}" for k in ("train", "test", "image_size") if data.get(k))
+        entry = Dataset(name=name, digest=digest, source_type="tfds", source=source, profile=profile)
+        with self.errors():
+            self.client.log_inputs(
+                run.info.run_id, [DatasetInput(entry, [InputTag("mlflow.data.context", "train")])]
+            )
+
+    def artifact(self, run: Any, file: Path, place: str | None = None) -> None:
+        """Attach a file."""
+        with self.errors():
+            self.client.log_artifact(run.info.run_id, str(file), place)
+
+    def text(self, run: Any, text: str, name: str) -> None:
+        """Attach a text as a file."""
+        with self.errors():
+            self.client.log_text(run.info.run_id, text, name)
+
+    def _artifacts(self) -> Path:
+        return self._folder / "artifacts"
+
+    def _create(self, database: Path) -> None:
+        # MLflow builds the tables by some forty migrations; a process killed between two of them leaves a
+        # file that no MLflow can open. So it is built beside, and appears complete.
+        new = database.with_name(f".{database.name}.new")
+        for remnant in (new, new.with_name(f"{new.name}-journal")):
+            remnant.unlink(missing_ok=True)
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        store = SqlAlchemyStore(f"sqlite:///{new}", self._artifacts().as_uri())
+        store.engine.dispose()
+        new.replace(database)
+
+
+def _first_line(error: BaseException) -> str:
+    text = address.public(str(error).strip().partition("\n")[0]) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}…"

@@ -1,0 +1,198 @@
+"""Stage ``track``: bring the store to what the results files say; idempotent, safe to kill."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from l2dynamics import history, paths
+from l2dynamics.history import Results, ResultsError
+from l2dynamics.tracking import address, catalog, records
+from l2dynamics.tracking.catalog import Experiment
+from l2dynamics.tracking.records import Record
+from l2dynamics.tracking.store import KEY, PARENT, SWEEP, Store
+
+
+@dataclass
+class Synced:
+    """What a sync did.
+
+    Attributes:
+        kept: runs that were complete already.
+        written: runs logged anew.
+        removed: runs deleted: doubled, unfinished, or no longer in the results.
+        digests: key and digest of every run that the store now holds.
+        damaged: one line for every results file that could not be read.
+    """
+
+    kept: int = 0
+    written: int = 0
+    removed: int = 0
+    digests: dict[str, str] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+
+    def receipt(self) -> dict[str, str]:
+        """Content of the stage's output: the same on every machine that synced the same results."""
+        content = json.dumps(self.digests, sort_keys=True).encode()
+        return {"synced_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def sync(root: Path, names: Sequence[str] | None = None, uri: str | None = None) -> Synced:
+    """Log to MLflow whatever of the results, theory and report is not there yet.
+
+    Args:
+        root: the checkout.
+        names: names of results; None for all, with theory and report.
+        uri: the store; None for ``$MLFLOW_TRACKING_URI`` or the SQLite store of the checkout.
+
+    Raises:
+        TrackingError: the store cannot be used. What was logged before stays and is not logged again.
+    """
+    store = Store(uri or address.tracking_uri(root), root)
+    done = Synced()
+    with store.locked():
+        for name in names if names is not None else history.names(root):
+            try:
+                results = history.load(name, root)
+            except ResultsError as error:
+                done.damaged.append(str(error))
+                continue
+            sync_sweep(store, results, done)
+        if names is None:
+            _sync_files(store, catalog.THEORY, "theory", _theory_files(root), done)
+            _sync_files(store, catalog.REPORT, f"report/{_scale(root)}", _report_files(root), done)
+    return done
+
+
+def sync_sweep(store: Store, results: Results, done: Synced) -> None:
+    """Bring one sweep's parent run and its children to the results.
+
+    Args:
+        store: where to; the caller holds its lock.
+        results: the sweep.
+        done: is added to.
+    """
+    name, passport = results.name, results.passport
+    experiment = store.experiment(catalog.experiment(name))
+    sweep = records.of_sweep(name, passport)
+    present = store.find(experiment, SWEEP, sweep.key)
+    parents = present.pop(sweep.key, [])
+    parent, doomed = _choose(store, parents, sweep)
+    if parent is None:
+        parent = store.create(experiment, sweep)
+
+    todo: list[Record] = []
+    for record in records.of_results(results):
+        child, others = _choose(store, present.pop(record.key, []), record, or_untouched=False)
+        doomed += others
+        if child is None:
+            todo.append(record)
+        else:
+            done.kept += 1
+            if child.data.tags.get(PARENT) != parent.info.run_id:
+                store.tag(child, PARENT, parent.info.run_id)
+        done.digests[record.key] = record.digest
+    doomed += [run for runs in present.values() for run in runs]
+    store.delete(doomed)
+    done.removed += len(doomed)
+
+    numbers = records.outcomes(todo, int(passport.get("classes") or 10))
+    for record in todo:
+        run = store.create(experiment, record, parent.info.run_id)
+        store.fill(run, records.curves(record) + numbers[record.key], record.params)
+        store.finish(run, record)
+        done.written += 1
+
+    if store.complete(parent, sweep.digest):
+        done.kept += 1
+    else:
+        store.dataset(parent, passport.get("data") or {})
+        store.fill(parent, records.sweep_numbers(results), sweep.params)
+        store.artifact(parent, paths.results(store.root) / f"{name}.json")
+        store.finish(parent, sweep)
+        done.written += 1
+    done.digests[sweep.key] = sweep.digest
+
+
+def _choose(
+    store: Store, runs: Iterable[Any], record: Record, *, or_untouched: bool = True
+) -> tuple[Any | None, list[Any]]:
+    """Split the runs of one key into the one to keep and the ones to delete.
+
+    A parent that a live stage has begun holds nothing but tags: with ``or_untouched`` it is kept and filled.
+    """
+    runs = list(runs)
+    keep = next((r for r in runs if store.complete(r, record.digest)), None)
+    if keep is None and or_untouched:
+        keep = next((r for r in runs if not r.data.params and not r.data.metrics), None)
+    return keep, [r for r in runs if r is not keep]
+
+
+def _sync_files(
+    store: Store, experiment: Experiment, key: str, files: dict[str, list[Path]], done: Synced
+) -> None:
+    """Log files as one run: the numbers in the JSON files as metrics, all of them as artifacts."""
+    listed = [(place, file, file.read_bytes()) for place, group in files.items() for file in sorted(group)]
+    if not listed:
+        return
+    digest = hashlib.sha256(repr([records.FORMAT, key]).encode())
+    numbers: dict[str, Any] = {}
+    for place, file, content in listed:
+        digest.update(repr([place, file.name, len(content)]).encode() + content)
+        if file.suffix == ".json":
+            try:
+                found = json.loads(content)
+            except ValueError:
+                done.damaged.append(f"{file.relative_to(store.root)} is damaged: it is not JSON")
+                continue
+            prefix = f"{file.stem}/" if place == "claims" else ""
+            numbers |= (
+                {f"{prefix}{k}": v for k, v in records.flat(found).items()} if isinstance(found, dict) else {}
+            )
+    tags = {"l2dynamics.kind": experiment.setup, "setup": experiment.setup, "dvc.stage": experiment.setup}
+    tags |= {"scale": _scale(store.root), "mlflow.source.name": f"dvc repro {experiment.setup}"}
+    record = Record(key, key.replace("/", " · "), {}, tags, digest.hexdigest())
+    done.digests[key] = record.digest
+
+    experiment_id = store.experiment(experiment)
+    keep, doomed = _choose(
+        store, store.find(experiment_id, KEY, key).get(key, []), record, or_untouched=False
+    )
+    store.delete(doomed)
+    done.removed += len(doomed)
+    if keep is not None:
+        done.kept += 1
+        return
+    run = store.create(experiment_id, record)
+    store.fill(run, records.numbers(numbers))
+    for place, file, _ in listed:
+        store.artifact(run, file, place or None)
+    store.finish(run, record)
+    done.written += 1
+
+
+def _theory_files(root: Path) -> dict[str, list[Path]]:
+    folder = paths.results(root)
+    return {"": list(folder.glob("theory.*")), "theory": list((folder / "theory").glob("*.csv"))}
+
+
+def _report_files(root: Path) -> dict[str, list[Path]]:
+    report = paths.figures(root).parent
+    return {
+        "": [file for file in (report / "index.html", report / "README.md") if file.is_file()],
+        "figures": list(paths.figures(root).glob("*.png")),
+        "claims": list(paths.claims(root).glob("*.json")),
+    }
+
+
+def _scale(root: Path) -> str:
+    """The scale of the results, as their passports say; several are joined."""
+    scales = set()
+    for name in history.names(root):
+        try:
+            scales.add(str(history.load_passport(name, root).get("scale", "")))
+        except ResultsError:
+            continue
+    return "+".join(sorted(scales))
