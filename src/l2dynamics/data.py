@@ -6,6 +6,7 @@ the full sets in ``$TFDS_DATA_DIR``. Loading never downloads: stage ``data@NAME`
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,11 +146,15 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], 
             counts[channel] += np.bincount(
                 images[start : start + _CHUNK, ..., channel].ravel(), minlength=256
             )
-    values = np.arange(256)
     pixels = images.size // channels
-    first, second = counts @ values, counts @ values**2
-    variance = (pixels * second - first**2) / pixels**2
-    return (first / pixels / 255).astype(np.float32), (np.sqrt(variance) / 255).astype(np.float32)
+    means, deviations = [], []
+    for histogram in counts.tolist():
+        # Python's whole numbers: the squares of the full CIFAR-10 overflow 64 bits.
+        first = sum(value * count for value, count in enumerate(histogram))
+        second = sum(value * value * count for value, count in enumerate(histogram))
+        means.append(first / pixels / 255)
+        deviations.append(math.sqrt((pixels * second - first * first) / pixels**2) / 255)
+    return np.array(means, np.float32), np.array(deviations, np.float32)
 
 
 def _open(

@@ -72,8 +72,8 @@ def prepare(name: str, source: str, root: Path | None = None) -> None:
         manual = folder / "downloads" / "manual"
         if missing := [archive for archive in _ARCHIVES if not (manual / archive).is_file()]:
             raise ValueError(
-                f"{where}: get {' and '.join(missing)} from image-net.org (registration needed) into {manual} "
-                "(see data/README.md)"
+                f"{where}: get {' and '.join(missing)} from image-net.org into {manual} "
+                "(registration needed, see data/README.md)"
             )
     try:
         _build(name, folder)
