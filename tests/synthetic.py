@@ -137,12 +137,7 @@ def passport(name: str, table: pd.DataFrame, **extra: Any) -> dict[str, Any]:
             "test": 2000,
             "image_size": 28,
         },
-        "setup": {
-            "model": {"kind": kind, "width": 256, "depth": 3},
-            "loss": "softmax",
-            "batch": 512,
-            "momentum": 0.0,
-        },
+        "setup": _setup(kind, name),
         "config": {},
         "seeds": sorted(int(seed) for seed in table["seed"].unique()),
         "runs": int(table["run"].nunique()),
@@ -186,9 +181,22 @@ def autol2(name: str, *, wins: bool, budget: float = 50.0, seeds: Sequence[int] 
     return results(name, pd.concat(frames, ignore_index=True), classes=10)
 
 
+def _setup(kind: str, name: str) -> dict[str, Any]:
+    moving = kind in ("wrn", "resnet") and name != "wrn"
+    return {
+        "model": {"kind": kind, "width": 256, "depth": 3},
+        "loss": "mse" if name == "fc_mse" else "softmax",
+        "batch": 512,
+        "momentum": 0.9 if moving else 0.0,
+        "augment": moving,
+        "schedule": {"factor": 0.2, "at": [0.3, 0.6, 0.9]} if "schedule" in name else None,
+    }
+
+
 def measure_c(c: Mapping[str, float] | None = None) -> Results:
     """Short runs at large λ, with the measured c in epochs at fixed η."""
-    c = dict(c or {"fc": 0.7 / 0.15, "cnn": 0.05, "wrn": 0.01})
+    c = dict(c or {"fc": 0.7 / 0.15, "cnn": 5.0, "wrn": 0.01})
+    per_epoch = {"fc": 1, "cnn": 20, "wrn": 20}
     etas = {"fc": 0.15, "cnn": 0.01, "wrn": 0.2}
     frames, measured = [], {}
     for setup, value in c.items():
@@ -201,7 +209,7 @@ def measure_c(c: Mapping[str, float] | None = None) -> Results:
                     seed=seed,
                     budget=4 * value / l2,
                     c=value * etas[setup],
-                    steps_per_epoch=100,
+                    steps_per_epoch=per_epoch[setup],
                 )
                 frames.append(rows.assign(run=rows["run"] + f"-{setup}", setup=setup))
                 star = value / l2 * (1 + 0.05 * (seed - 1))
@@ -214,7 +222,8 @@ def measure_c(c: Mapping[str, float] | None = None) -> Results:
             "unit": "epochs",
             "per_run": per_run,
         }
-    return results("measure_c", pd.concat(frames, ignore_index=True), c=measured)
+    setups = {setup: _setup(setup, f"{setup}_momentum") for setup in c}
+    return results("measure_c", pd.concat(frames, ignore_index=True), c=measured, setup=setups)
 
 
 def everything() -> dict[str, Results]:
@@ -227,7 +236,7 @@ def everything() -> dict[str, Results]:
     out["fc_mse"] = results("fc_mse", grid(fc_etas, fc_l2s, seeds, loss_rises=True, **fc_law))
     small_l2s = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03)
     out["fc_small"] = results("fc_small", _under_parametrised(small_l2s, seeds))
-    conv_l2s = (0.0, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.05)
+    conv_l2s = (0.0, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.05)
     for name in ("cnn", "cnn_bn"):
         law = {"horizon": 0.2, "c": 0.05, "zero": 20.0, "steps_per_epoch": 20, "plateau": 0.5, "penalty": 3.0}
         out[name] = results(name, grid((0.01,), conv_l2s, seeds, **law), steps_per_epoch=20)

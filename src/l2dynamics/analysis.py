@@ -102,6 +102,7 @@ def summarize(
         - ``run, group, eta, l2, seed, sigma_w, budget``: as in the table (``l2`` is the first row's);
         - ``steps``: last step;
         - ``t_star_step, t_star``: t* in steps and in epochs;
+        - ``t_before``: the evaluation before t*, in epochs: the accuracy was reached between the two;
         - ``max_test_accuracy, final_test_accuracy``: of the run, and at its end (NaN if diverged);
         - ``train1_epoch, test_accuracy_at_train1``: first evaluation with training accuracy 1, NaN if never;
         - ``argmin_train_loss_epoch, min_train_loss``: minimum of the training loss without the L2 term;
@@ -131,6 +132,8 @@ def summarize(
     summary["t_star_step"] = stars.reindex(summary.index)
     at_star = finite[finite["step"] == finite["run"].map(stars)].set_index("run")
     summary["t_star"] = at_star["epoch"].reindex(summary.index)
+    before = finite[finite["step"] < finite["run"].map(stars)].groupby("run")["epoch"].max()
+    summary["t_before"] = before.reindex(summary.index)
     summary["max_test_accuracy"] = finite.groupby("run")["test_accuracy"].max().reindex(summary.index)
     summary["final_test_accuracy"] = last["test_accuracy"]
 

@@ -1,0 +1,226 @@
+"""Claims 3–6: how the reached accuracy depends on λ, on the budget and on η (Figures 1a, 2, 3)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import analysis
+from l2dynamics.claims.base import (
+    CLEARLY,
+    FIGURE,
+    MARGIN,
+    PLATEAU,
+    Claim,
+    at_headline_eta,
+    by_seed,
+    clearly,
+    fit_for_time,
+    make,
+    middle_budget,
+    over_setups,
+    rows,
+    runs,
+    seed_bootstrap,
+    title,
+    trained,
+)
+from l2dynamics.history import Results
+
+RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug", "wrn_schedule")
+ETA_SPREAD = 0.02
+"""Largest spread of the accuracy over η that counts as a weak dependence (claim 6)."""
+
+
+def evaluate(results: Mapping[str, Results]) -> list[Claim]:
+    """Return claims 3–6, each over setups and per setup."""
+    claims: list[Claim] = []
+    for id, text, parts in (
+        (
+            "03",
+            "With T ∝ 1/λ the accuracy has a plateau at small λ and does not get worse as λ → 0.",
+            [plateau(results[name]) for name in ("fc", "cnn", "cnn_bn", "wrn", "wrn_schedule")],
+        ),
+        (
+            "04",
+            "With fixed T there is an optimal λ; smaller and larger λ are worse.",
+            [optimum(results[name]) for name in RESULTS],
+        ),
+        (
+            "05",
+            "Small non-zero λ, trained long enough, is better than λ = 0.",
+            [better_than_zero(results[name]) for name in ("fc", "cnn", "cnn_bn", "wrn")],
+        ),
+        (
+            "06",
+            "Performance at t* depends only weakly on η.",
+            [eta_spread(results[name]) for name in ("fc", "wrn")],
+        ),
+    ):
+        claims += [over_setups(id, text, parts), *parts]
+    return claims
+
+
+def plateau(results: Results) -> Claim:
+    """Claim 3: accuracy at the smallest λ minus the best accuracy of any λ, with T ∝ 1/λ."""
+    scheduled = results.name == "wrn_schedule"
+    column = "final_test_accuracy" if scheduled else "max_test_accuracy"
+    what = "final" if scheduled else "maximum"
+    id = f"03-{results.name}"
+    text = f"{title(results.name)}: with T ∝ 1/λ the {what} test accuracy has a plateau at small λ."
+    summary = runs(results, "scaled" if scheduled else "grid")
+    # Under a schedule accuracy rises at the decays: t* says nothing about whether a run was long enough.
+    kept = trained(summary) if scheduled else fit_for_time(summary)
+    counted = kept.groupby("eta")["l2"].nunique()
+    kept = kept[kept["eta"].isin(counted[counted >= 2].index)]
+    if kept.empty:
+        return make(
+            id, f"{text} Not judged: fewer than two λ learned and peaked.", FIGURE[results.name], results
+        )
+    points = kept.groupby(["eta", "l2"])[column].mean()
+    best, smallest = points.groupby("eta").idxmax(), kept.groupby("eta")["l2"].min()
+    best_l2 = kept["eta"].map({eta: pair[1] for eta, pair in best.items()})
+    least_l2 = kept["eta"].map(smallest)
+    at_least = kept[kept["l2"] == least_l2].set_index(["eta", "seed"])[column]
+    at_best = kept[kept["l2"] == best_l2].set_index(["eta", "seed"])[column]
+    paired = (at_least - at_best).dropna().rename("difference").reset_index()
+    difference = by_seed(paired, "difference")
+    mean = points.groupby("l2").mean()
+    flat = mean[(mean - mean.iloc[0]).abs() <= PLATEAU].index
+    width = np.log10(flat.max() / flat.min())
+    text += (
+        " Measured: accuracy at the smallest λ minus the best of all λ (same η and seed, averaged). True "
+        f"if ≥ −{PLATEAU:g} and at least two λ agree within {PLATEAU:g}; here {len(flat)} λ over "
+        f"{width:.1f} decades do. Interval over seeds."
+    )
+    return make(
+        id,
+        text,
+        FIGURE[results.name],
+        results,
+        paper=0.0,
+        measured=difference.mean,
+        low=difference.low,
+        high=difference.high,
+        n=difference.n,
+        ok=difference.mean >= -PLATEAU and len(flat) >= 2,
+    )
+
+
+def optimum(results: Results) -> Claim:
+    """Claim 4: how much worse the smallest and the largest λ are than the best, within one budget."""
+    scheduled = results.name == "wrn_schedule"
+    group = "fixed" if scheduled else "grid"
+    table = at_headline_eta(rows(results, group), results.name)
+    table = table[table["l2"] > 0]
+    # Where λ is predicted for given budgets (Figure S3) the middle one of these is shown.
+    given = sorted(results.table.loc[results.table["group"] == "predicted", "budget"].unique())
+    budget = given[len(given) // 2] if given else middle_budget(table.drop_duplicates("run"))
+    if scheduled:
+        last = analysis.summarize(table)
+        within = last.assign(accuracy=last["final_test_accuracy"])
+    else:
+        within = analysis.accuracy_within(table, budget)
+    id = f"04-{results.name}"
+    eta = table["eta"].iloc[0]
+    text = f"{title(results.name)}: within T = {budget:.4g} epochs (η = {eta:g}) some λ is best."
+    if within["l2"].nunique() < 3:
+        return make(id, f"{text} Not judged: fewer than three λ.", FIGURE[results.name], results)
+
+    def worst_side(some: pd.DataFrame) -> float:
+        mean = some.groupby("l2")["accuracy"].mean().dropna()
+        return float(mean.max() - max(mean.iloc[0], mean.iloc[-1]))
+
+    low, high = seed_bootstrap(within, worst_side, point=("l2",))
+    mean = within.groupby("l2")["accuracy"].mean()
+    text += (
+        " Measured: best accuracy minus that of the smallest or largest λ, whichever is better. True if ≥ "
+        f"{MARGIN:g}. Best λ = {mean.idxmax():.3g} of {mean.index.min():.3g} … {mean.index.max():.3g}. "
+        "Interval over seeds."
+    )
+    measured = worst_side(within)
+    return make(
+        id,
+        text,
+        FIGURE[results.name],
+        results,
+        measured=measured,
+        low=low,
+        high=high,
+        n=len(within),
+        ok=measured >= MARGIN,
+    )
+
+
+def better_than_zero(results: Results) -> Claim:
+    """Claim 5: maximum accuracy at the smallest peaked λ minus that of λ = 0, same η and seed."""
+    id = f"05-{results.name}"
+    text = f"{title(results.name)}: the smallest λ that peaked reaches more than λ = 0."
+    summary = runs(results)
+    zero = summary[summary["l2"] == 0].set_index(["eta", "seed"])["max_test_accuracy"]
+    kept = fit_for_time(summary)
+    smallest = kept[kept["l2"] == kept.groupby(["eta", "seed"])["l2"].transform("min")]
+    gain = (
+        (smallest.set_index(["eta", "seed"])["max_test_accuracy"] - zero)
+        .dropna()
+        .rename("gain")
+        .reset_index()
+    )
+    if gain.empty:
+        return make(id, f"{text} Not judged: no η and seed has both.", FIGURE[results.name], results)
+    interval = by_seed(gain, "gain")
+    text += (
+        f" Measured: difference of maximum test accuracies, same η and seed. True if {CLEARLY}. "
+        f"{len(gain)} pairs, λ = {smallest['l2'].min():.3g} … {smallest['l2'].max():.3g}; λ = 0 trained "
+        f"{_lengths(summary)}."
+    )
+    return make(
+        id,
+        text,
+        FIGURE[results.name],
+        results,
+        measured=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        ok=clearly(interval),
+    )
+
+
+def eta_spread(results: Results) -> Claim:
+    """Claim 6: largest minus smallest maximum accuracy over η at one λ, averaged over λ."""
+    id = f"06-{results.name}"
+    text = f"{title(results.name)}: at one λ the maximum test accuracy hardly depends on η."
+    kept = fit_for_time(runs(results))
+    points = kept.groupby(["l2", "eta"])["max_test_accuracy"].mean().reset_index()
+    several = points.groupby("l2")["max_test_accuracy"].agg(["min", "max", "count"])
+    several = several[several["count"] >= 2]
+    if several.empty:
+        return make(
+            id, f"{text} Not judged: no λ learned and peaked at two η.", FIGURE[results.name], results
+        )
+    interval = analysis.mean_interval((several["max"] - several["min"]).to_numpy())
+    text += (
+        f" Measured: largest minus smallest accuracy over η, mean over λ. True if ≤ {ETA_SPREAD:g}. "
+        f"{points['eta'].nunique()} η from {points['eta'].min():g} to {points['eta'].max():g}. Interval "
+        "over λ."
+    )
+    return make(
+        id,
+        text,
+        FIGURE[results.name],
+        results,
+        measured=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        ok=interval.mean <= ETA_SPREAD,
+    )
+
+
+def _lengths(summary: pd.DataFrame) -> str:
+    """Say for how long λ = 0 was trained, as a multiple of the longest other run at the same η."""
+    zero = summary[summary["l2"] == 0].groupby("eta")["budget"].max()
+    other = summary[summary["l2"] > 0].groupby("eta")["budget"].max()
+    ratio = (zero / other).dropna()
+    return f"{ratio.min():.2g}–{ratio.max():.2g} times as long as the longest other run"

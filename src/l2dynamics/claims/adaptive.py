@@ -1,0 +1,159 @@
+"""Claims 10, 11, c1 and c5: AutoL2 against the tuned constant λ (Figures 1c, S9, S10, S11)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import analysis
+from l2dynamics.claims.base import CLEARLY, MARGIN, Claim, best_l2, clearly, make, over_setups, rows, title
+from l2dynamics.history import Results
+
+CONSTANT_RATE = ("autol2_wrn", "autol2_fc", "autol2_cnn", "autol2_cnn_bn")
+SCHEDULE = "autol2_wrn_schedule"
+RESULTS = (*CONSTANT_RATE, SCHEDULE)
+FIGURE = {"autol2_wrn": "fig1 figS9", SCHEDULE: "figS10"}
+MEASURES = ("minibatch", "subset")
+
+
+def evaluate(results: Mapping[str, Results]) -> list[Claim]:
+    """Return claims 10 and 11 and our claims c1 (dependence on ηλ0) and c5 (minibatch or subset)."""
+    beats = {(name, how): compare(results[name], how) for name in CONSTANT_RATE for how in MEASURES}
+    loses = {how: compare(results[SCHEDULE], how) for how in MEASURES}
+    first = [beats[name, "minibatch"] for name in CONSTANT_RATE]
+    return [
+        over_setups("10", "AutoL2 beats the tuned constant λ in accuracy and speed at constant η.", first),
+        *beats.values(),
+        *loses.values(),
+        initial_l2(results["autol2_fc"]),
+        conclusion(results, beats, loses),
+    ]
+
+
+def compare(results: Results, how: str) -> Claim:
+    """Claims 10 and 11: accuracy and speed of AutoL2 against the best constant λ, same seeds and budget."""
+    setup = results.name.removeprefix("autol2_")
+    scheduled = results.name == SCHEDULE
+    constant = summary(results, "constant")
+    best = best_l2(constant.groupby("l2")["max_test_accuracy"].mean())
+    tuned = constant[constant["l2"] == best].set_index("seed")
+    auto = summary(results, f"auto_{how}").set_index("seed")
+    difference = (auto["max_test_accuracy"] - tuned["max_test_accuracy"]).dropna()
+    interval = analysis.mean_interval(difference.to_numpy())
+    target = tuned["max_test_accuracy"] - MARGIN
+    times = [_time_to(results, group, target) for group in (f"auto_{how}", "constant")]
+    reached = times[0][auto["run"]].set_axis(auto.index).reindex(tuned.index)
+    own = times[1][tuned["run"]].set_axis(tuned.index)
+    speed = float((reached.fillna(np.inf) / own).median())
+    goal = f"the tuned accuracy less {MARGIN:g}"
+    pace = (
+        f"in {speed:.2f} times the epochs (median)"
+        if np.isfinite(speed)
+        else "in no more than half of the runs"
+    )
+    facts = (
+        f"λ0 = {auto['l2'].iloc[0]:g}, η = {auto['eta'].iloc[0]:g}; tuned λ = {best:g} "
+        f"({tuned['max_test_accuracy'].mean():.4f}). AutoL2 gets to {goal} {pace}."
+    )
+    measured = f"AutoL2 measuring on the {how}"
+    if scheduled:
+        id = "11" if how == "minibatch" else f"11-{how}"
+        text = (
+            f"With a learning-rate schedule AutoL2 does not beat the tuned constant λ. {measured}. "
+            f"Measured: difference of maximum test accuracies, same seeds; true unless {CLEARLY}. {facts}"
+        )
+        ok = not clearly(interval)
+    else:
+        id = f"10-{setup}" if how == "minibatch" else f"10-{setup}-{how}"
+        text = (
+            f"{title(setup)}: AutoL2 beats the tuned constant λ. {measured}. Measured: difference of "
+            f"maximum test accuracies, same seeds; true if {CLEARLY} and AutoL2 gets to the tuned accuracy "
+            f"less {MARGIN:g} in fewer epochs. {facts}"
+        )
+        ok = clearly(interval) and speed < 1
+        if not ok and interval.n > 1 and interval.low <= 0 <= interval.high:
+            text += " The two are level within the interval."
+    return make(
+        id,
+        text,
+        FIGURE.get(results.name, "figS11"),
+        results,
+        measured=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        ok=ok,
+    )
+
+
+def initial_l2(results: Results) -> Claim:
+    """Claim c1: AutoL2 on FC at several ηλ0; its refractory time 0.1/λ steps ignores η."""
+    text = (
+        "FC: AutoL2 depends on η·λ0: where it is large, weights shrink to zero before the first decay. "
+        "Measured: accuracy of AutoL2 at the largest ηλ0 minus that at the smallest; true if below 0."
+    )
+    found = []
+    for how in MEASURES:
+        auto = summary(results, f"auto_{how}")
+        found.append(auto.assign(product=auto["eta"] * auto["l2"]))
+    auto = pd.concat(found, ignore_index=True)
+    products = sorted(auto["product"].unique())
+    if len(products) < 2:
+        text += f" Not judged: the results hold a single ηλ0 = {products[0]:.3g}."
+        return make("c1", text, "figS11", results, n=len(auto))
+    ends = [
+        auto[auto["product"] == product].groupby("seed")["max_test_accuracy"].mean() for product in products
+    ]
+    interval = analysis.mean_interval((ends[-1] - ends[0]).dropna().to_numpy())
+    text += " ηλ0 (accuracy): " + "; ".join(
+        f"{p:.3g} ({e.mean():.3f})" for p, e in zip(products, ends, strict=True)
+    )
+    return make(
+        "c1",
+        text,
+        "figS11",
+        results,
+        measured=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        ok=interval.mean < 0,
+    )
+
+
+def conclusion(
+    results: Mapping[str, Results], beats: Mapping[tuple[str, str], Claim], loses: Mapping[str, Claim]
+) -> Claim:
+    """Claim c5: claims 10 and 11 come out the same for AutoL2 on the minibatch and on a fixed subset."""
+    pairs = {name.removeprefix("autol2_"): [beats[name, how] for how in MEASURES] for name in CONSTANT_RATE}
+    pairs["wrn_schedule"] = [loses[how] for how in MEASURES]
+    same = [setup for setup, (one, other) in pairs.items() if one.ok == other.ok]
+    shifts = {setup: one.measured - other.measured for setup, (one, other) in pairs.items()}
+    listed = "; ".join(f"{setup} {shift:+.4f}" for setup, shift in shifts.items())
+    text = (
+        "The verdict on AutoL2 does not depend on whether it measures on the minibatch or on a fixed "
+        "training subset. Measured: largest difference of accuracy between the two; true if all verdicts "
+        f"agree ({len(same)} of {len(pairs)} do). Minibatch minus subset: {listed}."
+    )
+    return make(
+        "c5",
+        text,
+        "fig1 figS10 figS11",
+        *(results[name] for name in RESULTS),
+        measured=max(abs(shift) for shift in shifts.values()),
+        n=len(pairs),
+        ok=len(same) == len(pairs),
+    )
+
+
+def summary(results: Results, group: str) -> pd.DataFrame:
+    """Summarize one group; for AutoL2 runs ``l2`` is the coefficient at the start, λ0."""
+    return analysis.summarize(rows(results, group), chance=1 / results.passport["classes"])
+
+
+def _time_to(results: Results, group: str, target: pd.Series) -> pd.Series:
+    """First epoch at which each run of a group has its seed's target accuracy; NaN where it never has."""
+    table = rows(results, group)
+    enough = table[table["test_accuracy"] >= table["seed"].map(target) - 1e-9]
+    first = enough.groupby("run")["epoch"].min()
+    return first.reindex(table["run"].unique())

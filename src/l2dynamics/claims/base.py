@@ -1,0 +1,273 @@
+"""What all claims share: the record, the choice of runs, intervals over seeds, the verdict over setups."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import analysis, history
+from l2dynamics.history import Results
+
+MARGIN = 0.005
+"""Absolute accuracy that counts as a difference: the paper's own tolerance in the definition of t*."""
+
+PLATEAU = 0.01
+"""Absolute accuracy within which a plateau is flat: test sets of some thousand samples resolve no less."""
+
+HEADLINE_ETA = {
+    "fc": 0.15,
+    "fc_mse": 0.15,
+    "fc_small": 0.1,
+    "cnn": 0.01,
+    "cnn_bn": 0.01,
+    "wrn": 0.2,
+    "wrn_aug": 0.2,
+    "wrn_schedule": 0.2,
+    "resnet": 0.1,
+}
+"""η of the paper's fixed-budget panels; the nearest value of our grid stands in for it."""
+
+FIGURE = {
+    "fc": "fig2",
+    "wrn": "fig2",
+    "cnn": "fig3",
+    "cnn_bn": "fig3",
+    "wrn_aug": "figS2",
+    "wrn_schedule": "fig1",
+}
+"""Figure of the paper that shows the sweep of a setup."""
+
+CLEARLY = f"the 95 % interval over seeds is above 0 (with a single seed: the mean above {MARGIN:g})"
+
+TITLES = {
+    "fc": "FC",
+    "fc_mse": "FC with MSE",
+    "fc_small": "FC-small",
+    "cnn": "CNN",
+    "cnn_bn": "CNN+BN",
+    "wrn": "WRN",
+    "wrn_aug": "WRN+momentum+augmentation",
+    "wrn_schedule": "WRN+schedule",
+    "wrn_sigma": "WRN",
+    "resnet": "ResNet",
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, its criterion in words and the numbers that decide it.
+
+    Attributes:
+        id: file name; ``01`` … ``18`` over setups, ``01-fc`` for one setup, ``c1-…`` for our own.
+        claim: what is claimed, when it counts as true, and how the numbers are to be read.
+        figure: figures that show it, e.g. ``fig2 fig3``.
+        paper: the paper's number; NaN where it gives none.
+        measured: ours.
+        low: lower end of the 95 % interval; NaN where there is none.
+        high: upper end.
+        n: number of points (runs, seeds, budgets) behind ``measured``.
+        ok: whether the criterion holds; None if it cannot be judged at this scale (the text says why).
+        scale: scale profile of the results.
+        data: the results file and what it was measured on.
+    """
+
+    id: str
+    claim: str
+    figure: str
+    paper: float
+    measured: float
+    low: float
+    high: float
+    n: int
+    ok: bool | None
+    scale: str
+    data: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the flat JSON record: numbers as numbers, NaN as None, without the id."""
+        fields = asdict(self)
+        del fields["id"]
+        plain: dict[str, Any] = history.plain(fields)
+        return plain
+
+
+def title(setup: str) -> str:
+    """Return the name of a setup for readers."""
+    return TITLES.get(setup, setup)
+
+
+def describe(*results: Results) -> str:
+    """Say which files the numbers come from and what the runs were measured on."""
+    parts = []
+    for one in results:
+        data = one.passport["data"]
+        if "name" not in data:  # measure_c has one data set per setup
+            parts.append(f"results/{one.name}.csv")
+            continue
+        size = f"{data['train']} train, {data['test']} test"
+        parts.append(f"results/{one.name}.csv ({data['name']}, {size}, {data['source']})")
+    return "; ".join(parts)
+
+
+def make(id: str, claim: str, figure: str, *results: Results, **numbers: Any) -> Claim:
+    """Build a claim on the given results; what is not in ``numbers`` is NaN, 0 or None."""
+    filled = {
+        "paper": np.nan,
+        "measured": np.nan,
+        "low": np.nan,
+        "high": np.nan,
+        "n": 0,
+        "ok": None,
+        **numbers,
+    }
+    floats = {key: float(filled[key]) for key in ("paper", "measured", "low", "high")}
+    ok = None if filled["ok"] is None else bool(filled["ok"])
+    return Claim(
+        id=id,
+        claim=claim,
+        figure=figure,
+        **floats,
+        n=int(filled["n"]),
+        ok=ok,
+        scale=str(results[0].passport["scale"]),
+        data=describe(*results),
+    )
+
+
+def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
+    """Return the verdict over setups: true if it holds in every setup that can be judged.
+
+    ``measured`` is the mean over those setups, ``low`` and ``high`` are the smallest and the largest of them.
+    """
+    judged = [part for part in parts if part.ok is not None]
+    values = [part.measured for part in judged if np.isfinite(part.measured)]
+    held = sum(part.ok is True for part in judged)
+    skipped = [part.id for part in parts if part.ok is None]
+    text = f"{claim} Holds in {held} of {len(judged)} setups ({', '.join(part.id for part in parts)})."
+    if skipped:
+        text += f" Not judged: {', '.join(skipped)}."
+    text += " Measured: mean over setups; interval: smallest and largest setup."
+    papers = {part.paper for part in parts if np.isfinite(part.paper)}
+    return Claim(
+        id=id,
+        claim=text,
+        figure=" ".join(dict.fromkeys(figure for part in parts for figure in part.figure.split())),
+        paper=papers.pop() if len(papers) == 1 else np.nan,
+        measured=float(np.mean(values)) if values else np.nan,
+        low=min(values, default=np.nan),
+        high=max(values, default=np.nan),
+        n=len(judged),
+        ok=held == len(judged) if judged else None,
+        scale=parts[0].scale,
+        data="; ".join(dict.fromkeys(part.data for part in parts)),
+    )
+
+
+def runs(results: Results, group: str = "grid") -> pd.DataFrame:
+    """Summarize the runs of one group, see :func:`l2dynamics.analysis.summarize`.
+
+    Raises:
+        ValueError: the results hold no such runs.
+    """
+    return analysis.summarize(rows(results, group), chance=1 / results.passport["classes"])
+
+
+def rows(results: Results, group: str) -> pd.DataFrame:
+    """Return the rows of one group of runs.
+
+    Raises:
+        ValueError: the results hold no such runs.
+    """
+    found = results.table[results.table["group"] == group]
+    if found.empty:
+        stage = history.stage(results.name)
+        raise ValueError(
+            f"results/{results.name}.csv has no runs of group {group!r}: run `dvc repro {stage}`"
+        )
+    return found
+
+
+def trained(summary: pd.DataFrame) -> pd.DataFrame:
+    """Keep the runs with λ > 0 that learned and did not diverge."""
+    return summary[summary["learned"] & ~summary["diverged"] & (summary["l2"] > 0)]
+
+
+def fit_for_time(summary: pd.DataFrame) -> pd.DataFrame:
+    """Keep the runs whose t* may enter a fit: λ > 0, learned, not diverged, peaked.
+
+    A run that is at its best at the first evaluation after step 0 only bounds t* from above and is left out.
+    """
+    kept = trained(summary)
+    return kept[kept["peaked"] & (kept["t_before"] > 0)]
+
+
+def nearest(values: pd.Series, target: float) -> float:
+    """Return the value nearest to ``target`` on a logarithmic scale."""
+    return min(sorted({float(v) for v in values}), key=lambda v: abs(np.log(v / target)))
+
+
+def at_headline_eta(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Keep the rows with the η nearest to the paper's headline value."""
+    return table[table["eta"] == nearest(table["eta"], HEADLINE_ETA[name])]
+
+
+def best_l2(points: pd.Series) -> float:
+    """Return the λ (the index) with the highest value."""
+    return float(points.index.to_numpy()[int(np.nanargmax(points.to_numpy()))])
+
+
+def middle_budget(summary: pd.DataFrame) -> float:
+    """Return the length of the runs with the middle λ > 0: the budget of the fixed-budget panels."""
+    lengths = sorted(summary[summary["l2"] > 0].groupby("l2")["budget"].max())
+    return float(lengths[len(lengths) // 2])
+
+
+def by_seed(values: pd.DataFrame, column: str) -> analysis.Interval:
+    """Average within each seed first, then take the Student interval over seeds."""
+    return analysis.mean_interval(values.groupby("seed")[column].mean().to_numpy())
+
+
+def clearly(interval: analysis.Interval, threshold: float = 0.0) -> bool:
+    """Say whether a mean lies above a threshold: its interval does, or a single value does by ``MARGIN``."""
+    return interval.low > threshold if interval.n > 1 else interval.mean > threshold + MARGIN
+
+
+def seed_bootstrap(
+    summary: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], float],
+    *,
+    point: Sequence[str],
+    samples: int = 200,
+) -> tuple[float, float]:
+    """Return the 95 % interval of a statistic of run summaries, resampling seeds.
+
+    Seeds are drawn with replacement, the same ones at every grid point; grid points with a single seed stay
+    as they are. The interval is NaN if no point has two seeds.
+
+    Args:
+        summary: one row per run.
+        statistic: its number, from rows in which a seed may occur several times.
+        point: columns that identify a grid point.
+        samples: number of resamples; repeated draws are computed once.
+    """
+    several = summary.groupby(list(point))["seed"].transform("nunique") > 1
+    fixed, varied = summary[~several], summary[several]
+    seeds = sorted(varied["seed"].unique())
+    if len(seeds) < 2:
+        return np.nan, np.nan
+    rng = np.random.default_rng(0)
+    known: dict[tuple[int, ...], float] = {}
+    values = []
+    for _ in range(samples):
+        draw = tuple(sorted(int(seed) for seed in rng.choice(seeds, size=len(seeds))))
+        if draw not in known:
+            parts = [fixed, *(varied[varied["seed"] == seed] for seed in draw)]
+            known[draw] = statistic(pd.concat([part for part in parts if len(part)], ignore_index=True))
+        values.append(known[draw])
+    finite = np.asarray(values)[np.isfinite(values)]
+    if finite.size == 0:
+        return np.nan, np.nan
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,301 @@
+"""Claims 13–15: MSE, under-parametrised networks, initial scale (Figures S5, S7, S8, S12)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import analysis
+from l2dynamics.claims.base import (
+    MARGIN,
+    Claim,
+    at_headline_eta,
+    best_l2,
+    by_seed,
+    fit_for_time,
+    make,
+    over_setups,
+    rows,
+    runs,
+    seed_bootstrap,
+    title,
+    trained,
+)
+from l2dynamics.history import Results
+
+RESULTS = ("fc_mse", "fc_small", "resnet", "wrn_sigma")
+SIGMA_SPREAD = 0.02
+"""Largest spread of the final accuracy over σw that counts as no dependence (claim 15)."""
+
+
+def evaluate(results: Mapping[str, Results]) -> list[Claim]:
+    """Return claims 13–15, the first two with their parts."""
+    mse = [eta_dependence(results["fc_mse"]), loss_rises(results["fc_mse"])]
+    small = [
+        small_l2_is_worse(results["fc_small"]),
+        time_saturates(results["fc_small"]),
+        product_decides(results["resnet"]),
+        never_catches_up(results["resnet"]),
+    ]
+    return [
+        _all(
+            "13",
+            "MSE: strong η-dependence when training accuracy reaches 1, none at convergence with λ > 0.",
+            mse,
+        ),
+        *mse,
+        _all("14", "Under-parametrised networks break claims 1 and 3.", small),
+        *small,
+        initial_scale(results["wrn_sigma"]),
+    ]
+
+
+def eta_dependence(results: Results) -> Claim:
+    """Claim 13: spread of accuracy over η at convergence relative to that at training accuracy 1, same λ."""
+    text = (
+        f"{title(results.name)}: test accuracy depends on η when training accuracy reaches 1 but not at "
+        "its maximum. Measured: spread (largest minus smallest over η, mean over λ > 0) at the maximum "
+        "divided by that at training accuracy 1; true if ≤ 0.5."
+    )
+    kept = fit_for_time(runs(results)).dropna(subset=["test_accuracy_at_train1"])
+    kept = kept[kept.groupby("l2")["eta"].transform("nunique") >= 2]
+    if kept.empty:
+        return make(
+            "13-eta",
+            f"{text} Not judged: no λ reached training accuracy 1 at two η at this scale.",
+            "figS5",
+            results,
+        )
+
+    def ratio(some: pd.DataFrame) -> float:
+        at_one, at_end = (
+            _spread(some, column) for column in ("test_accuracy_at_train1", "max_test_accuracy")
+        )
+        return at_end / at_one if at_one > 0 else np.inf
+
+    measured = ratio(kept)
+    low, high = seed_bootstrap(kept, ratio, point=("eta", "l2"))
+    text += (
+        f" Spreads {_spread(kept, 'max_test_accuracy'):.4f} and "
+        f"{_spread(kept, 'test_accuracy_at_train1'):.4f}, η = {kept['eta'].min():g} … "
+        f"{kept['eta'].max():g}. Interval over seeds."
+    )
+    return make(
+        "13-eta",
+        text,
+        "figS5",
+        results,
+        measured=measured,
+        low=low,
+        high=high,
+        n=len(kept),
+        ok=measured <= 0.5,
+    )
+
+
+def loss_rises(results: Results) -> Claim:
+    """Claim 13: share of runs whose training loss has a minimum and rises by a tenth or more afterwards."""
+    kept = trained(runs(results))
+    text = (
+        f"{title(results.name)}: the training loss (without the L2 term) has a minimum and rises "
+        "afterwards. Measured: share of the runs with λ > 0 whose final loss is at least 1.1 times the "
+        "minimum; true if ≥ 0.8."
+    )
+    if kept.empty:
+        return make("13-loss", f"{text} Not judged: no run learned.", "figS5", results)
+    final = rows(results, "grid").groupby("run")["train_loss"].last().reindex(kept["run"]).to_numpy()
+    share = kept.assign(rises=(final >= 1.1 * kept["min_train_loss"].to_numpy()).astype(float))
+    interval = by_seed(share, "rises")
+    measured = float(share["rises"].mean())
+    return make(
+        "13-loss",
+        f"{text} Interval over seeds.",
+        "figS5",
+        results,
+        paper=1.0,
+        measured=measured,
+        low=interval.low,
+        high=interval.high,
+        n=len(share),
+        ok=measured >= 0.8,
+    )
+
+
+def small_l2_is_worse(results: Results) -> Claim:
+    """Claim 14: accuracy at the smallest λ minus that at the best, with T ∝ 1/λ."""
+    summary = at_headline_eta(runs(results), results.name)
+    summary = summary[~summary["diverged"]]
+    points = summary.groupby("l2")["max_test_accuracy"].mean()
+    best, least = best_l2(points), points.index.min()
+    both = [summary[summary["l2"] == l2].set_index("seed")["max_test_accuracy"] for l2 in (least, best)]
+    paired = (both[0] - both[1]).dropna().rename("difference").reset_index()
+    interval = by_seed(paired, "difference")
+    text = (
+        f"{title(results.name)} (under-parametrised): accuracy is best at λ ≠ 0 even with T ∝ 1/λ. "
+        f"Measured: accuracy at the smallest λ ({least:g}) minus that at the best ({best:g}); true if ≤ "
+        f"−{MARGIN:g}. Interval over seeds."
+    )
+    return make(
+        "14-fc_small-accuracy",
+        text,
+        "figS7",
+        results,
+        measured=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        ok=interval.mean <= -MARGIN,
+    )
+
+
+def time_saturates(results: Results) -> Claim:
+    """Claim 14: the exponent of t* against λ below the best λ."""
+    summary = at_headline_eta(runs(results), results.name)
+    best = best_l2(summary[summary["l2"] > 0].groupby("l2")["max_test_accuracy"].mean())
+    kept = fit_for_time(summary)
+    kept = kept[kept["l2"] <= best * (1 + 1e-9)]
+    text = (
+        f"{title(results.name)} (under-parametrised): t* ∝ 1/λ fails below the best λ ({best:g}). "
+        "Measured: log-log slope of t* for λ up to the best one; true if its 95 % interval (bootstrap "
+        "over λ) is above −1."
+    )
+    if kept["l2"].nunique() < 3:
+        text += f" Not judged: {kept['l2'].nunique()} λ at or below the best one peaked."
+        return make("14-fc_small-time", text, "figS7", results, n=len(kept))
+    fit = analysis.fit_exponent(kept["l2"], kept["t_star"])
+    return make(
+        "14-fc_small-time",
+        text,
+        "figS7",
+        results,
+        measured=fit.slope,
+        low=fit.low,
+        high=fit.high,
+        n=fit.n,
+        ok=fit.low > -1,
+    )
+
+
+def product_decides(results: Results) -> Claim:
+    """Claim 14: with fixed T accuracy over η and λ is a function of ηλ (Figure S8a)."""
+    summary = trained(runs(results))
+    # Products that differ by a tenth or less count as equal: grids are not exactly geometric.
+    summary = summary.assign(product=np.round(np.log10(summary["eta"] * summary["l2"]) * 12))
+    text = (
+        f"{title(results.name)} (under-parametrised): at fixed T accuracy is constant along ηλ. Measured: "
+        "mean spread of accuracy at equal ηλ divided by the spread over the whole grid; true if ≤ 1/3."
+    )
+    points = summary.groupby(["product", "eta"])["max_test_accuracy"].mean().reset_index()
+    several = points.groupby("product")["eta"].nunique()
+    if not (several >= 2).any():
+        return make(
+            "14-resnet-product", f"{text} Not judged: no ηλ occurs twice.", "figS8", results, n=len(summary)
+        )
+
+    def ratio(some: pd.DataFrame) -> float:
+        mean = some.groupby(["product", "eta", "l2"])["max_test_accuracy"].mean()
+        by_product = mean.groupby("product").agg(["min", "max", "count"])
+        by_product = by_product[by_product["count"] >= 2]
+        return float((by_product["max"] - by_product["min"]).mean() / (mean.max() - mean.min()))
+
+    low, high = seed_bootstrap(summary, ratio, point=("eta", "l2"))
+    measured = ratio(summary)
+    return make(
+        "14-resnet-product",
+        f"{text} Interval over seeds.",
+        "figS8",
+        results,
+        measured=measured,
+        low=low,
+        high=high,
+        n=len(summary),
+        ok=measured <= 1 / 3,
+    )
+
+
+def never_catches_up(results: Results) -> Claim:
+    """Claim 14: the smallest λ stays below the best accuracy at every budget (Figure S8b)."""
+    summary = runs(results, "budget")
+    kept = trained(summary)
+    text = (
+        f"{title(results.name)} (under-parametrised): small λ never catches up, however long it is trained "
+        "(schedule rescaled). Measured: best accuracy of all λ and T minus the best of the smallest λ "
+        f"over T; true if ≥ {MARGIN:g}."
+    )
+    if kept["l2"].nunique() < 2:
+        return make("14-resnet-budget", f"{text} Not judged: fewer than two λ learned.", "figS8", results)
+
+    def gap(some: pd.DataFrame) -> float:
+        points = some.groupby(["l2", "budget"])["max_test_accuracy"].mean()
+        return float(points.max() - points.xs(points.index.get_level_values("l2").min(), level="l2").max())
+
+    low, high = seed_bootstrap(kept, gap, point=("l2", "budget"))
+    measured = gap(kept)
+    least = kept["l2"].min()
+    text += f" λ = {least:g}, T up to {kept['budget'].max():.4g} epochs. Interval over seeds."
+    return make(
+        "14-resnet-budget",
+        text,
+        "figS8",
+        results,
+        measured=measured,
+        low=low,
+        high=high,
+        n=len(kept),
+        ok=measured >= MARGIN,
+    )
+
+
+def initial_scale(results: Results) -> Claim:
+    """Claim 15: spread of the final accuracy over σw at the smallest λ, i.e. the longest training."""
+    summary = trained(runs(results, "scaled"))
+    several = summary.groupby("l2")["sigma_w"].nunique()
+    text = (
+        "Final performance is independent of σw. Measured: largest minus smallest final accuracy over σw "
+        f"at the smallest λ (longest training); true if ≤ {SIGMA_SPREAD:g}."
+    )
+    if not (several >= 2).any():
+        return make("15", f"{text} Not judged: no λ learned at two σw.", "figS12", results, n=len(summary))
+    least = several[several >= 2].index.min()
+    longest = summary[summary["l2"] == least]
+
+    def spread(some: pd.DataFrame) -> float:
+        points = some.groupby("sigma_w")["final_test_accuracy"].mean()
+        return float(points.max() - points.min())
+
+    low, high = seed_bootstrap(longest, spread, point=("sigma_w",))
+    measured = spread(longest)
+    widest = spread(summary[summary["l2"] == several[several >= 2].index.max()])
+    text += (
+        f" λ = {least:g}, σw = {longest['sigma_w'].min():g} … {longest['sigma_w'].max():g}; at the largest "
+        f"λ the spread is {widest:.4f}. Interval over seeds."
+    )
+    return make(
+        "15",
+        text,
+        "figS12",
+        results,
+        paper=0.0,
+        measured=measured,
+        low=low,
+        high=high,
+        n=len(longest),
+        ok=measured <= SIGMA_SPREAD,
+    )
+
+
+def _spread(some: pd.DataFrame, column: str) -> float:
+    """Largest minus smallest seed average over η, mean over λ."""
+    points = some.groupby(["l2", "eta"])[column].mean()
+    ends = points.groupby("l2").agg(["min", "max"])
+    return float((ends["max"] - ends["min"]).mean())
+
+
+def _all(id: str, text: str, parts: list[Claim]) -> Claim:
+    """Verdict over parts that measure different things: the share that holds."""
+    verdict = over_setups(id, text, parts)
+    judged = [part for part in parts if part.ok is not None]
+    share = sum(part.ok is True for part in judged) / len(judged) if judged else np.nan
+    listed = ", ".join(part.id for part in parts)
+    words = f"{text} Measured: share of the {len(judged)} parts that holds ({listed})."
+    return Claim(**{**verdict.__dict__, "claim": words, "measured": share, "low": np.nan, "high": np.nan})
