@@ -16,7 +16,7 @@ MakeRun = Callable[[float, int], Iterable[tuple[float, float]]]
 # (figure 4a) is followed to 3.0: 2 epochs, t* = 0.66.
 STRETCH = 3.0
 # Evaluations (step 0 apart) needed up to t*, and after it.
-RESOLUTION, PATIENCE = 3, 3
+RESOLUTION, PATIENCE = 4, 8
 # Accuracy above chance below which a run counts as not having learned. An output that does not depend on the
 # input still moves between the frequencies of the classes.
 LEARNED = 0.05
@@ -33,7 +33,7 @@ class Probe:
             t* falls between the first evaluations), ``chance`` (never learned), ``diverged``, or ``running``.
         steps: times of the evaluations, in the unit of the budget.
         test_accuracy: their accuracies, fractions.
-        t_star: t* of the curve without its noise; NaN unless ``status`` is ``peaked``.
+        t_star: t* of the curve without its noise; of a run that has not peaked, of what was seen of it.
         c: t*·λ; NaN unless ``status`` is ``peaked``.
         c_low: time of the evaluation before t*, times λ: t* is not known more finely than that.
     """
@@ -90,7 +90,7 @@ def judge(probe: Probe, *, tolerance: float = 0.005, chance: float | None = None
     peak = t_star(steps, smooth, tolerance=max(tolerance, scatter))
     before, after = int(np.sum((steps > 0) & (steps <= peak))), int(np.sum(steps > peak))
     if after < PATIENCE or steps[-1] < STRETCH * peak:
-        return replace(probe, status="not_peaked")
+        return replace(probe, status="not_peaked", t_star=peak)
     if before < RESOLUTION:
         return replace(probe, status="coarse")
     previous = float(steps[steps < peak][-1])
@@ -105,7 +105,7 @@ class Lab:
         limit: time that all runs may take together.
         tolerance: see :func:`judge`.
         chance: see :func:`judge`.
-        report: called with the run after each of its evaluations and at its end.
+        report: called with the run now and then (in its first 20 evaluations after each) and at its end.
 
     Raises:
         ValueError: ``make_run`` does not take ``(l2, seed)``.
@@ -139,44 +139,58 @@ class Lab:
         return max(self.limit - self.spent, 0.0)
 
     def probe(self, l2: float, seed: int, cap: float) -> Probe:
-        """Train with one coefficient until the accuracy has peaked, at most up to the time ``cap``.
+        """Train with one coefficient until the accuracy has peaked.
+
+        At the time ``cap`` the run is given up, unless its best accuracy so far lies in the first half of
+        that
+        time: then it is followed as long as it takes to believe it. A run ends with an evaluation, so it may
+            exceed
+        its time by less than the distance of two.
 
         Raises:
             ValueError: ``make_run`` yields something else than it should.
         """
-        probe = Probe(l2, seed)
-        run = self.make_run(l2, seed)
-        look_at = 0.0
+        steps: list[float] = []
+        accuracies: list[float] = []
+
+        def seen(status: str) -> Probe:
+            return Probe(l2, seed, status, tuple(steps), tuple(accuracies))
+
+        end, look_at = min(cap, self.left), 0.0
+        run: Any = None
         try:
+            run = self.make_run(l2, seed)
             for step, accuracy in _evaluations(run):
-                if step > cap:
-                    probe = self._judge(probe)
-                    break
-                probe = replace(
-                    probe, steps=(*probe.steps, step), test_accuracy=(*probe.test_accuracy, accuracy)
-                )
+                steps.append(step)
+                accuracies.append(accuracy)
                 if math.isnan(accuracy):
-                    probe = replace(probe, status="diverged")
+                    probe = seen("diverged")
                     break
-                # Judging costs time in proportion to the evaluations made: do it at a geometric sequence of
+                # Looking costs time in proportion to the evaluations made: do it at a geometric sequence of
                 # them.
-                if len(probe.steps) >= look_at:
-                    look_at = 1.05 * len(probe.steps)
-                    # A run at chance level or before its peak goes on.
-                    if (judged := self._judge(probe)).status in ("peaked", "coarse"):
-                        probe = judged
-                        break
-                self.report(probe)
+                if step < end and len(steps) < look_at:
+                    continue
+                look_at = 1.05 * len(steps)
+                probe = self._judge(seen("running"))
+                if step >= end:
+                    end = self._extension(probe, cap)
+                if probe.status in ("peaked", "coarse") or step >= end:
+                    break
+                self.report(seen("running"))
             else:
-                probe = self._judge(probe)
+                probe = self._judge(seen("running"))
         except FloatingPointError:
-            probe = replace(probe, status="diverged")
+            probe = seen("diverged")
         finally:
             if hasattr(run, "close"):
                 run.close()
         self.probes.append(probe)
         self.report(probe)
         return probe
+
+    def _extension(self, judged: Probe, cap: float) -> float:
+        hopeful = judged.status == "not_peaked" and judged.t_star <= cap / 2
+        return min(STRETCH * judged.t_star, self.left) if hopeful else 0.0
 
     def _judge(self, probe: Probe) -> Probe:
         return judge(probe, tolerance=self.tolerance, chance=self.chance)

@@ -104,7 +104,7 @@ def suggest_l2(
             learning rate that the planned training starts with, held *constant*, and returns an iterable of
             ``(step, test_accuracy)``, usually as a generator. ``step`` is the training time so far in the
             unit of ``budget`` (fractions of an epoch are fine), the accuracy a fraction. It is stopped from
-            outside, so it may go on for ever. Evaluate often: three evaluations up to the peak are needed,
+            outside, so it may go on for ever. Evaluate often: four evaluations up to the peak are needed,
             ten are good. NaN or a ``FloatingPointError`` mean that the run diverged.
         budget: length T of the planned training, in steps or epochs.
         first_decay: when the learning rate of the planned training is first lowered, as a fraction of the
@@ -114,8 +114,7 @@ def suggest_l2(
         max_share: most that all runs may cost together, as a fraction of the budget.
         tolerance: distance from the maximum that counts as reached, see :func:`l2dynamics.t_star`.
         chance: accuracy of guessing; default: the lowest accuracy of each run.
-        progress: True for a line per run on stderr, or a function that gets the :class:`Probe` after every
-            evaluation.
+        progress: True for a line per run on stderr, or a function that gets the :class:`Probe` as it goes on.
 
     Returns:
         The suggestion. ``low`` to ``high`` is the spread of the measured runs, not a confidence interval of
@@ -140,20 +139,21 @@ def suggest_l2(
         5.4e-05
     """
     predict_l2(1.0, budget, first_decay=first_decay)
-    given = [] if l2 is None else [float(value) for value in np.atleast_1d(np.asarray(l2, dtype=float))]
+    given = np.atleast_1d(np.asarray(_FIRST_L2 if l2 is None else l2, dtype=float)).tolist()
     for value in given:
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"l2 is {value}: the runs need a positive coefficient, such as 0.01")
-    if len(seeds) == 0:
-        raise ValueError("seeds is empty: give at least one, such as (0,)")
+    for name, values in (("l2", given), ("seeds", seeds)):
+        if len(values) == 0:
+            raise ValueError(f"{name} is empty: give at least one value or leave the argument out")
     if not 0 < max_share <= 1:
         raise ValueError(f"max_share is {max_share}: give a fraction of the budget, such as 0.2")
     lab = Lab(make_run, max_share * budget, tolerance=tolerance, chance=chance, report=_reporter(progress))
-    if len(given) > 1:
+    if l2 is not None and np.ndim(l2) == 1:
         plan = [(value, seed) for value in given for seed in seeds]
         for done, (value, seed) in enumerate(plan):
             lab.probe(value, seed, lab.left / (len(plan) - done))
-    elif (first := _search(lab, given[0] if given else _FIRST_L2, seeds[0])) is not None:
+    elif (first := _search(lab, given[0], seeds[0])) is not None:
         for value, seed in [*((first.l2, seed) for seed in seeds[1:]), (first.l2 / 2, seeds[0])]:
             # Not worth starting what cannot be followed past its peak.
             if first.length * first.l2 / value <= lab.left:
@@ -174,8 +174,6 @@ def _search(lab: Lab, l2: float, seed: int) -> Probe | None:
         if probe.status == "not_peaked":
             slow = max(slow, l2)
         else:
-            if probe.status == "chance" and bad < math.inf:
-                cap *= 2  # a smaller coefficient did not help: perhaps learning itself takes longer
             bad = min(bad, l2)
         if not slow:
             l2 /= _SEARCH_STEP
@@ -203,8 +201,9 @@ def _suggestion(lab: Lab, budget: float, first_decay: float | None) -> Suggestio
     peaked = [probe for probe in lab.probes if probe.status == "peaked"]
     if not peaked:
         raise NoPeakError(_advice(lab.probes), tuple(lab.probes))
-    c = math.exp(sum(math.log(probe.c) for probe in peaked) / len(peaked))
     c_low, c_high = min(probe.c_low for probe in peaked), max(probe.c for probe in peaked)
+    # Rounding may lift the mean of equal numbers above them.
+    c = min(math.exp(sum(math.log(probe.c) for probe in peaked) / len(peaked)), c_high)
     l2, low, high = (predict_l2(value, budget, first_decay=first_decay) for value in (c, c_low, c_high))
     return Suggestion(
         l2=l2,

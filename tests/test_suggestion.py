@@ -1,0 +1,267 @@
+"""suggest_l2 on curves with a known c, on every way in which a run can fail, and on a real network."""
+
+import itertools
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from l2dynamics import predict_l2, suggest_l2, t_star
+from l2dynamics.probes import Probe, judge
+from l2dynamics.suggestion import NoPeakError
+
+
+def bump(c, *, best=0.8, noise=0.0, spacing=1.0, fall=1.0, end=math.inf):
+    """A training whose accuracy without noise is highest at t = c/λ."""
+
+    def make_run(l2, seed):
+        rng = np.random.default_rng(seed)
+        step = 0.0
+        while step <= end:
+            x = step * l2 / c
+            shape = x * math.exp(1 - x) if x < 1 else fall * x * math.exp(1 - x) + 1 - fall
+            yield step, float(np.clip(0.1 + (best - 0.1) * shape + noise * rng.standard_normal(), 0, 1))
+            step += spacing
+
+    return make_run
+
+
+def first_near_best(c, best=0.8):
+    """t*·λ of the noiseless bump in the limit of dense evaluations."""
+    x = np.linspace(0, 1, 100_001)
+    return c * x[np.argmax((best - 0.1) * x * np.exp(1 - x) >= best - 0.1 - 0.005)]
+
+
+@pytest.mark.parametrize("c", [0.02, 0.5, 10.0, 300.0])
+@pytest.mark.parametrize("fall", [1.0, 0.0], ids=["falls", "stays"])
+def test_known_c_is_found_whatever_its_size(c, fall):
+    budget = 200_000
+    found = suggest_l2(bump(c, fall=fall), budget, progress=False)
+    truth = first_near_best(c)
+    assert found.c_low * 0.95 <= truth <= found.c_high * 1.05  # the median rounds the maximum off a little
+    assert found.c == pytest.approx(truth, rel=0.25)  # t* may be as early as the fourth evaluation
+    assert found.l2 == predict_l2(found.c, budget)
+    assert found.low <= found.l2 <= found.high
+    assert 0 < found.share <= 0.2
+    assert found.spent == pytest.approx(found.share * budget)
+
+
+def test_noise_neither_hides_nor_moves_the_peak():
+    """Ten seeds, evaluation noise as of 2,000 test samples on a plateau (the hardest case)."""
+    truth = first_near_best(5.0)
+    found = [
+        suggest_l2(
+            bump(5.0, noise=0.01, spacing=4.0, fall=0.0), 400_000, seeds=(seed, seed + 100), progress=False
+        )
+        for seed in range(10)
+    ]
+    ratios = np.array([suggestion.c / truth for suggestion in found])
+    assert (np.abs(np.log(ratios)) < math.log(1.6)).all(), ratios
+
+
+def test_given_coefficients_are_measured_without_a_search():
+    found = suggest_l2(bump(0.5), 10_000, l2=[0.01, 0.02], seeds=(0, 1, 2), max_share=0.5, progress=False)
+    assert [(probe.l2, probe.seed) for probe in found.probes] == [
+        (l2, seed) for l2 in (0.01, 0.02) for seed in (0, 1, 2)
+    ]
+    assert {probe.status for probe in found.probes} == {"peaked"}
+
+
+def test_schedule_uses_the_time_of_the_first_decay():
+    plain = suggest_l2(bump(0.5), 10_000, progress=False)
+    scheduled = suggest_l2(bump(0.5), 10_000, first_decay=0.3, progress=False)
+    assert scheduled.l2 == pytest.approx(plain.l2 / 0.3)
+    assert scheduled.c == plain.c
+
+
+def test_runs_that_fail_at_large_l2_are_left_behind():
+    good = bump(0.5)
+
+    def make_run(l2, seed):
+        if l2 > 0.03:
+            raise FloatingPointError("loss is not finite")
+        if l2 > 0.01:
+            return iter([(0, 0.1), (1, float("nan"))])
+        return good(l2, seed)
+
+    found = suggest_l2(make_run, 100_000, l2=0.1, progress=False)
+    assert [probe.status for probe in found.probes[:3]] == ["diverged", "diverged", "peaked"]
+    assert found.c == pytest.approx(first_near_best(0.5), rel=0.1)
+
+
+def test_total_cost_never_exceeds_the_share():
+    for c in (0.01, 1.0, 100.0):
+        for share in (0.02, 0.1):
+            try:
+                probes = suggest_l2(bump(c), 5_000, max_share=share, progress=False).probes
+            except NoPeakError as error:
+                probes = error.probes
+            assert sum(probe.length for probe in probes) <= share * 5_000 + 1  # a run ends with an evaluation
+
+
+def chance(l2, seed):
+    rng = np.random.default_rng(seed)
+    for step in range(10_000):
+        yield step, 0.1 + 0.01 * rng.uniform(-1, 1)
+
+
+def diverging(l2, seed):
+    yield 0, 0.1
+    yield 1, 0.3
+    yield 2, float("nan")
+
+
+def rising(l2, seed):
+    for step in range(10_000):
+        yield step, min(0.1 + step / 4_000, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("make_run", "kwargs", "status", "message"),
+    [
+        (chance, {}, "chance", "stayed at chance level: give a smaller l2"),
+        (diverging, {}, "diverged", "training diverged: lower the learning rate"),
+        (rising, {}, "not_peaked", "had not peaked yet: raise max_share or start from a larger l2"),
+        (bump(0.5, end=20), {"l2": [0.01]}, "not_peaked", "followed to 20"),
+        (bump(0.5, spacing=25), {"l2": [0.01, 0.02]}, "coarse", "evaluate more often"),
+        (lambda l2, seed: [], {}, "not_peaked", "followed to 0"),
+    ],
+)
+def test_no_peak_says_what_happened_and_what_to_do(make_run, kwargs, status, message):
+    with pytest.raises(NoPeakError, match=message) as caught:
+        suggest_l2(make_run, 10_000, progress=False, **kwargs)
+    assert status in {probe.status for probe in caught.value.probes}
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make_run", "budget", "kwargs", "message"),
+    [
+        (bump(1.0), 0, {}, "budget is 0"),
+        (bump(1.0), 100, {"first_decay": 30}, "first_decay is 30"),
+        (bump(1.0), 100, {"l2": 0.0}, "l2 is 0.0"),
+        (bump(1.0), 100, {"l2": [0.1, -1]}, "l2 is -1.0"),
+        (bump(1.0), 100, {"seeds": ()}, "seeds is empty"),
+        (bump(1.0), 100, {"l2": []}, "l2 is empty"),
+        (bump(1.0), 100, {"max_share": 20}, "max_share is 20"),
+        (lambda l2: iter([]), 100, {}, r"callable as make_run\(l2, seed\)"),
+        (lambda l2, seed: 0.8, 100, {}, "make_run returns float: it must yield"),
+        (lambda l2, seed: [0.1, 0.2], 100, {}, "make_run yields 0.1: it must yield pairs"),
+        (lambda l2, seed: [(0, 10.0)], 100, {}, "divide percentages by 100"),
+        (lambda l2, seed: [(1, 0.1), (1, 0.2)], 100, {}, "yields step 1 after 1"),
+    ],
+)
+def test_bad_arguments_are_named(make_run, budget, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        suggest_l2(make_run, budget, progress=False, **kwargs)
+
+
+def test_errors_of_the_training_are_not_hidden():
+    def make_run(l2, seed):
+        yield 0, 0.1
+        raise KeyError("batch")
+
+    with pytest.raises(KeyError, match="batch"):
+        suggest_l2(make_run, 100, progress=False)
+
+
+def test_stopped_runs_are_closed():
+    closed = []
+
+    def make_run(l2, seed):
+        try:
+            yield from bump(0.5)(l2, seed)
+        finally:
+            closed.append(seed)
+
+    found = suggest_l2(make_run, 10_000, progress=False)
+    assert len(closed) == len(found.probes)
+
+
+def test_progress(capsys):
+    suggest_l2(bump(0.5), 10_000)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[0].startswith("l2 0.01, seed 0: peaked at 44, c = 0.44")
+    seen = []
+    suggest_l2(bump(0.5), 10_000, progress=seen.append)
+    assert seen[0].status == "running"
+    assert seen[-1].status == "peaked"
+    assert capsys.readouterr().err == ""
+
+
+def test_result_is_json():
+    found = suggest_l2(bump(0.5), 10_000, progress=False)
+    fields = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert fields["l2"] == found.l2
+    assert fields["probes"][0]["steps"] == list(found.probes[0].steps)
+    assert "budget of 10000" in str(found)
+
+
+def test_known_chance_tells_learning_in_many_classes():
+    curve = tuple(0.001 + 0.02 * x * math.exp(1 - x) for x in np.linspace(0, 6, 60))
+    probe = Probe(0.1, 0, steps=tuple(range(60)), test_accuracy=curve)
+    assert judge(probe).status == "chance"
+    assert judge(probe, chance=0.001).status == "peaked"
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Ten noisy clusters in 20 dimensions and few training samples: small, but it can be over-fitted."""
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(10, 20))
+
+    def draw(n):
+        labels = np.arange(n) % 10
+        return (centres[labels] + 1.2 * rng.normal(size=(n, 20))).astype(np.float32), labels
+
+    return draw(100), draw(1000)
+
+
+def fc_run(blobs, rate):
+    """Full-batch gradient descent on a small FC network, compiled once for all coefficients."""
+    (x, y), (x_test, y_test) = blobs
+
+    def forward(params, inputs):
+        return jax.nn.relu(jax.nn.relu(inputs @ params[0]) @ params[1]) @ params[2]
+
+    @jax.jit
+    def ten_steps(params, l2):
+        def loss(p):
+            entropy = optax.softmax_cross_entropy_with_integer_labels(forward(p, x), y).mean()
+            return entropy + l2 / 2 * sum(jnp.sum(w**2) for w in p)
+
+        def step(p, _):
+            return jax.tree.map(lambda w, g: w - rate * g, p, jax.grad(loss)(p)), None
+
+        params = jax.lax.scan(step, params, length=10)[0]
+        return params, jnp.mean(forward(params, x_test).argmax(-1) == y_test)
+
+    def make_run(l2, seed):
+        keys = jax.random.split(jax.random.key(seed), 3)
+        sizes = [(20, 64), (64, 64), (64, 10)]
+        params = [jax.random.normal(k, s) * math.sqrt(2 / s[0]) for k, s in zip(keys, sizes, strict=True)]
+        step = 0
+        while True:
+            params, accuracy = ten_steps(params, jnp.float32(l2))
+            step += 10
+            yield step, float(accuracy)
+
+    return make_run
+
+
+def test_suggestion_for_a_real_network_holds_at_smaller_coefficients(blobs):
+    """c measured at large λ gives t* of a λ four times smaller within the factor that the paper claims."""
+    make_run = fc_run(blobs, rate=0.05)
+    found = suggest_l2(make_run, budget=20_000, progress=False)
+    peaked = [probe for probe in found.probes if probe.status == "peaked"]
+    assert len(peaked) >= 2
+    small = min(probe.l2 for probe in peaked) / 4
+    curve = list(itertools.islice(make_run(small, 7), 300))
+    predicted = found.c / small
+    assert predicted < curve[-1][0]
+    assert 0.1 < t_star(*zip(*curve, strict=True)) / predicted < 10
