@@ -1,0 +1,103 @@
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l2dynamics import runtime
+
+CANARY = """
+import jax, jax.numpy as jnp, numpy as np
+rows = np.random.default_rng(0).normal(size=(32_769, 3)).astype(np.float32)
+norms = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2)))(rows)
+np.testing.assert_allclose(norms, (rows.astype(np.float64) ** 2).sum(1), rtol=1e-5)
+"""
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess:
+    clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean | {"JAX_PLATFORMS": "cpu"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("size", [32_767, 32_768, 32_769, 65_537])
+def test_vmapped_norms_are_right_in_this_process(size):
+    rows = np.random.default_rng(size).normal(size=(size, 3)).astype(np.float32)
+    norms = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2)))(rows)
+    np.testing.assert_allclose(norms, (rows.astype(np.float64) ** 2).sum(1), rtol=1e-5)
+
+
+def test_vmapped_norms_are_right_in_a_fresh_process():
+    done = python("from l2dynamics import runtime; runtime.configure()\n" + CANARY)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_flag_is_known_to_the_version_it_is_given_to():
+    # XLA ends the process at an unknown flag when the first computation starts.
+    done = python(
+        "from l2dynamics import runtime; runtime.configure()\nimport jax; print(jax.numpy.ones(2).sum())"
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "2.0"), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "after"),
+    [
+        ("0.10.2", "", runtime.CPU_FUSION_FLAG),
+        ("0.10.2+local", "", runtime.CPU_FUSION_FLAG),
+        ("0.10.2", "--xla_a=1", f"--xla_a=1 {runtime.CPU_FUSION_FLAG}"),
+        (
+            "0.10.2",
+            "--xla_cpu_experimental_ynn_fusion_type= --xla_a",
+            "--xla_cpu_experimental_ynn_fusion_type= --xla_a",
+        ),
+        ("0.10.20", "", None),
+        ("0.12.0", "", None),
+        ("0.12.0", "--xla_a=1", "--xla_a=1"),
+        (None, "", None),
+    ],
+)
+def test_flag_goes_only_to_the_version_that_needs_it(monkeypatch, version, before, after):
+    def installed(name):
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(metadata, "version", installed)
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.setenv("XLA_FLAGS", before)
+    runtime.configure()
+    assert os.environ["XLA_FLAGS"] == (after or "")
+
+
+def test_late_configuration_is_refused(monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda name: "0.10.2")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    with pytest.raises(RuntimeError, match="before jax is imported"):
+        runtime.configure()
+
+
+def test_configure_and_the_package_import_no_jax():
+    code = "import sys, l2dynamics; from l2dynamics import runtime; runtime.configure(); assert 'jax' not in sys.modules"
+    done = python(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_compilation_cache_is_set_and_not_overridden(monkeypatch, tmp_path):
+    # setenv first, so that monkeypatch removes the variables again.
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    runtime.configure(tmp_path / "first")
+    runtime.configure(tmp_path / "second")
+    assert Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) == tmp_path / "first"
