@@ -88,7 +88,7 @@ def test_late_configuration_is_refused(monkeypatch):
 
 
 def test_configure_and_the_package_import_no_jax():
-    code = "import sys, l2dynamics; from l2dynamics import runtime; runtime.configure(); assert 'jax' not in sys.modules"
+    code = "import sys; from l2dynamics import runtime; runtime.configure(); assert 'jax' not in sys.modules"
     done = python(code)
     assert (done.returncode, done.stderr) == (0, "")
 
