@@ -1,0 +1,133 @@
+"""Bias-free ReLU networks in NTK parametrisation, trained by full-batch gradient descent (section 4, Fig. 5c).
+
+``f(x) = a · relu(W_L … relu(W_1 relu(W_0 x / √d) / √n) …) / √n`` with all entries N(0, 1): ``depth`` hidden layers
+make it (depth + 1)-homogeneous. The loss is the sum Σ ½ (f − y)² over the training set.
+
+Training inputs span at most as many dimensions as there are samples. Gradients of W_0 stay in that span, and
+outside it W_0 only decays by (1 − ηλ) a step: :func:`project` trains the part inside and carries the rest along in
+closed form. With 200 MNIST images that is a quarter of the work, and the same function up to rounding.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+Params = tuple[jax.Array, ...]
+
+
+def init(key: jax.Array, *, inputs: int, width: int, depth: int = 1) -> Params:
+    """Draw the weights: W_0 ``[width, inputs]``, W_1 … ``[width, width]``, a ``[width]``, all N(0, 1), float32."""
+    shapes = [(width, inputs), *[(width, width)] * (depth - 1), (width,)]
+    keys = jax.random.split(key, len(shapes))
+    return tuple(jax.random.normal(k, shape, jnp.float32) for k, shape in zip(keys, shapes, strict=True))
+
+
+def apply(params: Params, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+    """Return f, ``[batch]``.
+
+    Args:
+        params: as made by :func:`init`.
+        x: inputs already divided by √d, ``[batch, inputs]``.
+        offset: added to the pre-activations of the first layer, ``[batch, width]``: see :func:`project`.
+    """
+    h = x @ params[0].T
+    if offset is not None:
+        h = h + offset
+    for weights in params[1:]:
+        h = jax.nn.relu(h) @ weights.T / weights.shape[-1] ** 0.5
+    return h
+
+
+def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the empirical loss Σ ½ (f − y)²."""
+    return 0.5 * jnp.sum(jnp.square(apply(params, x) - y))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Training and test inputs in an orthonormal basis of the span of the training inputs.
+
+    Attributes:
+        basis: ``[rank, d]``, orthonormal rows.
+        train: training inputs / √d in this basis, ``[samples, rank]``.
+        test: the part of the test inputs / √d inside the span, ``[test, rank]``.
+        rest: the part outside, ``[test, d]``.
+    """
+
+    basis: jax.Array
+    train: jax.Array
+    test: jax.Array
+    rest: jax.Array
+
+
+def project(train: NDArray[Any], test: NDArray[Any]) -> Inputs:
+    """Split inputs ``[…, d]`` into the span of the training inputs and the rest; see the module's docstring."""
+    scale = 1 / np.sqrt(train.shape[1])
+    train, test = np.asarray(train, np.float64) * scale, np.asarray(test, np.float64) * scale
+    _, singular, basis = np.linalg.svd(train, full_matrices=False)
+    basis = basis[singular > 1e-10 * singular[0]]
+    inside = test @ basis.T
+    parts = (basis, train @ basis.T, inside, test - inside @ basis)
+    return Inputs(*(jnp.asarray(part, jnp.float32) for part in parts))
+
+
+def enter(params: Params, inputs: Inputs) -> tuple[Params, jax.Array]:
+    """Return the parameters in the basis of ``inputs``, and the test set's first-layer offset ``[test, width]`` at step 0."""
+    return (params[0] @ inputs.basis.T, *params[1:]), inputs.rest @ params[0].T
+
+
+@partial(jax.jit, donate_argnums=0)
+def _descend(
+    params: Params, x: jax.Array, y: jax.Array, eta: jax.Array, l2: jax.Array, steps: jax.Array
+) -> Params:
+    def update(_: jax.Array, p: Params) -> Params:
+        gradients = jax.grad(loss)(p, x, y)
+        return tuple(w - eta * (g + l2 * w) for w, g in zip(p, gradients, strict=True))
+
+    return jax.lax.fori_loop(0, steps, update, params)
+
+
+def descend(
+    params: Params,
+    x: jax.Array,
+    y: jax.Array,
+    *,
+    eta: float,
+    l2: float,
+    steps: Sequence[int],
+    start: int = 0,
+    on_chunk: Callable[[int, Params], None] | None = None,
+    chunk: int = 500,
+) -> Iterator[tuple[int, Params]]:
+    """Train by gradient descent on Σ ½ (f − y)² + ½ λ ‖θ‖² and yield (step, params) at each of ``steps``.
+
+    Args:
+        params: the weights at step ``start``; they are used up (donated) from the first step on.
+        x: training inputs / √d, ``[samples, inputs]``.
+        y: labels ``[samples]``.
+        eta: learning rate η; gradient-flow time is step · η.
+        l2: coefficient λ.
+        steps: increasing steps to stop at; those before ``start`` are skipped.
+        start: the step ``params`` belong to.
+        on_chunk: called with (step, params) at least every ``chunk`` steps, for progress and checkpoints.
+        chunk: most steps between two calls.
+    """
+    step = start
+    for target in steps:
+        if target < start:
+            continue
+        while step < target:
+            count = min(chunk, target - step)
+            params = _descend(
+                params, x, y, jnp.float32(eta), jnp.float32(l2), jnp.int32(count)
+            )
+            step += count
+            if on_chunk is not None:
+                on_chunk(step, params)
+        yield step, params
