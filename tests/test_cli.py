@@ -1,0 +1,174 @@
+"""The command ``l2dynamics`` as a user meets it: results, help, and one clear line for every mistake."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from l2dynamics import cli, predict_l2
+
+TRAINING = """
+    import math
+
+    def make_run(l2, seed):
+        for step in range(2_000):
+            x = step * l2 / 0.5
+            yield step, 0.1 + 0.7 * x * math.exp(1 - x)
+
+    def hopeless(l2, seed):
+        return ((step, 0.1) for step in range(2_000))
+
+    def broken(l2, seed):
+        yield 0, 0.1
+        int("x")
+
+    value = 3
+"""
+
+
+@pytest.fixture
+def training(tmp_path, monkeypatch):
+    (tmp_path / "my_training.py").write_text(textwrap.dedent(TRAINING))
+    (tmp_path / "needs_more.py").write_text("import a_module_that_is_not_there\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in ("my_training", "needs_more"):
+        sys.modules.pop(name, None)
+
+
+def test_predict(capsys):
+    assert cli.main(["predict", "--c", "0.0066", "--budget", "50"]) == 0
+    assert "l2 = 0.000132" in capsys.readouterr().out
+
+
+def test_predict_json(capsys):
+    assert cli.main(["predict", "--c", "0.0066", "--budget", "200", "--first-decay", "0.3", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["l2"] == predict_l2(0.0066, 200, first_decay=0.3)
+    assert captured.err == ""
+
+
+def test_suggest_prints_the_result_and_how_it_was_found(training, capsys):
+    assert cli.main(["suggest", "--budget", "10000", "my_training:make_run"]) == 0
+    captured = capsys.readouterr()
+    assert "l2 = 4.4e-05" in captured.out
+    assert "for a budget of 10000" in captured.out
+    assert "peaked" in captured.out
+    assert "l2 0.01, seed 0: peaked at 44" in captured.err
+
+
+def test_suggest_json_goes_alone_to_stdout(training, capsys):
+    arguments = ["suggest", "--budget", "10000", "--first-decay", "0.5", "--l2", "0.01", "--l2", "0.02"]
+    assert cli.main([*arguments, "--seed", "3", "--json", "my_training:make_run"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(probe["l2"], probe["seed"]) for probe in found["probes"]] == [(0.01, 3), (0.02, 3)]
+    assert found["l2"] == pytest.approx(2 * found["c"] / 10_000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "--c", "0", "--budget", "1"], "c is 0.0: it must be a positive number"),
+        (["predict", "--c", "1", "--budget", "-1"], "budget is -1.0"),
+        (["suggest", "--budget", "100", "my_training"], "write module:function"),
+        (["suggest", "--budget", "100", "no_such_module:f"], "there is no module no_such_module in"),
+        (["suggest", "--budget", "100", "my_training:nothing"], "module my_training has no nothing"),
+        (["suggest", "--budget", "100", "my_training:value"], "my_training:value is not a function"),
+        (["suggest", "--budget", "0", "my_training:make_run"], "budget is 0.0"),
+        (
+            ["suggest", "--budget", "100", "--first-decay", "30", "my_training:make_run"],
+            "first_decay is 30.0",
+        ),
+        (
+            ["suggest", "--budget", "5000", "my_training:hopeless"],
+            "stayed at chance level: give a smaller l2",
+        ),
+    ],
+)
+def test_bad_input_gives_one_line_and_exit_code_2(training, capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("l2dynamics: ")
+    assert message in last
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_failures_of_the_training_keep_their_traceback(training):
+    with pytest.raises(ValueError, match="invalid literal"):
+        cli.main(["suggest", "--budget", "100", "my_training:broken"])
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
+        cli.main(["suggest", "--budget", "100", "needs_more:make_run"])
+
+
+@pytest.mark.parametrize("arguments", [["predict"], ["predict", "--c", "much", "--budget", "1"], ["unknown"]])
+def test_usage_errors_point_to_help(capsys, arguments):
+    assert cli.main(arguments) == 2
+    assert "--help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["suggest", "predict", "plan", "clean"]),
+        (["suggest", "--help"], ["--budget", "--first-decay", "--json", "my_training:make_run"]),
+        (["predict", "--help"], ["--c", "--budget", "--first-decay", "--json", "0.0066"]),
+        (["plan", "--help"], ["--scale", "--device", "--json"]),
+        (["clean", "--help"], ["--yes", "--json"]),
+    ],
+)
+def test_help(capsys, arguments, words):
+    assert cli.main(arguments) == 0
+    text = capsys.readouterr().out
+    assert [word for word in words if word not in text] == []
+
+
+@pytest.mark.parametrize("command", ["plan", "clean"])
+def test_missing_pipeline_is_named(command, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "l2dynamics.planning", None)
+    assert cli.main([command]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"l2dynamics: {command} needs the pipeline")
+    assert line.endswith("pip install l2dynamics[pipeline]")
+
+
+def test_missing_command_line_extra_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "typer", None)
+    assert cli.main(["predict", "--c", "1", "--budget", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("pip install l2dynamics[cli]")
+
+
+def test_commands_reach_the_planning_module(monkeypatch):
+    calls = []
+
+    class Planning:
+        @staticmethod
+        def plan_command(**options):
+            calls.append(("plan", options))
+
+        @staticmethod
+        def clean_command(**options):
+            calls.append(("clean", options))
+
+    monkeypatch.setitem(sys.modules, "l2dynamics.planning", Planning)
+    assert cli.main(["plan", "--scale", "paper", "--device", "h100", "--json"]) == 0
+    assert cli.main(["clean", "--yes"]) == 0
+    assert calls == [
+        ("plan", {"scale": "paper", "device": "h100", "as_json": True}),
+        ("clean", {"yes": True, "as_json": False}),
+    ]
+
+
+def test_python_m():
+    done = subprocess.run(
+        [sys.executable, "-m", "l2dynamics", "predict", "--c", "1", "--budget", "4", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["l2"] == 0.25
