@@ -1,0 +1,321 @@
+import json
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from l2dynamics import analysis, claims
+from l2dynamics.claims import accuracies, adaptive, base, budgets, exceptions, times
+
+
+@pytest.fixture(scope="module")
+def lawful():
+    return synthetic.everything()
+
+
+@pytest.fixture(scope="module")
+def judged(lawful):
+    return claims.evaluate(lawful)
+
+
+def with_table(results, table):
+    return replace(results, table=table)
+
+
+def test_results_that_obey_the_laws_confirm_the_claims(judged):
+    expected = {f"{number:02d}" for number in range(1, 16)}
+    assert expected <= set(judged)
+    assert {id: judged[id]["ok"] for id in sorted(expected)} == dict.fromkeys(sorted(expected), True)
+
+
+def test_every_record_is_flat_json_with_the_agreed_keys(judged):
+    for id, record in judged.items():
+        assert tuple(record) == claims.FIELDS, id
+        assert json.loads(json.dumps(record, allow_nan=False)) == record
+        assert record["scale"] == "laptop"
+        assert record["ok"] in (True, False, None)
+        assert (
+            "true" in record["claim"].lower() or "Holds in" in record["claim"] or "share" in record["claim"]
+        )
+        if record["low"] is not None:
+            assert record["low"] <= record["high"]
+        assert all(figure.startswith("fig") for figure in record["figure"].split())
+
+
+@pytest.mark.parametrize(
+    ("id", "value", "tolerance"),
+    [
+        ("01-fc", -1.0, 0.05),  # t* = c/(ηλ)
+        ("02-fc", -1.0, 0.05),
+        (
+            "05-fc",
+            0.03,
+            0.01,
+        ),  # λ=0 saturates 0.03 below the plateau, of which the penalty at the smallest λ takes 5e-4
+        ("07-T20", 2.0, 1e-9),  # c = 0.01, T = 20: 5e-4 predicted; 1e-3 is the best of the grid
+        ("10-fc", 0.013, 1e-9),  # 0.7 + 0.01 + 0.001·seed against 0.7 − 2·0.001
+        ("11", -0.007, 1e-9),
+        ("12-fc", -1.0, 0.05),
+        ("14-resnet-product", 0.0, 1e-9),
+        ("15", 0.0, 1e-9),
+        ("c2-fc", 0.7, 1e-9),
+        ("c2-wrn", 0.01 * 20 * 0.2 / 0.1, 1e-9),
+    ],
+)
+def test_measured_numbers_are_those_put_in(judged, id, value, tolerance):
+    assert judged[id]["measured"] == pytest.approx(value, abs=tolerance)
+
+
+def test_ids_are_ordered_for_readers():
+    ids = ["c2", "10-fc", "07-T10", "02", "c10", "01-fc", "07-T5", "10", "01", "07", "c2-fc"]
+    ordered = ["01", "01-fc", "02", "07", "07-T5", "07-T10", "10", "10-fc", "c2", "c2-fc", "c10"]
+    assert sorted(ids, key=claims.order) == ordered
+
+
+def stretched(exponent):
+    """FC runs with t* ∝ λ^exponent at every η."""
+    frames = []
+    for eta, l2, seed in product((0.15, 0.5, 1.5), (1e-4, 1e-3, 0.01, 0.1), (0, 1)):
+        peak = 10.0 / eta * l2**exponent
+        epoch = synthetic.evaluation_steps(round(5 * peak)).astype(float)
+        curve = (
+            0.1 + 0.6 * np.minimum(epoch / peak, 1.0) ** 0.3 - 0.05 * (1 - 1 / np.maximum(epoch / peak, 1))
+        )
+        frames.append(synthetic.run_rows(eta=eta, l2=l2, seed=seed, budget=round(5 * peak), accuracy=curve))
+    return synthetic.results("fc", pd.concat(frames, ignore_index=True))
+
+
+@pytest.mark.parametrize(("exponent", "ok"), [(-1.0, True), (-0.7, False), (-1.3, False)])
+def test_the_exponent_of_time_is_measured_and_judged(exponent, ok):
+    claim = times.time_against_l2(stretched(exponent))
+    assert claim.measured == pytest.approx(exponent, abs=0.04)
+    assert claim.low <= exponent <= claim.high
+    assert claim.ok is ok
+
+
+def test_resolution_is_the_largest_error_of_the_slope():
+    kept = pd.DataFrame({"t_star": [100.0, 20.0, 2.5, 1.0], "t_before": [80.0, 15.0, 2.0, 0.5]})
+    x = pd.Series([1e-3, 5e-3, 2e-2, 0.1])
+    bound = times.resolution(kept, x, pd.Series(0, kept.index))
+    corners = [
+        np.polyfit(np.log(x), np.where(choice, np.log(kept["t_star"]), np.log(kept["t_before"])), 1)[0]
+        for choice in product((True, False), repeat=4)
+    ]
+    assert (max(corners) - min(corners)) / 2 == pytest.approx(bound)
+
+
+def test_runs_that_did_not_learn_peak_or_end_well_stay_out_of_fits(lawful):
+    fc = lawful["fc"]
+    chance = synthetic.run_rows(
+        eta=0.15, l2=5.0, seed=0, budget=100, accuracy=np.full(len(synthetic.evaluation_steps(100)), 0.1)
+    )
+    rising = synthetic.run_rows(eta=0.15, l2=1e-6, seed=0, budget=1000)
+    broken = synthetic.run_rows(eta=0.15, l2=2.0, seed=0, budget=100, c=0.001, diverge_at=50)
+    table = pd.concat([fc.table, chance, rising, broken], ignore_index=True)
+    assert times.time_against_l2(with_table(fc, table)).record() == times.time_against_l2(fc).record()
+
+
+def test_accuracy_that_falls_towards_small_l2_is_no_plateau(lawful):
+    fc = lawful["fc"]
+    kept = 1 - 0.03 * np.log10(0.05 / fc.table["l2"].clip(lower=1e-4))
+    claim = accuracies.plateau(
+        with_table(fc, fc.table.assign(test_accuracy=fc.table["test_accuracy"] * kept))
+    )
+    assert claim.ok is False
+    assert claim.measured < -0.02
+
+
+def test_no_optimum_where_the_smallest_l2_is_best(lawful):
+    fc = lawful["fc"]
+    falling = 0.8 - 0.1 * np.log10(fc.table["l2"].clip(lower=1e-5) / 1e-5)
+    claim = accuracies.optimum(with_table(fc, fc.table.assign(test_accuracy=falling)))
+    assert (claim.ok, claim.measured) == (False, 0.0)
+
+
+def test_l2_that_does_not_beat_zero_says_so(lawful):
+    fc = lawful["fc"]
+    raised = fc.table["test_accuracy"] + np.where(fc.table["l2"] == 0, 0.1, 0.0)
+    claim = accuracies.better_than_zero(with_table(fc, fc.table.assign(test_accuracy=raised)))
+    assert claim.ok is False
+    assert claim.high < 0
+
+
+def test_eta_dependence_of_the_peak_is_seen(lawful):
+    fc = lawful["fc"]
+    shifted = fc.table["test_accuracy"] - 0.05 * fc.table["eta"]
+    claim = accuracies.eta_spread(with_table(fc, fc.table.assign(test_accuracy=shifted)))
+    assert claim.measured == pytest.approx(0.05 * 1.35, abs=0.005)
+    assert claim.ok is False
+
+
+@pytest.mark.parametrize(("wins", "ok"), [(True, True), (False, False)])
+def test_autol2_is_judged_by_accuracy_and_speed(wins, ok):
+    claim = adaptive.compare(synthetic.autol2("autol2_fc", wins=wins), "subset")
+    assert (claim.id, claim.ok) == ("10-fc-subset", ok)
+
+
+def test_autol2_that_is_better_but_slower_does_not_win():
+    results = synthetic.autol2("autol2_fc", wins=True)
+    table = results.table.copy()
+    late = table["group"].str.startswith("auto") & (table["epoch"] < 0.95 * table["budget"])
+    table.loc[late, "test_accuracy"] = 0.2
+    claim = adaptive.compare(with_table(results, table), "minibatch")
+    assert claim.measured > 0
+    assert claim.ok is False
+
+
+def test_different_verdicts_on_minibatch_and_subset_are_reported(lawful):
+    changed = dict(lawful)
+    table = lawful["autol2_cnn"].table.copy()
+    table.loc[table["group"] == "auto_subset", "test_accuracy"] -= 0.05
+    changed["autol2_cnn"] = with_table(lawful["autol2_cnn"], table)
+    records = {claim.id: claim for claim in adaptive.evaluate(changed)}
+    assert records["10-cnn"].ok is True
+    assert records["10-cnn-subset"].ok is False
+    assert records["c5"].ok is False
+    assert records["c5"].measured == pytest.approx(0.05)
+
+
+def test_dependence_of_autol2_on_its_start_is_measured_over_initial_values():
+    results = synthetic.autol2("autol2_fc", wins=True)
+    auto = results.table[results.table["group"].str.startswith("auto")]
+    large = auto.assign(
+        run=auto["run"] + "-large", l2=10 * auto["l2"], test_accuracy=0.5 * auto["test_accuracy"]
+    )
+    claim = adaptive.initial_l2(with_table(results, pd.concat([results.table, large], ignore_index=True)))
+    assert claim.ok is True
+    assert claim.measured == pytest.approx(-0.5 * (0.71 + 0.001))
+
+
+def test_loss_without_a_minimum_refutes_the_mse_claim(lawful):
+    mse = lawful["fc_mse"]
+    falling = mse.table.assign(train_loss=1.0 / (1.0 + mse.table["epoch"]))
+    claim = exceptions.loss_rises(with_table(mse, falling))
+    assert (claim.ok, claim.measured) == (False, 0.0)
+
+
+def test_overparametrised_networks_do_not_pass_as_counter_examples(lawful):
+    fc = lawful["fc"]
+    claim = exceptions.small_l2_is_worse(replace(fc, name="fc_small", table=fc.table[fc.table["l2"] > 0]))
+    assert claim.ok is False
+
+
+def test_prediction_far_from_the_tuned_value_fails(lawful):
+    wrn = lawful["wrn_aug"]
+    moved = wrn.table["l2"].where(wrn.table["group"] != "predicted", 50 * wrn.table["l2"])
+    contest = budgets.contests(with_table(wrn, wrn.table.assign(l2=moved)), "predicted")
+    scores = budgets.score(contest).set_index("contest")
+    assert scores.loc[20.0, "factor"] == pytest.approx(50 * 0.01 / 20 / scores.loc[20.0, "tuned"])
+    assert (scores["factor"] > 10).all()
+
+
+def test_seed_bootstrap_is_the_quantile_over_all_resamples():
+    rows = pd.DataFrame({"l2": [1.0, 1.0, 2.0, 2.0], "seed": [0, 1, 0, 1], "value": [0.0, 1.0, 2.0, 5.0]})
+    low, high = base.seed_bootstrap(rows, lambda some: some["value"].mean(), point=("l2",), samples=400)
+    # Draws (0,0), (0,1), (1,1) have means 1, 2, 3 with weights 1/4, 1/2, 1/4.
+    assert (low, high) == (1.0, 3.0)
+
+
+def test_points_with_one_seed_stay_in_every_resample():
+    rows = pd.DataFrame({"l2": [1.0, 1.0, 2.0], "seed": [0, 1, 0], "value": [0.0, 1.0, 9.0]})
+    seen = []
+    base.seed_bootstrap(rows, lambda some: seen.append(some) or 0.0, point=("l2",))
+    assert all((some["l2"] == 2.0).sum() == 1 for some in seen)
+    low, _ = base.seed_bootstrap(rows[rows["seed"] == 0], lambda some: 0.0, point=("l2",))
+    assert np.isnan(low)
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        (analysis.Interval(0.01, 0.001, 0.02, 3), True),
+        (analysis.Interval(0.01, -0.001, 0.02, 3), False),
+        (analysis.Interval(0.01, np.nan, np.nan, 1), True),
+        (analysis.Interval(0.004, np.nan, np.nan, 1), False),
+    ],
+)
+def test_clearly_needs_the_interval_or_a_margin(interval, expected):
+    assert base.clearly(interval) is expected
+
+
+def test_a_single_seed_gives_numbers_without_intervals(lawful):
+    one = {name: with_table(r, r.table[r.table["seed"] == 0]) for name, r in lawful.items()}
+    records = claims.evaluate(one)
+    assert records["05-fc"]["low"] is None
+    assert records["05-fc"]["n"] == 1
+    assert records["07"]["measured"] is not None
+
+
+def test_networks_that_never_learn_leave_the_claims_unjudged(lawful):
+    flat = {name: with_table(r, r.table.assign(test_accuracy=0.1)) for name, r in lawful.items()}
+    records = claims.evaluate(flat)
+    for id in ("01", "01-fc", "02-wrn", "03-cnn", "05-fc", "06-wrn", "09", "14-fc_small-time", "15"):
+        assert records[id]["ok"] is None, id
+    assert records["01-fc"]["measured"] is None
+    assert "Not judged" in records["01-fc"]["claim"]
+
+
+def test_runs_that_diverge_at_once_are_no_error(lawful):
+    metrics = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm"]
+    broken = {}
+    for name, r in lawful.items():
+        table = r.table.copy()
+        table.loc[
+            (table["l2"] > 5e-3) & (table["step"] > 0) & ~table["group"].str.startswith("auto"), metrics
+        ] = np.nan
+        broken[name] = with_table(r, table)
+    records = claims.evaluate(broken)
+    assert records["01-fc"]["ok"] is True
+
+
+def test_missing_results_name_the_stage(lawful):
+    some = {name: r for name, r in lawful.items() if name != "autol2_cnn"}
+    with pytest.raises(ValueError, match="dvc repro autol2@cnn"):
+        claims.evaluate(some)
+    fc = lawful["fc"]
+    with pytest.raises(ValueError, match=r"no runs of group 'grid': run `dvc repro sweep@fc`"):
+        times.time_against_l2(with_table(fc, fc.table.assign(group="other")))
+
+
+def test_predicted_runs_without_a_grid_at_their_eta_are_refused(lawful):
+    wrn = lawful["wrn_aug"]
+    table = wrn.table.assign(eta=np.where(wrn.table["group"] == "grid", 0.1, 0.2))
+    with pytest.raises(ValueError, match=r"no grid at η = 0\.2"):
+        budgets.contests(with_table(wrn, table), "predicted")
+
+
+def test_files_are_replaced_and_stale_ones_removed(judged, tmp_path):
+    folder = tmp_path / "claims"
+    claims.write(judged, folder)
+    assert claims.read(folder) == judged
+    assert list(claims.read(folder)) == list(judged)
+    before = (folder / "01-fc.json").read_bytes()
+    claims.write({"01-fc": judged["01-fc"]}, folder)
+    assert [path.name for path in folder.iterdir()] == ["01-fc.json"]
+    assert (folder / "01-fc.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("id", "change", "message"),
+    [
+        ("01", {"extra": 1}, "'extra' is missing or too much"),
+        ("../01", {}, "letters, digits"),
+    ],
+)
+def test_odd_records_are_refused_before_anything_is_written(judged, tmp_path, id, change, message):
+    with pytest.raises(ValueError, match=message):
+        claims.write({"00": judged["01"], id: judged["01"] | change}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no claims"), ("{", "is not JSON"), ('{"claim": "x"}', "other keys")]
+)
+def test_unreadable_claims_name_the_stage(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "01.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"{message}.*dvc repro claims"):
+        claims.read(tmp_path)
