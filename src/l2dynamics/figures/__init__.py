@@ -1,7 +1,8 @@
 """The figures of the paper, one module each: results in, matplotlib figure out. Nothing here trains.
 
-Every figure module has ``RESULTS``, the names of the results it reads, and ``draw(results, style) -> Drawing``.
-A module may also have ``load(root)`` where its results are not long tables (``fig5``).
+Every figure module has ``RESULTS``, the names of the results it reads, and
+``draw(results, style) -> Drawing``. A module may also have ``load(root)`` where its results are not long
+tables (``fig5``).
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,8 @@ class Drawing:
     Attributes:
         figure: the matplotlib figure, every panel of the paper's figure in it.
         caption: what is shown, with scale, data, model and number of seeds; computed from the passports.
-        data: every plotted curve in long form, columns ``panel, curve, x, y, low, high, n, flag``. ``flag`` is
-            ``bound`` where a run had not peaked at its end and ``failed`` where it never learned.
+        data: every plotted curve in long form, columns ``panel, curve, x, y, low, high, n, flag``; see
+            :func:`l2dynamics.figures.canvas.points` for the flags.
     """
 
     figure: "Figure"

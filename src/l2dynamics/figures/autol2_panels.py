@@ -5,14 +5,14 @@ import pandas as pd
 
 from l2dynamics import analysis
 from l2dynamics.figures import panels
-from l2dynamics.figures.canvas import Canvas, logarithmic, number
-from l2dynamics.figures.style import AUTO, AUTO_SUBSET, TUNED, ZERO_LINE, l2_color
+from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.style import AUTO, AUTO_SUBSET, TUNED
 from l2dynamics.history import Results
 
-#: Group of the results → curve name, colour and line style. Loss and error measured on the minibatch or on a subset.
+#: Group of the results → curve name, colour and line style. The group says where loss and error are measured.
 VARIANTS = {
     "auto_minibatch": ("AutoL2", AUTO, "-"),
-    "auto_subset": ("AutoL2, measured on a training subset", AUTO_SUBSET, (0, (4, 1.5))),
+    "auto_subset": ("AutoL2 (subset)", AUTO_SUBSET, (0, (4, 1.5))),
 }
 
 
@@ -37,18 +37,21 @@ def against_tuned(
 
 
 def against_all(
-    canvas: Canvas, panel: str, results: Results, metric: str, title: str, *, log: str = ""
+    canvas: Canvas,
+    panel: str,
+    results: Results,
+    metric: str,
+    title: str,
+    *,
+    log: str = "",
+    legend: bool = True,
 ) -> None:
-    """Draw a metric against epochs for AutoL2 and for every constant λ; the legend names them as in the paper."""
-    panels.training_curves(canvas, panel, panels.group(results, "constant"), metric, title, log=log)
+    """Draw a metric against epochs for AutoL2 and for every constant λ."""
+    constant = panels.group(results, "constant")
+    panels.training_curves(canvas, panel, constant, metric, title, log=log)
     entries = _variants(canvas, panel, results, metric, log=log)
-    l2s = panels.group(results, "constant")["l2"].unique()
-    every = [(f"λ = {number(v)}", {"color": l2_color(v)}) for v in sorted(l2s) if v > 0]
-    zero = [("λ = 0", dict(ZERO_LINE))] if (l2s == 0).any() else []
-    place = "lower right" if "accuracy" in metric else "upper right"
-    canvas.legend(
-        panel, [*entries, *(every if len(every) < 5 else panels.l2_entries(l2s)), *zero][:8], loc=place
-    )
+    if legend:
+        canvas.legend(panel, [*entries, *panels.l2_entries(constant["l2"], most=5)], loc="lower right")
 
 
 def schedule(canvas: Canvas, panel: str, results: Results) -> None:
@@ -57,7 +60,7 @@ def schedule(canvas: Canvas, panel: str, results: Results) -> None:
     axes.grid(visible=False)
     axes.spines["right"].set_visible(True)
     axes.set_ylabel("λ of AutoL2 (dotted)")
-    logarithmic(axes, "y")
+    axes.set_yscale("log")
     rows = results.table[results.table["group"] == "auto_minibatch"]
     for seed, some in rows.groupby("seed", sort=True):
         steps = pd.DataFrame({"x": some["epoch"].to_numpy(), "y": some["l2"].to_numpy()})
@@ -78,19 +81,14 @@ def _variants(
             canvas.band(
                 panel, name, panels.mean_curve(rows, metric, log=log), color=color, linestyle=line, zorder=2.8
             )
-            entries.append(
-                (
-                    name.replace(", measured on a training subset", " (subset)"),
-                    {"color": color, "linestyle": line},
-                )
-            )
+            entries.append((name, {"color": color, "linestyle": line}))
     if not entries:
         raise ValueError(f"results/{results.name}.csv has no runs of AutoL2: re-run the stage")
     return entries
 
 
 def gain(results: Results) -> str:
-    """Return in words how AutoL2's maximum test accuracy compares with the best constant λ of the same budget."""
+    """Return in words how AutoL2's maximum test accuracy compares with that of the best constant λ."""
     budget = float(results.table["budget"].max())
     best = tuned(results).accuracy.mean
     rows = results.table[results.table["group"] == "auto_minibatch"]

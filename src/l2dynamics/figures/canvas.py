@@ -1,15 +1,15 @@
-"""A grid of panels that remembers every curve it draws, so that a figure and the table behind it cannot differ."""
+"""Panels that remember every curve drawn in them, so that a figure and the table behind it cannot differ."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from l2dynamics.figures import Drawing
 from l2dynamics.figures.style import GUIDE_LINE, ZERO_LINE, Style
@@ -19,23 +19,29 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 POINT_COLUMNS = ("x", "y", "low", "high", "n", "flag")
 
 
+def each(rows: pd.DataFrame, column: str) -> Iterator[tuple[float, pd.DataFrame]]:
+    """Yield every value of a numeric column, ascending, with its rows."""
+    for value, some in rows.groupby(column, sort=True):
+        yield float(cast(float, value)), some
+
+
 def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """Reduce runs to one point per value of ``x``: mean, smallest and largest value over the seeds.
 
     Args:
-        rows: one row per run; columns ``x`` and ``y``, and optionally ``learned`` and ``peaked`` (booleans).
+        rows: one row per run; columns ``x``, ``y``, and optionally the booleans ``learned``, ``peaked``.
         x: name of the abscissa.
         y: name of the ordinate; NaN entries are left out.
 
     Returns:
-        Columns ``x, y, low, high, n, flag``, sorted by x. A point without any value stays, as NaN with ``n`` 0, so
-        that the curve has a hole there. ``flag`` is ``failed`` where most seeds never learned, ``bound`` where
-        some seed had not peaked, else empty.
+        Columns ``x, y, low, high, n, flag``, sorted by x. A point without any value stays, as NaN with
+        ``n`` 0, so that the curve has a hole there. ``flag`` is ``failed`` where most seeds never learned,
+        ``bound`` where some seed had not peaked, else empty.
     """
     if rows.empty:
         return pd.DataFrame({c: pd.Series(dtype=object if c == "flag" else float) for c in POINT_COLUMNS})
     found = []
-    for at, runs in rows.groupby(x, sort=True):
+    for at, runs in each(rows, x):
         values = runs[y].to_numpy(float)
         valid = np.isfinite(values)
         used = values[valid]
@@ -45,7 +51,7 @@ def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
             flag = "failed"
         elif "peaked" in runs and not runs["peaked"][valid].all():
             flag = "bound"
-        found.append((float(at), *spread, int(used.size), flag))
+        found.append((at, *spread, int(used.size), flag))
     return pd.DataFrame(found, columns=list(POINT_COLUMNS))
 
 
@@ -54,34 +60,43 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     exponent = int(np.floor(np.log10(abs(value)) + 1e-12))
-    if -3 < exponent < 5:
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    if -4 < exponent < 4:
+        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
     digits = f"{value / 10.0**exponent:.3g}"
     power = f"10{str(exponent).translate(_SUPERSCRIPT)}"
     return power if digits == "1" else f"{digits}×{power}"
 
 
-def extremes(values: Iterable[float]) -> list[float]:
-    """Return the smallest, the middle and the largest of the values: the entries of the paper's legends."""
+def extremes(values: Iterable[float], *, most: int = 3) -> list[float]:
+    """Return the smallest, the middle and the largest value (the paper's legends), or all up to ``most``."""
     ordered = sorted({float(v) for v in values})
-    if len(ordered) <= 3:
+    if len(ordered) <= most:
         return ordered
     return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
 
 
-def logarithmic(axes: Axes, log: str) -> None:
-    """Make the axes named in ``log`` (``x``, ``y`` or both) logarithmic, with labels at powers of ten."""
-    for name in log:
-        axes.set(**{f"{name}scale": "log"})
-        axis = axes.xaxis if name == "x" else axes.yaxis
-        axis.set_major_locator(LogLocator(10.0, numticks=6))
+def tick(axes: Axes) -> None:
+    """Label the logarithmic axes: at powers of ten, and between them where only one or none is in sight."""
+    for axis, scale, limits in (
+        (axes.xaxis, axes.get_xscale(), axes.get_xlim()),
+        (axes.yaxis, axes.get_yscale(), axes.get_ylim()),
+    ):
+        if scale != "log":
+            continue
+        low, high = np.log10(limits)
+        many = np.floor(high) - np.ceil(low) >= 1
+        between = (1.0, 2.0, 5.0) if high - low > 0.8 else (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+        axis.set_major_locator(LogLocator(10.0, subs=(1.0,) if many else between, numticks=6))
         # Text instead of mathtext, which takes longer than the rest of a figure.
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
-        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(
+            FuncFormatter((lambda v, _: _power(v)) if many else (lambda v, _: number(v)))
+        )
+        axis.set_minor_locator(LogLocator(10.0, subs=range(2, 10)) if high - low < 4 else NullLocator())
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _power(value: float) -> str:
-    return f"10{str(round(np.log10(value))).translate(_SUPERSCRIPT)}" if value > 0 else ""
+    return f"10{str(round(np.log10(value))).translate(_SUPERSCRIPT)}"
 
 
 @dataclass
@@ -104,7 +119,7 @@ class Canvas:
     def grid(
         cls, style: Style, rows: int, columns: int, *, letters: Sequence[str] = "", **subplots: Any
     ) -> "Canvas":
-        """Make a canvas of ``rows`` × ``columns`` panels, lettered a, b, … along the rows unless told otherwise."""
+        """Make a canvas of ``rows`` × ``columns`` panels, by default lettered a, b, … along the rows."""
         figure = Figure(figsize=(columns * style.panel[0], rows * style.panel[1]), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, **subplots)
         names = letters or "abcdefghijklmnopqrstuvwxyz"[: rows * columns]
@@ -118,7 +133,7 @@ class Canvas:
         axes.set_title(f"({panel}) {title}".strip() if lettered else title)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
-        logarithmic(axes, log)
+        axes.set(**{f"{name}scale": "log" for name in log})
         return axes
 
     def curve(
@@ -170,7 +185,15 @@ class Canvas:
             self.record(panel, name, pd.DataFrame({"x": [x]}))
             self.axes[panel].axvline(x, zorder=2.2, **line)
 
-    def guide(self, panel: str, data: pd.DataFrame, *, factor: float = 2.0, axes: Axes | None = None) -> bool:
+    def guide(
+        self,
+        panel: str,
+        data: pd.DataFrame,
+        *,
+        factor: float = 2.0,
+        name: str = "guide 1/x",
+        axes: Axes | None = None,
+    ) -> bool:
         """Draw the guide line y ∝ 1/x, ``factor`` times above the points; False if there is none to guide by.
 
         Points that only bound t* from below do not place it unless there are no others.
@@ -183,7 +206,7 @@ class Canvas:
         x = np.array([positive["x"].min(), positive["x"].max()])
         constant = factor * float((positive["x"] * positive["y"]).max())
         axes = axes or self.axes[panel]
-        self.record(panel, "guide 1/x", pd.DataFrame({"x": x, "y": constant / x}))
+        self.record(panel, name, pd.DataFrame({"x": x, "y": constant / x}))
         axes.plot(x, constant / x, **GUIDE_LINE)
         return True
 
@@ -205,5 +228,9 @@ class Canvas:
 
     def drawing(self, caption: str) -> Drawing:
         """Return the finished figure."""
+        for axes in self.figure.axes:
+            tick(axes)
+            for inset in axes.child_axes:
+                tick(cast(Axes, inset))
         table = pd.concat([r.astype({"flag": object}) for r in self.records if len(r)], ignore_index=True)
         return Drawing(self.figure, caption, table[["panel", "curve", *POINT_COLUMNS]])

@@ -15,7 +15,7 @@ ZERO = "λ = 0 is the dashed black line."
 
 
 def caption(title: str, sentences: Iterable[str], shown: Mapping[str, Results]) -> str:
-    """Return the caption of a figure: a title, what its panels show, then one sentence for each results table.
+    """Return a caption: title, what the panels show, and a sentence on each results table.
 
     Args:
         title: e.g. ``Figure 2``.
@@ -58,7 +58,7 @@ def model(passport: Mapping[str, Any]) -> str:
 
 
 def data(passport: Mapping[str, Any]) -> str:
-    """Return the data set with its size, e.g. ``MNIST (512 training and 2,000 test images, 28×28, sample)``."""
+    """Return the data set, e.g. ``MNIST (512 training and 2,000 test images, 28×28, source sample)``."""
     source = passport["data"]
     size = source.get("image_size")
     side = size[0] if isinstance(size, list | tuple) else size

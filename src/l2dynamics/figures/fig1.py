@@ -26,9 +26,11 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             [
                 f"(a) Final test accuracy against λ, trained for a fixed T = {number(epochs)} epochs or for "
                 f"T = {number(product)}/λ, with a learning-rate schedule scaled to T.",
-                "(b) Test accuracy against the training budget, for the best λ of the grid and for the predicted "
+                "(b) Test accuracy against the training budget, for the best λ of the grid and "
+                "for the predicted "
                 "λ = c/T with our measured c.",
-                f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}; dashed: AutoL2 with loss "
+                f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}; "
+                "dashed: AutoL2 with loss "
                 "and error measured on a fixed training subset instead of the minibatch; "
                 f"{autol2_panels.gain(results['autol2_wrn'])}.",
                 captions.SEEDS,

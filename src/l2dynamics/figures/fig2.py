@@ -1,6 +1,6 @@
 """Figure 2: smaller λ needs longer, t* ∝ 1/(ηλ), to reach the same accuracy; FC (a–c) and WRN (d–f)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from l2dynamics.figures import Drawing, captions, panels
 from l2dynamics.figures.canvas import Canvas, number
@@ -8,6 +8,7 @@ from l2dynamics.figures.style import Style, styled
 from l2dynamics.history import Results
 
 RESULTS = ("fc", "wrn")
+LETTERS = (("a", "b", "c"), ("d", "e", "f"))
 TITLES = {"fc": "FC", "wrn": "WRN"}
 #: η of the fixed-budget panels in the paper; the grid's nearest value is taken.
 HEADLINE_ETA = {"fc": 0.15, "wrn": 0.2}
@@ -17,7 +18,7 @@ HEADLINE_ETA = {"fc": 0.15, "wrn": 0.2}
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw t*, maximum accuracy and accuracy within a budget against λ, per η."""
     return draw_rows(
-        results, style, "Figure 2", letters=("abc", "def"), titles=TITLES, etas=HEADLINE_ETA, collapse=True
+        results, style, "Figure 2", letters=LETTERS, titles=TITLES, etas=HEADLINE_ETA, collapse=True
     )
 
 
@@ -26,7 +27,7 @@ def draw_rows(
     style: Style,
     name: str,
     *,
-    letters: tuple[str, ...],
+    letters: Sequence[Sequence[str]],
     titles: Mapping[str, str],
     etas: Mapping[str, float],
     collapse: bool = False,

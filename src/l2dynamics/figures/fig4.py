@@ -14,10 +14,11 @@ RESULTS = ("measure_c", "wrn_aug")
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw accuracy against t·λ with the measured c, and the best and predicted λ against the budget."""
     canvas = Canvas.grid(style, 1, 2)
-    prediction_panels.measured_c(canvas, "a", results["measure_c"], "wrn", "measuring c")
+    short = prediction_panels.of_setup(results["measure_c"], "wrn")
+    prediction_panels.measured_c(canvas, "a", short, "measuring c")
     found = prediction_panels.budgets(results["wrn_aug"], "predicted")
     prediction_panels.l2_per_budget(canvas, "b", found, "tuned and predicted λ")
-    c = results["measure_c"].passport["c"]["wrn"]
+    c = short.passport["c"]
     return canvas.drawing(
         captions.caption(
             "Figure 4",
@@ -25,10 +26,11 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 f"(a) Test accuracy of short runs at large λ against t·λ; our c = {number(c['c'])} epochs "
                 f"(range {number(c['low'])} to {number(c['high'])}, η = {number(c['eta'])}), and the paper's "
                 f"{number(prediction_panels.PAPER_C)} (WRN 28-10, batch 1024) beside it only.",
-                "(b) Best λ of the grid for each budget; bars: all λ within 0.1 % of the best accuracy; open squares: "
+                "(b) Best λ of the grid for each budget; bars: all λ within 0.1 % of the best "
+                "accuracy; open squares: "
                 "the best λ is at an end of the grid; dashed: predicted λ = c/T.",
                 "Bands in (a) reach from the smallest to the largest seed.",
             ],
-            {"b": results["wrn_aug"]},
+            {"a": short, "b": results["wrn_aug"]},
         )
     )

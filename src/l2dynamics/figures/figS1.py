@@ -1,4 +1,4 @@
-"""Figure S1: the time to training accuracy 1 scales as 1/η and hardly depends on λ; FC (a) and WRN (b)."""
+"""Figure S1: the time to training accuracy 1 scales as 1/η and hardly depends on λ; FC (a) and WRN (b)."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -19,9 +19,13 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     for panel, (name, title) in zip("ab", TITLES.items(), strict=True):
         canvas.setup(panel, title, panels.ETA, "steps to training accuracy 1", log="xy")
         summary = panels.runs(results[name])
-        # A first evaluation at accuracy 1 before any step cannot be: only divided runs start from results.
         steps = summary["train1_epoch"] * results[name].passport["steps_per_epoch"]
-        drawn = panels.against_eta(canvas, panel, summary.assign(train1_step=steps), "train1_step")
+        drawn = panels.against_eta(
+            canvas,
+            panel,
+            summary.assign(train1_step=steps).drop(columns=["learned", "peaked"]),
+            "train1_step",
+        )
         reached = int(steps.notna().sum())
         said.append(f"({panel}) {reached} of {len(summary)} runs reached training accuracy 1.")
         entries = panels.l2_entries(summary["l2"], marker="o")
@@ -34,7 +38,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S1",
             [
-                "Steps until the training accuracy is 1 against η, one curve per λ; dotted line ∝ 1/η; dashed black: "
+                "Steps until the training accuracy is 1 against η, one curve per λ; dotted line "
+                "∝ 1/η; dashed black: "
                 "λ = 0. The legend names the smallest, middle and largest λ.",
                 *said,
                 "Runs that never reach it are left out.",

@@ -1,4 +1,4 @@
-"""Figure S10: AutoL2 with a learning-rate schedule: faster early, behind the best constant λ late."""
+"""Figure S10: AutoL2 with a learning-rate schedule: faster early, behind the best constant λ late."""  # noqa: N999
 
 from collections.abc import Mapping
 

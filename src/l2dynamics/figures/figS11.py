@@ -1,4 +1,4 @@
-"""Figure S11: AutoL2 against the best constant λ for the other architectures."""
+"""Figure S11: AutoL2 against the best constant λ for the other architectures."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -23,7 +23,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S11",
             [
-                "Test accuracy of AutoL2 and of the best constant λ against epochs; dashed: AutoL2 with loss and error "
+                "Test accuracy of AutoL2 and of the best constant λ against epochs; dashed: "
+                "AutoL2 with loss and error "
                 "measured on a fixed training subset.",
                 f"{'; '.join(said)}.",
                 captions.SEEDS,

@@ -1,13 +1,14 @@
-"""Figure S12: Figure 1a for several initialisation scales σw: final accuracy does not depend on them."""
+"""Figure S12: Figure 1a for several initialisation scales σw: final accuracy does not depend on them."""  # noqa: N999
 
 from collections.abc import Mapping
 
 from l2dynamics.figures import Drawing, captions, panels
-from l2dynamics.figures.canvas import Canvas, number, points
+from l2dynamics.figures.canvas import Canvas, each, number, points
 from l2dynamics.figures.style import CATEGORIES, Style, styled
 from l2dynamics.history import Results
 
 RESULTS = ("wrn_sigma",)
+MARKERS = "osDvP*"
 
 
 @styled
@@ -19,17 +20,19 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     summary = panels.runs(results["wrn_sigma"], "scaled")
     product = float((summary["budget"] * summary["l2"]).median())
     entries = []
-    for i, (sigma, rows) in enumerate(summary.groupby("sigma_w", sort=True)):
+    for i, (sigma, rows) in enumerate(each(summary, "sigma_w")):
         color = CATEGORIES[i % len(CATEGORIES)]
         some = points(rows.drop(columns="peaked"), "l2", "final_test_accuracy")
-        canvas.curve("a", f"sigma_w={sigma:g}", some, color=color)
-        entries.append((f"σw = {number(float(sigma))}", {"color": color, "marker": "o"}))
-    canvas.legend("a", entries, loc="lower left")
+        marker = MARKERS[i % len(MARKERS)]
+        canvas.curve("a", f"sigma_w={sigma:g}", some, color=color, marker=marker)
+        entries.append((rf"$\sigma_w$ = {number(sigma)}", {"color": color, "marker": marker}))
+    canvas.legend("a", entries, loc="best")
     return canvas.drawing(
         captions.caption(
             "Figure S12",
             [
-                f"Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for several scales "
+                f"Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure "
+                "1a, for several scales "
                 "σw of the initial weights.",
                 captions.SEEDS,
                 captions.FAILED,

@@ -1,9 +1,9 @@
-"""Figure S2: the format of Figure 2 for WRN with momentum and augmentation at a fixed learning rate."""
+"""Figure S2: the format of Figure 2 for WRN with momentum and augmentation at a fixed learning rate."""  # noqa: N999
 
 from collections.abc import Mapping
 
 from l2dynamics.figures import Drawing
-from l2dynamics.figures.fig2 import draw_rows
+from l2dynamics.figures.fig2 import LETTERS, draw_rows
 from l2dynamics.figures.style import Style, styled
 from l2dynamics.history import Results
 
@@ -13,5 +13,5 @@ RESULTS = ("wrn_aug",)
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw t*, maximum accuracy and accuracy within a budget against λ."""
-    title = {"wrn_aug": "WRN momentum+aug"}
-    return draw_rows(results, style, "Figure S2", letters=("abc",), titles=title, etas={"wrn_aug": 0.2})
+    title = {"wrn_aug": "WRN"}
+    return draw_rows(results, style, "Figure S2", letters=LETTERS[:1], titles=title, etas={"wrn_aug": 0.2})

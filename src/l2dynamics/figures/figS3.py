@@ -1,4 +1,4 @@
-"""Figure S3: accuracy against λ for several budgets, with the predicted λ of each."""
+"""Figure S3: accuracy against λ for several budgets, with the predicted λ of each."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -10,7 +10,8 @@ from l2dynamics.history import Results
 RESULTS = ("wrn_aug",)
 
 LANDSCAPE = (
-    "Maximum test accuracy within a budget T against λ, one curve per T; vertical dashed lines of the same colour: "
+    "Maximum test accuracy within a budget T against λ, one curve per T; vertical dashed lines "
+    "of the same colour: "
     "predicted λ; ticks at the left edge: λ = 0. The legend names the smallest, middle and largest T."
 )
 

@@ -1,4 +1,4 @@
-"""Figure S5: MSE loss. Accuracy depends on η when training stops at training accuracy 1, not at convergence."""
+"""Figure S5: with MSE loss, accuracy depends on η when training stops at training accuracy 1, not later."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -13,37 +13,42 @@ HEADLINE_ETA = 0.05
 
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
-    """Draw accuracy against η at training accuracy 1 (a) and at convergence (b), and curves of loss (c) and accuracy (d)."""
+    """Draw accuracy against η at training accuracy 1 (a) and at convergence (b); training curves (c, d)."""
     canvas = Canvas.grid(style, 2, 2)
     runs = results["fc_mse"]
     summary = panels.runs(runs)
     first = canvas.setup("a", "at training accuracy 1", panels.ETA, panels.TEST_ACCURACY, log="x")
-    stopped = panels.against_eta(canvas, "a", summary, "test_accuracy_at_train1")
+    stopped = panels.against_eta(
+        canvas, "a", summary.drop(columns=["learned", "peaked"]), "test_accuracy_at_train1"
+    )
     if stopped["y"].isna().all():
         canvas.empty("a", "no run reached\ntraining accuracy 1")
     second = canvas.setup("b", "at convergence", panels.ETA, panels.MAX_ACCURACY, log="x")
-    converged = panels.against_eta(canvas, "b", summary, "max_test_accuracy")
+    panels.against_eta(canvas, "b", summary, "max_test_accuracy")
     low, high = (limits(axes.get_ylim()[i] for axes in (first, second)) for i, limits in ((0, min), (1, max)))
     for axes in (first, second):
         axes.set_ylim(low, high)
-    canvas.legend("b", panels.l2_entries(summary["l2"], marker="o"), loc="lower left")
+    canvas.legend("b", panels.l2_entries(summary["l2"], marker="o"), loc="best")
     eta = panels.nearest(summary["eta"], HEADLINE_ETA)
     rows = panels.group(runs, "grid")
     rows = rows[rows["eta"] == eta]
     panels.training_curves(canvas, "c", rows, "train_loss", f"η = {number(eta)}", log="xy")
     canvas.axes["c"].set_ylabel("training MSE loss")
     panels.training_curves(canvas, "d", rows, "test_accuracy", f"η = {number(eta)}")
-    canvas.legend("c", panels.l2_entries(rows["l2"]), loc="lower left")
+    canvas.legend("c", panels.l2_entries(rows["l2"]), loc="best")
     return canvas.drawing(
         captions.caption(
             "Figure S5",
             [
-                "MSE loss. Test accuracy against η, one curve per λ, (a) at the time when the training accuracy first "
+                "MSE loss. Test accuracy against η, one curve per λ, (a) at the time when the "
+                "training accuracy first "
                 "is 1 and (b) at its maximum over the run; dashed black: λ = 0.",
-                f"(c) Training loss (without the L2 term) and (d) test accuracy against epochs at η = {number(eta)}, one "
+                "(c) Training loss (without the L2 term) and (d) test accuracy against epochs at "
+                f"η = {number(eta)}, one "
                 "curve per λ: with λ > 0 the training loss has a minimum, then rises.",
                 "The legend names the smallest, middle and largest λ.",
                 captions.SEEDS,
+                captions.BOUND,
                 panels.counts(summary),
             ],
             {"Runs": runs},

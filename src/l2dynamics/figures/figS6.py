@@ -1,4 +1,4 @@
-"""Figure S6: training curves of the runs of Figures 2 and 3, one column per setup."""
+"""Figure S6: training curves of the runs of Figures 2 and 3, one column per setup."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -30,12 +30,13 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             panel = next(letters)
             panels.training_curves(canvas, panel, tables[name], metric, title, log=log)
             if metric == "train_loss":
-                canvas.legend(panel, panels.l2_entries(tables[name]["l2"]), loc="lower left")
+                canvas.legend(panel, panels.l2_entries(tables[name]["l2"]), loc="best")
     return canvas.drawing(
         captions.caption(
             "Figure S6",
             [
-                "Training loss (without the L2 term), training accuracy, test loss and test accuracy against epochs, "
+                "Training loss (without the L2 term), training accuracy, test loss and test "
+                "accuracy against epochs, "
                 f"one curve per λ, at η: {', '.join(etas)}.",
                 "The legend names the smallest, middle and largest λ.",
                 captions.ZERO,

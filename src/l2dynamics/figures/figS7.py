@@ -1,9 +1,9 @@
-"""Figure S7: a counter-example. An under-parametrised FC net has its best accuracy at one λ, and t* stops growing below."""
+"""Figure S7: a counter-example. A small FC net is best at one λ > 0, and below it t* stops growing."""  # noqa: N999
 
 from collections.abc import Mapping
 
 from l2dynamics.figures import Drawing, captions, panels
-from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.canvas import Canvas, each, number
 from l2dynamics.figures.style import GUIDE, Style, styled
 from l2dynamics.history import Results
 
@@ -13,24 +13,30 @@ OPTIMUM = {"color": GUIDE, "linestyle": "-.", "linewidth": 0.8}
 
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
-    """Draw t* (a), maximum accuracy (b) and accuracy within a budget (c) against λ, with the best λ marked."""
+    """Draw t* (a), maximum accuracy (b) and accuracy within a budget (c) against λ; mark the best λ."""
     canvas = Canvas.grid(style, 1, 3)
     runs = results["fc_small"]
     summary = panels.runs(runs)
     eta = panels.nearest(summary["eta"], 0.1)
     summary = summary[summary["eta"] == eta]
-    panels.epochs_to_max(canvas, "a", summary, "FC, width 64", zero=True)
-    panels.max_accuracy(canvas, "b", summary, "FC, width 64")
-    budget = panels.budget_accuracy(canvas, "c", runs, summary, "FC, width 64", eta=eta)
+    width = runs.passport["setup"]["model"]["width"]
+    title = f"FC, width {width}"
+    panels.epochs_to_max(canvas, "a", summary, title, zero=True)
+    panels.max_accuracy(canvas, "b", summary, title)
+    budget = panels.budget_accuracy(canvas, "c", runs, summary, title, eta=eta)
     positive = summary[summary["l2"] > 0]
-    best = float(positive.groupby("l2")["max_test_accuracy"].mean().idxmax())
+    best = max(each(positive, "l2"), key=lambda point: point[1]["max_test_accuracy"].mean())[0]
     for panel in "ab":
         canvas.mark(panel, "best lambda", best, **OPTIMUM)
+        axes = canvas.axes[panel]
+        above = axes.get_xaxis_transform()
+        axes.text(best, 1.01, r"$\lambda_\mathrm{opt}$", transform=above, ha="center", va="bottom")
     return canvas.drawing(
         captions.caption(
             "Figure S7",
             [
-                f"Under-parametrised net, η = {number(eta)}. (a) Epochs to maximum test accuracy (within 0.005) against "
+                f"Under-parametrised net, η = {number(eta)}. (a) Epochs to maximum test accuracy "
+                "(within 0.005) against "
                 "λ, dotted line ∝ 1/λ.",
                 f"(b) Maximum test accuracy; dash-dotted: the best λ = {number(best)}.",
                 f"(c) Maximum test accuracy within T = {number(budget)} epochs.",

@@ -1,4 +1,4 @@
-"""Figure S8: a counter-example, ResNet. Accuracy over η × λ (a), and over λ × T at fixed η (b)."""
+"""Figure S8: a counter-example, ResNet. Accuracy over η × λ (a), and over λ × T at fixed η (b)."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -30,10 +30,11 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S8",
             [
-                f"Maximum test accuracy, mean over seeds. (a) After T = {number(epochs)} epochs for different η and λ: "
+                f"Maximum test accuracy, mean over seeds. (a) After T = {number(epochs)} epochs "
+                "for different η and λ: "
                 "compare along the diagonals, where ηλ is constant.",
-                f"(b) At η = {number(eta)} for different λ and T, learning-rate schedule rescaled to T..",
-                panels.counts(grid, budget),
+                f"(b) At η = {number(eta)} for different λ and T, learning-rate schedule rescaled to T.",
+                panels.counts(grid, budget, peaks=False),
             ],
             {"Runs": runs},
         )
@@ -57,6 +58,8 @@ def _map(canvas: Canvas, panel: str, summary: pd.DataFrame, rows: str, title: st
             axes.text(
                 j, i, f"{value:.3f}", ha="center", va="center", color=color, fontsize=0.75 * canvas.style.font
             )
-    axes.set_xticks(range(values.shape[1]), [number(v) for v in cells.columns], rotation=45, ha="right")
-    axes.set_yticks(range(values.shape[0]), [number(v) for v in cells.index])
-    canvas.figure.colorbar(image, ax=axes, label=panels.MAX_ACCURACY, format="%.2f")
+    axes.set_xticks(
+        range(values.shape[1]), [number(v) for v in cells.columns.astype(float)], rotation=45, ha="right"
+    )
+    axes.set_yticks(range(values.shape[0]), [number(v) for v in cells.index.astype(float)])
+    canvas.figure.colorbar(image, ax=axes, label=panels.MAX_ACCURACY)

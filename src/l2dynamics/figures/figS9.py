@@ -1,4 +1,4 @@
-"""Figure S9: AutoL2 against several constant λ: test accuracy (a), training loss and AutoL2's λ (b)."""
+"""Figure S9: AutoL2 against several constant λ: test accuracy (a), training loss and AutoL2's λ (b)."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -21,18 +21,22 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
     canvas = Canvas.grid(style, 1, 2)
     canvas.figure.set_size_inches(2.9 * style.panel[0], 1.25 * style.panel[1])
     autol2_panels.against_all(canvas, "a", results, "test_accuracy", "test accuracy")
-    autol2_panels.against_all(canvas, "b", results, "train_loss", "training loss and λ", log="y")
-    canvas.axes["b"].get_legend().remove()
+    autol2_panels.against_all(
+        canvas, "b", results, "train_loss", "training loss and λ", log="y", legend=False
+    )
     autol2_panels.schedule(canvas, "b", results)
     return canvas.drawing(
         captions.caption(
             name,
             [
                 setting,
-                "(a) Test accuracy of AutoL2 and of constant λ against epochs; dashed: AutoL2 with loss and error "
-                "measured on a fixed training subset instead of the minibatch; AutoL2 and the best constant λ: "
+                "(a) Test accuracy of AutoL2 and of constant λ against epochs; dashed: AutoL2 "
+                "with loss and error "
+                "measured on a fixed training subset instead of the minibatch; AutoL2 and the "
+                "best constant λ: "
                 f"{autol2_panels.gain(results)}.",
-                "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of the AutoL2 runs, one line "
+                "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of "
+                "the AutoL2 runs, one line "
                 "per seed.",
                 captions.SEEDS,
             ],

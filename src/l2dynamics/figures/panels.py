@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from l2dynamics import analysis
-from l2dynamics.figures.canvas import Canvas, extremes, logarithmic, number, points
+from l2dynamics.figures.canvas import Canvas, each, extremes, number, points
 from l2dynamics.figures.style import GUIDE_LINE, SINGLE, ZERO_LINE, eta_colors, l2_color
 from l2dynamics.history import Results
 
@@ -38,18 +39,21 @@ def group(results: Results, name: str) -> pd.DataFrame:
 
 
 def runs(results: Results, name: str = "grid") -> pd.DataFrame:
-    """Summarize the runs of one group, see :func:`l2dynamics.analysis.summarize`; runs that never learned have no t*."""
+    """Summarize the runs of one group as :func:`l2dynamics.analysis.summarize` does.
+
+    Runs that never learned have no t* here.
+    """
     summary = analysis.summarize(group(results, name), chance=1 / results.passport["classes"])
     return summary.assign(t_star=summary["t_star"].where(summary["learned"]))
 
 
 def nearest(values: Iterable[float], target: float) -> float:
-    """Return the value nearest to ``target`` on a logarithmic scale: the grid's stand-in for a value of the paper."""
+    """Return the value nearest to ``target`` on a logarithmic scale: the stand-in for the paper's value."""
     return min(sorted({float(v) for v in values}), key=lambda v: abs(np.log(v / target)))
 
 
 def fixed_budget(summary: pd.DataFrame, eta: float) -> float:
-    """Return the training budget of the fixed-budget panels: the T of the middle λ > 0 of the grid at this η."""
+    """Return the budget of the fixed-budget panels: the T of the middle λ > 0 of the grid at this η."""
     rows = summary[(summary["eta"] == eta) & (summary["l2"] > 0)]
     lengths = sorted(rows.groupby("l2")["budget"].max())
     return float(lengths[len(lengths) // 2])
@@ -71,7 +75,7 @@ def epochs_to_max(
         panel: letter of the panel.
         summary: one row per run, see :func:`runs`.
         title: of the panel.
-        collapse: add an inset with t* against ηλ, where the curves of all η fall on one line with vanilla SGD.
+        collapse: add an inset with t* against ηλ, where with vanilla SGD all curves fall on one line.
         zero: add t* of λ = 0 as a horizontal line.
     """
     axes = canvas.setup(panel, title, L2, T_STAR, log="xy")
@@ -92,18 +96,21 @@ def epochs_to_max(
 
 
 def max_accuracy(canvas: Canvas, panel: str, summary: pd.DataFrame, title: str) -> None:
-    """Draw the maximum test accuracy against λ, one curve per η, and the best λ = 0 run among all η as a line."""
+    """Draw the maximum test accuracy against λ per η, and the best λ = 0 run among all η as a line."""
     canvas.setup(panel, title, L2, MAX_ACCURACY, log="x")
     _curves_per_eta(canvas, panel, summary[summary["l2"] > 0], "l2", "max_test_accuracy")
     zero = summary[summary["l2"] == 0].groupby("eta")["max_test_accuracy"].mean()
     canvas.level(panel, "lambda=0", float(zero.max()))
-    canvas.legend(panel, [("λ = 0", dict(ZERO_LINE))] if len(zero) else [], loc="lower left")
+    canvas.legend(panel, [("λ = 0", dict(ZERO_LINE))] if len(zero) else [], loc="best")
 
 
 def budget_accuracy(
     canvas: Canvas, panel: str, results: Results, summary: pd.DataFrame, title: str, *, eta: float
 ) -> float:
-    """Draw the maximum test accuracy within a fixed budget against λ at one η, λ = 0 as a line; return the budget."""
+    """Draw the maximum test accuracy within a fixed budget against λ at one η; return the budget.
+
+    λ = 0 is a line.
+    """
     budget = fixed_budget(summary, eta)
     canvas.setup(panel, f"{title}, η = {number(eta)}", L2, MAX_ACCURACY, log="x")
     rows = group(results, "grid")
@@ -117,21 +124,17 @@ def budget_accuracy(
     if zero.notna().any():
         canvas.level(panel, "lambda=0", float(zero.mean()))
         entries.append(("λ = 0", dict(ZERO_LINE)))
-    canvas.legend(panel, entries, loc="lower center")
+    canvas.legend(panel, entries, loc="best")
     return budget
 
 
-def against_eta(
-    canvas: Canvas, panel: str, summary: pd.DataFrame, column: str, *, zero: bool = True
-) -> pd.DataFrame:
+def against_eta(canvas: Canvas, panel: str, summary: pd.DataFrame, column: str) -> pd.DataFrame:
     """Draw a column of the summary against η, one curve per λ (λ = 0 dashed black); return all points."""
     found = []
-    for l2, rows in summary.groupby("l2", sort=True):
-        if l2 == 0 and not zero:
-            continue
-        some = points(rows.drop(columns=["learned", "peaked"], errors="ignore"), "eta", column)
+    for l2, rows in each(summary, "l2"):
+        some = points(rows, "eta", column)
         look = {"linestyle": ZERO_LINE["linestyle"], "zorder": 2.7} if l2 == 0 else {}
-        canvas.curve(panel, f"lambda={l2:g}", some, color=l2_color(float(l2)), **look)
+        canvas.curve(panel, f"lambda={l2:g}", some, color=l2_color(l2), **look)
         found.append(some)
     return pd.concat(found, ignore_index=True)
 
@@ -150,9 +153,9 @@ def training_curves(
         log: logarithmic axes.
     """
     canvas.setup(panel, title, EPOCHS, METRIC_LABELS[metric], log=log)
-    for l2, some in rows.groupby("l2", sort=True):
+    for l2, some in each(rows, "l2"):
         look = {**ZERO_LINE, "zorder": 2.7} if l2 == 0 else {}
-        color = look.pop("color", l2_color(float(l2)))
+        color = look.pop("color", l2_color(l2))
         canvas.band(panel, f"lambda={l2:g}", mean_curve(some, metric, log=log), color=color, **look)
 
 
@@ -179,24 +182,26 @@ def mean_curve(rows: pd.DataFrame, metric: str, *, log: str = "") -> pd.DataFram
     )
 
 
-def l2_entries(l2s: Iterable[float], *, marker: str = "") -> list[tuple[str, dict[str, object]]]:
+def l2_entries(
+    l2s: Iterable[float], *, marker: str = "", most: int = 3
+) -> list[tuple[str, dict[str, object]]]:
     """Return legend entries for λ: smallest, middle and largest positive value, and λ = 0 where present."""
     values = {float(v) for v in l2s}
     entries: list[tuple[str, dict[str, object]]] = [
         (f"λ = {number(v)}", {"color": l2_color(v), "marker": marker})
-        for v in extremes(v for v in values if v > 0)
+        for v in extremes((v for v in values if v > 0), most=most)
     ]
     return entries + ([("λ = 0", dict(ZERO_LINE))] if 0.0 in values else [])
 
 
-def counts(*summaries: pd.DataFrame) -> str:
+def counts(*summaries: pd.DataFrame, peaks: bool = True) -> str:
     """Return a sentence on runs that never learned, diverged or had not peaked; empty if there are none."""
     every = pd.concat(summaries, ignore_index=True)
     positive = every[every["l2"] > 0]
     found = {
         "never learned": int((~every["learned"]).sum()),
         "diverged": int(every["diverged"].sum()),
-        "with λ > 0 had not peaked": int((~positive["peaked"] & positive["learned"]).sum()),
+        "with λ > 0 had not peaked": peaks * int((~positive["peaked"] & positive["learned"]).sum()),
     }
     said = [f"{count} {what}" for what, count in found.items() if count]
     return f"Of {len(every)} runs {', '.join(said)}." if said else ""
@@ -204,26 +209,27 @@ def counts(*summaries: pd.DataFrame) -> str:
 
 def _curves_per_eta(canvas: Canvas, panel: str, summary: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     found = [points(summary.iloc[:0], x, y)]
-    for eta, rows in summary.groupby("eta", sort=True):
+    for eta, rows in each(summary, "eta"):
         found.append(points(rows, x, y))
-        canvas.curve(panel, f"eta={eta:g}", found[-1], color=_color(summary, float(eta)))
+        canvas.curve(panel, f"eta={eta:g}", found[-1], color=_color(summary, eta))
     return pd.concat([f for f in found if len(f)] or found, ignore_index=True)
 
 
 def _collapse(canvas: Canvas, panel: str, summary: pd.DataFrame) -> None:
     inset = canvas.axes[panel].inset_axes((0.02, 0.02, 0.4, 0.4))
-    logarithmic(inset, "xy")
+    inset.set(xscale="log", yscale="log")
     small = 0.7 * canvas.style.font
     inset.tick_params(labelbottom=False, labelleft=False, length=1.5, which="both")
     inset.set_title("against ηλ", fontsize=small, loc="right", y=0.72)
     found = []
     product = summary.assign(product=summary["eta"] * summary["l2"])
-    for eta, rows in product.groupby("eta", sort=True):
+    for eta, rows in each(product, "eta"):
         some = points(rows, "product", "t_star")
         found.append(some)
         canvas.record(panel, f"against eta*lambda, eta={eta:g}", some)
-        inset.plot(some["x"], some["y"], color=_color(summary, float(eta)), linewidth=0.7 * canvas.style.line)
-    canvas.guide(panel, pd.concat(found, ignore_index=True), axes=inset)
+        inset.plot(some["x"], some["y"], color=_color(summary, eta), linewidth=0.7 * canvas.style.line)
+    name = "against eta*lambda, guide 1/x"
+    canvas.guide(panel, pd.concat(found, ignore_index=True), name=name, axes=inset)
 
 
 def _eta_entries(summary: pd.DataFrame) -> list[tuple[str, dict[str, object]]]:
@@ -238,8 +244,8 @@ def _color(summary: pd.DataFrame, eta: float) -> str:
     return eta_colors(etas)[eta] if len(etas) > 1 else SINGLE
 
 
-def _room(axes: "object", *, above: float, below: float) -> None:
+def _room(axes: Axes, *, above: float, below: float) -> None:
     """Widen a logarithmic y axis by fractions of its length, so that legend and inset hide no curve."""
-    low, high = axes.get_ylim()  # type: ignore[attr-defined]
+    low, high = axes.get_ylim()
     decades = np.log10(high / low)
-    axes.set_ylim(low / 10 ** (below * decades), high * 10 ** (above * decades))  # type: ignore[attr-defined]
+    axes.set_ylim(low / 10 ** (below * decades), high * 10 ** (above * decades))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from l2dynamics import analysis
 from l2dynamics.figures import panels
-from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, extremes, number, points
+from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, extremes, number, points
 from l2dynamics.figures.style import (
     FIXED,
     GUIDE,
@@ -57,13 +57,13 @@ def budgets(results: Results, group: str) -> list[Budget]:
     predicted = panels.group(results, group)
     grid = grid_of(results, group)
     found = []
-    for epochs, rows in predicted.groupby("budget", sort=True):
-        best = analysis.tuned(grid, float(epochs))
-        within = analysis.accuracy_within(grid[grid["l2"] == best.l2], float(epochs))
-        own = analysis.accuracy_within(rows, float(epochs))
+    for epochs, rows in each(predicted, "budget"):
+        best = analysis.tuned(grid, epochs)
+        within = analysis.accuracy_within(grid[grid["l2"] == best.l2], epochs)
+        own = analysis.accuracy_within(rows, epochs)
         found.append(
             Budget(
-                float(epochs),
+                epochs,
                 best,
                 within["accuracy"].to_numpy(float),
                 float(np.exp(np.log(own["l2"]).mean())),
@@ -135,9 +135,9 @@ def l2_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: str) -
 def accuracy_landscape(
     canvas: Canvas, panel: str, results: Results, found: list[Budget], title: str, group: str
 ) -> None:
-    """Draw maximum test accuracy against λ, one curve per budget, with the predicted λ as a dashed line of its colour.
+    """Draw maximum test accuracy against λ, one curve per budget.
 
-    Ticks at the left edge are λ = 0.
+    Dashed lines of the same colour are the predicted λ, ticks at the left edge λ = 0.
     """
     axes = canvas.setup(panel, title, panels.L2, panels.MAX_ACCURACY, log="x")
     grid = grid_of(results, group)
@@ -158,22 +158,44 @@ def accuracy_landscape(
         if budget.epochs in shown:
             entries.append((f"T = {number(budget.epochs)}", {"color": color, "marker": "o"}))
     entries.append(("predicted λ", {"color": GUIDE, "linestyle": "--"}))
-    canvas.legend(panel, entries, loc="lower left")
+    canvas.legend(panel, entries, loc="best")
 
 
-def measured_c(canvas: Canvas, panel: str, results: Results, setup: str, title: str) -> None:
-    """Draw test accuracy against t·λ of the short runs that measure c, with our c, its range and the paper's."""
-    axes = canvas.setup(panel, title, "t · λ (epochs)", panels.TEST_ACCURACY)
+def of_setup(results: Results, setup: str) -> Results:
+    """Return the part of ``measure_c`` that belongs to one setup (``fc``, ``cnn`` or ``wrn``).
+
+    Raises:
+        ValueError: the results hold no such runs.
+    """
     table = results.table[results.table["setup"] == setup]
     if table.empty:
         raise ValueError(
             f"results/{results.name}.csv has no runs of setup {setup!r}: run `dvc repro measure_c`"
         )
-    for l2, rows in table.groupby("l2", sort=True):
+    passport = dict(results.passport)
+    for key in ("setup", "data"):
+        passport[key] = passport[key].get(setup, passport[key])
+    last = table.groupby("run").tail(1)
+    passport.update(
+        c=passport["c"][setup],
+        seeds=sorted(table["seed"].unique()),
+        runs=len(last),
+        diverged=int(last["train_loss"].isna().sum()),
+    )
+    return Results(results.name, table, passport)
+
+
+def measured_c(canvas: Canvas, panel: str, results: Results, title: str) -> None:
+    """Draw test accuracy against t·λ of the short runs that measure c, with our c and the paper's.
+
+    ``results`` come from :func:`of_setup`.
+    """
+    axes = canvas.setup(panel, title, "t · λ (epochs)", panels.TEST_ACCURACY)
+    for l2, rows in each(results.table, "l2"):
         curve = panels.mean_curve(rows, "test_accuracy")
-        curve["x"] *= float(l2)
-        canvas.band(panel, f"lambda={l2:g}", curve, color=l2_color(float(l2)))
-    c = results.passport["c"][setup]
+        curve["x"] *= l2
+        canvas.band(panel, f"lambda={l2:g}", curve, color=l2_color(l2))
+    c = results.passport["c"]
     axes.axvspan(c["low"], c["high"], color=PREDICTED, alpha=0.15, linewidth=0)
     ours, paper = {"color": PREDICTED, "linestyle": "--"}, {"color": PAPER, "linestyle": ":"}
     canvas.mark(panel, "c", c["c"], **ours)
@@ -182,7 +204,7 @@ def measured_c(canvas: Canvas, panel: str, results: Results, setup: str, title: 
     canvas.legend(
         panel,
         [
-            *panels.l2_entries(table["l2"]),
+            *panels.l2_entries(results.table["l2"]),
             (f"c = {number(c['c'])}", ours),
             (f"paper: {number(PAPER_C)}", paper),
         ],
@@ -209,7 +231,7 @@ def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -
     if zero.notna().any():
         canvas.level(panel, "lambda=0", float(zero.mean()))
         entries.append(("λ = 0, fixed T", dict(ZERO_LINE)))
-    canvas.legend(panel, entries, loc="lower center")
+    canvas.legend(panel, entries, loc="best")
     return epochs, product
 
 

@@ -1,7 +1,7 @@
 """One look for all figures: sizes, colours, and files that are the same to the last byte when drawn again.
 
-Colours are safe for colour-blind readers. λ, η and the training budget each have a sequential scale of their own. That
-of λ has a fixed logarithmic range, so that a colour means the same λ in every figure.
+Colours are safe for colour-blind readers. λ, η and the training budget each have a sequential scale of their
+own. That of λ has a fixed logarithmic range, so that a colour means the same λ in every figure.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,9 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.colors import Colormap, ListedColormap, LogNorm
-from matplotlib.figure import Figure
 
 from l2dynamics.figures import Drawing
 
@@ -43,34 +41,33 @@ class Style:
     def context(self) -> AbstractContextManager[None]:
         """Return a context in which matplotlib draws in this style, whatever the user's matplotlibrc says."""
         small = 0.85 * self.font
-        return mpl.rc_context(
-            {
-                **_defaults(),
-                "axes.grid": True,
-                "axes.labelsize": self.font,
-                "axes.linewidth": 0.35 * self.line + 0.2,
-                "axes.spines.right": False,
-                "axes.spines.top": False,
-                "axes.titlelocation": "left",
-                "axes.titlesize": self.font,
-                "figure.dpi": self.dpi,
-                "font.size": self.font,
-                "grid.color": "#e6e6e6",
-                "grid.linewidth": 0.5,
-                "legend.borderpad": 0.3,
-                "legend.fontsize": small,
-                "legend.framealpha": 0.8,
-                "legend.handlelength": 1.6,
-                "legend.labelspacing": 0.25,
-                "lines.linewidth": self.line,
-                "lines.markersize": self.marker,
-                "savefig.dpi": self.dpi,
-                "svg.fonttype": "path",
-                "svg.hashsalt": "l2dynamics",
-                "xtick.labelsize": small,
-                "ytick.labelsize": small,
-            }
-        )
+        settings: dict[Any, Any] = {
+            **_defaults(),
+            "axes.grid": True,
+            "axes.labelsize": self.font,
+            "axes.linewidth": 0.35 * self.line + 0.2,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": self.font,
+            "figure.dpi": self.dpi,
+            "font.size": self.font,
+            "grid.color": "#e6e6e6",
+            "grid.linewidth": 0.5,
+            "legend.borderpad": 0.3,
+            "legend.fontsize": small,
+            "legend.framealpha": 0.8,
+            "legend.handlelength": 1.6,
+            "legend.labelspacing": 0.25,
+            "lines.linewidth": self.line,
+            "lines.markersize": self.marker,
+            "savefig.dpi": self.dpi,
+            "svg.fonttype": "path",
+            "svg.hashsalt": "l2dynamics",
+            "xtick.labelsize": small,
+            "ytick.labelsize": small,
+        }
+        return mpl.rc_context(settings)
 
 
 STYLES: Mapping[str, Style] = {
@@ -117,8 +114,8 @@ CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 ZERO_LINE: Mapping[str, Any] = {"color": ZERO, "linestyle": (0, (4, 2))}
 GUIDE_LINE: Mapping[str, Any] = {"color": GUIDE, "linestyle": ":"}
 
-L2_RANGE = (1e-5, 1e2)
-"""λ at the two ends of its colour scale (the paper's grids); colours saturate beyond."""
+L2_RANGE = (1e-5, 1.0)
+"""λ at the two ends of its colour scale; it saturates beyond, where nets hardly learn."""
 
 
 def l2_color(l2: float) -> str:
@@ -137,7 +134,7 @@ def budget_colors(budgets: Iterable[float]) -> dict[float, str]:
 
 
 def save(drawing: Drawing, folder: Path, name: str, style: Style) -> list[Path]:
-    """Write ``name.png``, ``name.svg`` and ``data/name.csv`` below ``folder``, byte for byte the same when repeated.
+    """Write ``name.png``, ``name.svg`` and ``data/name.csv`` below ``folder``, the same bytes every time.
 
     The caption is embedded as ``Description`` in the PNG and in the SVG.
 
