@@ -41,7 +41,8 @@ def mixup(key: jax.Array, images: jax.Array, targets: jax.Array) -> tuple[jax.Ar
         targets: one-hot labels, shape ``[batch, classes]``.
 
     Returns:
-        Mixed images and targets, same shapes. The paper gives no Beta parameter; 1 is the one of the mixup paper for CIFAR-10.
+        Mixed images and targets, same shapes. The paper gives no Beta parameter; 1 is the one that the mixup
+        paper uses for CIFAR-10.
     """
     weight_key, partner_key = jax.random.split(key)
     weight = jax.random.uniform(weight_key, dtype=images.dtype)

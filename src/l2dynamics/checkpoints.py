@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 _META = "__meta__"
 
 
-def save(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], *, keep: bool = False) -> None:
+def save(
+    path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], *, keep: bool = False
+) -> None:
     """Write ``arrays`` and ``meta`` to ``path`` atomically.
 
     Args:
@@ -49,7 +51,9 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], 
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f"cannot write ({error.strerror}); what was saved before is intact", str(path)) from error
+        raise OSError(
+            error.errno, f"cannot write ({error.strerror}); what was saved before is intact", str(path)
+        ) from error
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:

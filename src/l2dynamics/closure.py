@@ -1,7 +1,7 @@
 """Which modules of the package a file imports, directly or through others.
 
-DVC does not follow imports: the code dependencies of every stage are listed file by file in dvc.yaml and a test compares
-them with this closure. Resume keys hash it, so that an edited trainer never continues an old checkpoint.
+DVC does not follow imports: the code dependencies of every stage are listed file by file in dvc.yaml and a test
+compares them with this closure. Resume keys hash it, so that an edited trainer never continues an old checkpoint.
 """
 
 import ast

@@ -21,6 +21,7 @@ from typing import Any
 from l2dynamics import sweeps
 from l2dynamics.config import Executor
 from l2dynamics.sweeps import Event, Interrupted, Job
+from l2dynamics.tracking.live import Tracker
 
 log = logging.getLogger(__name__)
 INTERRUPTED = 75
@@ -70,7 +71,9 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _start_worker(events: Any, stop: Any, turn: Any, cores: Sequence[int], parent: int) -> None:
+def _start_worker(
+    events: Any, stop: Any, turn: Any, cores: Sequence[int], parent: int, tracker: Tracker | None
+) -> None:
     with turn.get_lock():
         index = turn.value
         turn.value += 1
@@ -79,7 +82,7 @@ def _start_worker(events: Any, stop: Any, turn: Any, cores: Sequence[int], paren
         os.sched_setaffinity(0, {cores[index % len(cores)]})
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _worker.update(events=events, stop=stop, parent=parent)
+    _worker.update(events=events, stop=stop, parent=parent, tracker=tracker)
 
 
 def _in_worker(job: Job) -> None:
@@ -89,16 +92,18 @@ def _in_worker(job: Job) -> None:
             os._exit(INTERRUPTED)
         return bool(_worker["stop"].is_set())
 
-    sweeps.execute(job, _worker["events"].put, stop)
+    sweeps.execute(job, _worker["events"].put, stop, _worker["tracker"])
 
 
-def _in_process(jobs: Sequence[Job], report: Callable[[Event], None], stop: Callable[[], bool]) -> list[str]:
+def _in_process(
+    jobs: Sequence[Job], report: Callable[[Event], None], stop: Callable[[], bool], tracker: Tracker | None
+) -> list[str]:
     failures = []
     for job in jobs:
         if stop():
             raise Interrupted(job.name)
         try:
-            sweeps.execute(job, report, stop)
+            sweeps.execute(job, report, stop, tracker)
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -108,14 +113,18 @@ def _in_process(jobs: Sequence[Job], report: Callable[[Event], None], stop: Call
 
 
 def _in_processes(
-    jobs: Sequence[Job], count: int, report: Callable[[Event], None], stop: Callable[[], bool]
+    jobs: Sequence[Job],
+    count: int,
+    report: Callable[[Event], None],
+    stop: Callable[[], bool],
+    tracker: Tracker | None,
 ) -> list[str]:
     context = multiprocessing.get_context("spawn")
     events, stopping, turn = context.Queue(), context.Event(), context.Value("i", 0)
     failures: list[str] = []
     interrupted = False
     with ProcessPoolExecutor(
-        count, context, _start_worker, (events, stopping, turn, _cores(), os.getpid())
+        count, context, _start_worker, (events, stopping, turn, _cores(), os.getpid(), tracker)
     ) as pool:
         pending: dict[Future[None], Job] = {pool.submit(_in_worker, job): job for job in jobs}
         while pending:
@@ -151,13 +160,19 @@ def _drain(events: Any, report: Callable[[Event], None]) -> None:
             return
 
 
-def run(jobs: Sequence[Job], executor: Executor, report: Callable[[Event], None]) -> None:
+def run(
+    jobs: Sequence[Job],
+    executor: Executor,
+    report: Callable[[Event], None],
+    tracker: Tracker | None = None,
+) -> None:
     """Execute the jobs that have not finished yet, longest first.
 
     Args:
         jobs: what to train; finished ones are skipped.
         executor: kind and number of workers.
         report: called in this process with the progress of every job.
+        tracker: shown the runs as they proceed.
 
     Raises:
         Interrupted: SIGTERM or Ctrl-C; checkpoints are saved.
@@ -169,8 +184,8 @@ def run(jobs: Sequence[Job], executor: Executor, report: Callable[[Event], None]
     with stop_on_signal() as stop:
         count = workers(executor, len(pending))
         if count:
-            failures = _in_processes(pending, count, report, stop)
+            failures = _in_processes(pending, count, report, stop, tracker)
         else:
-            failures = _in_process(pending, report, stop)
+            failures = _in_process(pending, report, stop, tracker)
     if failures:
         raise JobsFailed("; ".join(failures))

@@ -10,8 +10,8 @@ from l2dynamics.config import (
     ConfigError,
     Grid,
     Length,
-    MeasureC,
     Measure,
+    MeasureC,
     Predicted,
     Setup,
     Sweep,
@@ -37,9 +37,7 @@ class RunSpec:
     @property
     def slug(self) -> str:
         """Name of the run, unique in its sweep, e.g. ``grid-eta0.15-l2_0.001-T13333.3-s0``."""
-        return (
-            f"{self.group}-eta{self.eta:g}-l2_{self.l2:g}-sw{self.sigma_w:.4g}-T{self.epochs:.6g}-s{self.seed}"
-        )
+        return f"{self.group}-eta{self.eta:g}-l2_{self.l2:g}-sw{self.sigma_w:.4g}-T{self.epochs:.6g}-s{self.seed}"
 
     def record(self) -> dict[str, Any]:
         """The fields as JSON types."""
@@ -84,7 +82,9 @@ def _distinct(specs: list[RunSpec], name: str) -> list[RunSpec]:
     slugs = [spec.slug for spec in unique]
     if len(set(slugs)) != len(slugs):
         twice = next(slug for slug in slugs if slugs.count(slug) > 1)
-        raise ConfigError(f"{name}: two different runs are called {twice}: their values differ in too few digits")
+        raise ConfigError(
+            f"{name}: two different runs are called {twice}: their values differ in too few digits"
+        )
     if not unique:
         raise ConfigError(f"{name}: the grids contain no run: max_epochs leaves every combination out")
     return unique
@@ -106,7 +106,9 @@ def of_sweep(name: str, sweep: Sweep, per_epoch: int, seed: int, c: float | None
     specs = [spec for grid in sweep.grids for spec in _grid(grid, sweep.setup, per_epoch, seed)]
     if sweep.predicted is not None:
         if c is None or not (math.isfinite(c) and c > 0):
-            raise ConfigError(f"{name}: predicted runs need c of {sweep.predicted.c_of}: run `dvc repro measure_c`")
+            raise ConfigError(
+                f"{name}: predicted runs need c of {sweep.predicted.c_of}: run `dvc repro measure_c`"
+            )
         specs += _predicted(sweep.predicted, sweep.setup, per_epoch, seed, c)
     return _distinct(specs, name)
 
@@ -119,7 +121,9 @@ def of_autol2(name: str, sweep: AutoL2Sweep, per_epoch: int, seed: int) -> list[
         RunSpec("constant", sweep.eta, l2, s, sigma_w, sweep.epochs, steps) for l2 in sweep.l2 for s in seeds
     ]
     specs += [
-        RunSpec(f"auto_{measure}", sweep.eta, sweep.controller.init_l2, s, sigma_w, sweep.epochs, steps, measure)
+        RunSpec(
+            f"auto_{measure}", sweep.eta, sweep.controller.init_l2, s, sigma_w, sweep.epochs, steps, measure
+        )
         for measure in sweep.measures
         for s in seeds
     ]
@@ -134,11 +138,13 @@ def of_measure_c(name: str, section: MeasureC, per_epoch: int, seed: int) -> lis
 
 
 def buckets(specs: Sequence[RunSpec], size: int) -> list[tuple[RunSpec, ...]]:
-    """Group runs that can be trained in lockstep (equal steps and measurement), at most ``size`` each; longest first."""
+    """Group runs that can train in lockstep (equal steps and measurement), at most ``size`` each; longest first."""
     groups: dict[tuple[int, str | None], list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault((spec.steps, spec.measure), []).append(spec)
     found = [
-        tuple(group[start : start + size]) for group in groups.values() for start in range(0, len(group), size)
+        tuple(group[start : start + size])
+        for group in groups.values()
+        for start in range(0, len(group), size)
     ]
     return sorted(found, key=lambda bucket: (-bucket[0].steps * len(bucket), bucket[0].slug))

@@ -22,14 +22,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from l2dynamics import checkpoints, paths
+from l2dynamics import __version__, checkpoints, paths
 from l2dynamics.closure import code_key
 from l2dynamics.config import Controller, Setup
 from l2dynamics.history import COLUMNS, Results
 from l2dynamics.runs import RunSpec, buckets
+from l2dynamics.tracking.live import Tracker
 
 CHECKPOINT_SECONDS = 15.0
-VERSIONED = ("jax", "jaxlib", "flax", "optax", "numpy", "l2dynamics")
+VERSIONED = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class Interrupted(Exception):
@@ -100,11 +101,14 @@ def _json(value: Any) -> bytes:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in VERSIONED}}
+    found = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return {"python": platform.python_version(), **found, "l2dynamics": __version__}
 
 
 @lru_cache(maxsize=2)
-def _dataset(name: str, train: int | None, test: int | None, size: int | None, source: str, root: Path) -> Any:
+def _dataset(
+    name: str, train: int | None, test: int | None, size: int | None, source: str, root: Path
+) -> Any:
     from l2dynamics import data
 
     return data.load(name, train=train, test=test, image_size=size, source=source, root=root)
@@ -191,6 +195,7 @@ def execute(
     job: Job,
     report: Callable[[Event], None] = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
+    tracker: Tracker | None = None,
 ) -> None:
     """Train a job to its end, from its checkpoint if there is one, and store the finished runs.
 
@@ -200,6 +205,7 @@ def execute(
         job: what to train.
         report: called after every piece of training.
         stop: asked after every piece of training; True saves a checkpoint and ends the job.
+        tracker: shown the run's evaluations as they come in.
 
     Raises:
         Interrupted: ``stop`` said so; the checkpoint holds the state.
@@ -242,9 +248,10 @@ def execute(
         reported = step
 
     for index, target in enumerate(steps):
-        if target < step or (target == step and step > 0 and np.isfinite(metrics[0, index, 4])):
+        if target < step:
             continue
-        for step, state in clock.pieces(trainer, state, hyper, step, int(target)):
+        for reached, advanced in clock.pieces(trainer, state, hyper, step, int(target)):
+            step, state = reached, advanced
             tell()
             if stop():
                 save()
@@ -260,11 +267,18 @@ def execute(
             step = int(steps[-1])
             metrics[:, index:, 5] = metrics[:, index : index + 1, 5]
             break
+        if tracker is not None and len(job.specs) == 1:
+            so_far = Finished(job.specs, steps[: index + 1], metrics[:, : index + 1], 0.0, 0.0)
+            tracker.progress(table([so_far], job.specs, trainer.steps_per_epoch))
     arrays = {"steps": steps, "metrics": metrics}
     seconds = spent + time.perf_counter() - began
     checkpoints.save(job.file, arrays, {"pure_seconds": pure + clock.pure_seconds, "seconds": seconds})
     checkpoints.remove(checkpoint)
     tell(finished=True)
+    if tracker is not None:
+        rows = table([Finished(job.specs, steps, metrics, 0.0, 0.0)], job.specs, trainer.steps_per_epoch)
+        for _, run in rows.groupby("run", sort=False):
+            tracker.finished(run)
 
 
 def table(finished: Sequence[Finished], order: Sequence[RunSpec], per_epoch: int) -> pd.DataFrame:
@@ -303,26 +317,14 @@ def _git_commit(root: Path) -> str:
         return "unknown"
 
 
-def results(
-    name: str,
-    scale: str,
-    plan: Plan,
-    finished: Sequence[Finished],
-    order: Sequence[RunSpec],
-    config: Mapping[str, Any],
-    wall_seconds: float,
-) -> Results:
-    """Table and passport of a sweep."""
+def header(name: str, scale: str, plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a passport that is known before training."""
     from l2dynamics.training import steps_per_epoch
 
     data = dataset(plan)
-    per_epoch = steps_per_epoch(plan.setup, len(data.train_labels))
-    rows = table(finished, order, per_epoch)
-    last = rows.groupby("run", sort=False).tail(1)
-    passport = {
+    return {
         "name": name,
         "scale": scale,
-        "status": "done",
         "data": {
             "name": data.name,
             "source": data.source,
@@ -334,30 +336,46 @@ def results(
         },
         "setup": plan.setup.model_dump(mode="json"),
         "config": dict(config),
+        "steps_per_epoch": steps_per_epoch(plan.setup, len(data.train_labels)),
+        "classes": data.classes,
+        "key": key(plan),
+        **machine(plan.root),
+    }
+
+
+def results(
+    head: Mapping[str, Any],
+    plan: Plan,
+    finished: Sequence[Finished],
+    order: Sequence[RunSpec],
+    wall_seconds: float,
+) -> Results:
+    """Table and passport of a sweep from its header (see :func:`header`) and its finished jobs."""
+    import jax
+
+    rows = table(finished, order, head["steps_per_epoch"])
+    last = rows.groupby("run", sort=False).tail(1)
+    device = jax.devices()[0]
+    passport = {
+        **head,
+        "status": "done",
         "seeds": sorted({spec.seed for spec in order}),
         "runs": len(order),
         "diverged": int(last["train_loss"].isna().sum()),
         "run_steps": sum(spec.steps for spec in order),
-        "steps_per_epoch": per_epoch,
-        "classes": data.classes,
-        "key": key(plan),
-        **machine(plan.root),
+        "device": f"{device.platform}: {device.device_kind}",
         "pure_step_seconds": sum(job.pure_seconds for job in finished),
         "worker_seconds": sum(job.seconds for job in finished),
         "wall_seconds": wall_seconds,
     }
-    return Results(name, rows, passport)
+    return Results(head["name"], rows, passport)
 
 
 def machine(root: Path) -> dict[str, Any]:
-    """Commit, versions, flags and device, as they stand in every passport."""
-    import jax
-
-    device = jax.devices()[0]
+    """Commit, versions, flags and number of cores, as they stand in every passport."""
     return {
         "git_commit": _git_commit(root),
         "versions": versions(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "device": f"{device.platform}: {device.device_kind}",
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
     }

@@ -217,9 +217,7 @@ class Trainer:
         )
         return state._replace(controller=controller)
 
-    def _scores(
-        self, params: Any, images: jax.Array, labels: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def _scores(self, params: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
         targets = jax.nn.one_hot(labels, self.dataset.classes)
         logits = self._logits(params, self._normalise(images), False)
         return jnp.sum(self._loss(logits, targets)), jnp.sum(correct(logits, targets))
@@ -286,7 +284,9 @@ class Trainer:
         if self.resident:
             return self._fetch_resident(order, step)
         indices = np.asarray(self._indices(order, jnp.asarray(step)))
-        return jnp.asarray(self.dataset.train_images[indices]), jnp.asarray(self.dataset.train_labels[indices])
+        return jnp.asarray(self.dataset.train_images[indices]), jnp.asarray(
+            self.dataset.train_labels[indices]
+        )
 
     @property
     def _fetch_resident(self) -> Callable[..., Any]:

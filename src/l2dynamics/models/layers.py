@@ -40,7 +40,13 @@ class BatchNorm(nn.Module):
 
 
 def conv(
-    channels: int, size: int, *, strides: int = 1, padding: str = "SAME", bias: bool = False, dtype: Any = None
+    channels: int,
+    size: int,
+    *,
+    strides: int = 1,
+    padding: str = "SAME",
+    bias: bool = False,
+    dtype: Any = None,
 ) -> nn.Conv:
     """A square NHWC convolution with LeCun-normal kernel."""
     return nn.Conv(
@@ -71,5 +77,3 @@ def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     rows, columns = height // window, width // window
     x = x[:, : rows * window, : columns * window]
     return x.reshape(batch, rows, window, columns, window, channels).max((2, 4))
-
-
