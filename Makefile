@@ -1,0 +1,71 @@
+# Every target does its own set-up in .venv; python3 (3.11 or newer), git and make are all it needs.
+#
+#   make reproduce              the whole pipeline: data, sweeps, theory, figures, claims, report, MLflow
+#   make reproduce SCALE=smoke  the same at another scale: smoke, laptop (default), accelerator, paper
+#   make figures                draw the figures again from the results; trains nothing
+#   make ui                     browse all runs in MLflow on http://127.0.0.1:5000
+#   make test, make lint        pytest; ruff and mypy. Arguments: make test ARGS="tests/test_data.py -x"
+#   make clean                  forget everything computed, so that `make reproduce` starts anew
+#
+# An interrupted target goes on where it stopped when it is called again.
+
+PYTHON ?= python3
+SCALE ?= laptop
+PORT ?= 5000
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+FIGURES := fig1 fig2 fig3 fig4 fig5 figS1 figS2 figS3 figS4 figS5 figS6 figS7 figS8 figS9 figS10 figS11 figS12
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+
+# The stages call `python`: it must be the one of .venv.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup reproduce figures ui test lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(STAMP)
+
+# A .venv that is broken (moved, or of a Python that is gone) is made anew.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(RECENT)' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); l2dynamics needs Python 3.11 or newer:" \
+	       "make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(BIN)/python -c '$(RECENT); import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing into $(VENV); the first time takes a few minutes."
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+reproduce: setup
+	@$(BIN)/python scripts/set_scale.py $(SCALE)
+	@$(BIN)/dvc repro
+	@echo "Done: reports/README.md (figures and claims), reports/index.html (the same, one file); \`make ui\` shows the runs."
+
+figures: setup
+	@$(BIN)/dvc repro --single-item $(FIGURES)
+	@echo "Done: reports/figures/"
+
+ui: setup
+	@$(BIN)/python -m l2dynamics.tracking ui --port $(PORT)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+# dvc.lock, the cache and the checkpoints are all that lets DVC skip a stage or a stage go on.
+clean:
+	@echo "Deleting work/ (checkpoints, finished runs), dvc.lock, .dvc/cache/ and .dvc/tmp/ (what DVC has already computed)"
+	@echo "and the caches of pytest, ruff, mypy and hypothesis. Kept: .venv/, results/, reports/, mlflow/."
+	rm -rf work dvc.lock .dvc/cache .dvc/tmp .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@echo "\`git checkout dvc.lock\` takes the committed results as up to date again."
