@@ -31,6 +31,9 @@ COLUMNS = (
 )
 
 
+_SIZES = {"source": "sample", "version": "3.0.1", "train": 512, "test": 2000, "image_size": 28}
+
+
 def evaluation_steps(steps: int, points: int = 40) -> np.ndarray:
     """Step 0 and log-spaced steps up to the last."""
     return np.unique(np.concatenate([[0], np.rint(np.geomspace(1, max(steps, 1), points)).astype(int)]))
@@ -129,14 +132,7 @@ def passport(name: str, table: pd.DataFrame, **extra: Any) -> dict[str, Any]:
     return {
         "name": name,
         "scale": "laptop",
-        "data": {
-            "name": "mnist" if kind == "fc" else "cifar10",
-            "source": "sample",
-            "version": "3.0.1",
-            "train": 512,
-            "test": 2000,
-            "image_size": 28,
-        },
+        "data": {"name": "mnist" if kind == "fc" else "cifar10", **_SIZES},
         "setup": _setup(kind, name),
         "config": {},
         "seeds": sorted(int(seed) for seed in table["seed"].unique()),
@@ -223,7 +219,9 @@ def measure_c(c: Mapping[str, float] | None = None) -> Results:
             "per_run": per_run,
         }
     setups = {setup: _setup(setup, f"{setup}_momentum") for setup in c}
-    return results("measure_c", pd.concat(frames, ignore_index=True), c=measured, setup=setups)
+    datasets = {setup: {"name": "mnist" if setup == "fc" else "cifar10", **_SIZES} for setup in c}
+    table = pd.concat(frames, ignore_index=True)
+    return results("measure_c", table, c=measured, setup=setups, datasets=datasets)
 
 
 def everything() -> dict[str, Results]:

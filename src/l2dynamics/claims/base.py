@@ -102,10 +102,10 @@ def describe(*results: Results) -> str:
     """Say which files the numbers come from and what the runs were measured on."""
     parts = []
     for one in results:
-        data = one.passport["data"]
-        if "name" not in data:  # measure_c has one data set per setup
+        if "datasets" in one.passport:  # measure_c has one data set per setup
             parts.append(f"results/{one.name}.csv")
             continue
+        data = one.passport["data"]
         size = f"{data['train']} train, {data['test']} test"
         parts.append(f"results/{one.name}.csv ({data['name']}, {size}, {data['source']})")
     return "; ".join(parts)

@@ -1,0 +1,239 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+import synthetic
+from matplotlib.figure import Figure
+
+from l2dynamics import claims, figures, history, paths, provenance, report
+
+THEORY = "A table:\n\n| k | minimum |\n| --- | --- |\n| 2 | yes |\n\n<script>alert(1)</script>\n"
+NASTY = "<img src=x onerror=alert(1)> | `a` *b* & _c_ | [d](javascript:x)"
+
+
+def record(claim="t* ∝ 1/λ. True if it is.", **changed):
+    return {
+        "claim": claim,
+        "figure": "fig2 figS1",
+        "paper": -1.0,
+        "measured": -0.98,
+        "low": -1.05,
+        "high": -0.91,
+        "n": 45,
+        "ok": True,
+        "scale": "laptop",
+        "data": "results/fc.csv",
+    } | changed
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A checkout with a figure for every name, five claims and two passports."""
+    tmp_path = tmp_path_factory.mktemp("made")
+    folder = paths.figures(tmp_path)
+    (folder / "data").mkdir(parents=True)
+    with mpl.rc_context({"svg.hashsalt": "x"}):
+        for name in figures.NAMES:
+            figure = Figure(figsize=(2, 1), dpi=60)
+            figure.subplots().plot([1, 2])
+            caption = f"Figure {name[3:]}. Caption of {name} with λ < 1 & <b>tags</b>."
+            for suffix, date in ((".png", {}), (".svg", {"Date": None})):
+                figure.savefig(folder / f"{name}{suffix}", metadata={"Description": caption, **date})
+            (folder / "data" / f"{name}.csv").write_text("panel,curve,x,y\n")
+    claims.write(
+        {
+            "01": record(),
+            "01-fc": record(),
+            "02": record(ok=False, claim="t* ∝ 1/(ηλ). It is not."),
+            "03": record(ok=None, low=None, high=None, measured=None),
+            "c1": record(claim=NASTY, data=NASTY),
+        },
+        paths.claims(tmp_path),
+    )
+    for name in ("fc", "measure_c"):
+        one = synthetic.measure_c() if name == "measure_c" else synthetic.results(name, rows())
+        history.write(one, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "root"))
+
+
+def rows():
+    return pd.concat([synthetic.run_rows(eta=0.15, l2=0.01, seed=seed, budget=100) for seed in (0, 1)])
+
+
+class Page(HTMLParser):
+    """What a browser would load, and what it would show."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.open = [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "link", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def page(root):
+    html, _ = report.write(root, THEORY)
+    return Page(html.read_text(encoding="utf-8"))
+
+
+def test_page_loads_nothing_from_elsewhere(page):
+    assert page.open == []
+    for tag, attributes in page.tags:
+        assert tag not in {"iframe", "object", "embed"}
+        assert "src" not in attributes or attributes["src"].startswith("data:")
+        assert not any(name.startswith("on") for name in attributes)
+        if tag == "link":
+            assert attributes["href"] == "data:,"
+    assert any("default-src 'none'" in a.get("content", "") for _, a in page.tags)
+
+
+def test_page_shows_every_figure_once_with_caption_data_and_command(page):
+    ids = [attributes.get("id") for _, attributes in page.tags]
+    images = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert len([uri for uri in images if uri.startswith("data:image/")]) == len(figures.NAMES)
+    for name in figures.NAMES:
+        assert ids.count(name) == 1
+        assert f"Caption of {name} with λ < 1 & <b>tags</b>." in page.text
+        assert f"dvc repro {name}" in page.text
+        assert any(a.get("href") == f"figures/data/{name}.csv" for _, a in page.tags)
+
+
+def test_every_link_within_the_page_has_a_target(page):
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    links = {a["href"] for tag, a in page.tags if tag == "a"}
+    inside = {link[1:] for link in links if link.startswith("#")}
+    assert {"results", "claims", "figures", "theory", "choices", "making"} <= inside <= ids
+
+
+def test_links_to_files_exist(root, page):
+    files = [a["href"] for tag, a in page.tags if tag == "a" and not a["href"].startswith(("#", "https:"))]
+    assert files
+    for file in files:
+        assert (root / "reports" / file).is_file(), file
+
+
+def test_names_from_files_are_escaped(page):
+    assert NASTY in page.text
+    assert not any(attributes.get("src") == "x" for _, attributes in page.tags)
+    assert "<script>alert(1)</script>" in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+
+
+def test_claims_are_shown_with_numbers_and_verdicts(page):
+    assert "Of the paper's 3 claims 1 hold at this scale, 1 fail and 1 cannot be judged." in page.text
+    assert "−0.98" in page.text
+    assert "−1.05 … −0.91" in page.text
+    for verdict in ("holds", "fails", "not judged"):
+        assert verdict in page.text
+    assert "What does not hold here" in page.text
+    assert "t* ∝ 1/(ηλ). It is not. Measured −0.98" in page.text
+
+
+def test_page_says_how_it_was_made(page):
+    for said in ("make reproduce", "0123456789ab", "cpu, 2 cores", "jax 0.10.2", "sweep@fc", "0.4", "cnn"):
+        assert said in page.text
+
+
+def test_markdown_links_images_and_escapes_tables(root):
+    _, readme = report.write(root, THEORY)
+    text = readme.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for name in figures.NAMES:
+        assert f"![Figure {name[3:]}](figures/{name}.png)" in text
+        assert f"figures/{name}.png" in links
+    assert r"t\* ∝ 1/λ." in text
+    assert "<img" not in text
+    assert "| 2 | yes |" in text
+    assert "\n\n\n" not in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        lines = block.strip().split("\n")
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
+        assert len(widths) == 1, block
+
+
+def test_same_files_give_the_same_bytes(root):
+    first = [path.read_bytes() for path in report.write(root, THEORY)]
+    assert [path.read_bytes() for path in report.write(root, THEORY)] == first
+
+
+@pytest.mark.parametrize(
+    ("remove", "message"),
+    [
+        ("reports/figures/figS3.png", r"reports/figures/figS3\.png is missing: run `dvc repro figS3`"),
+        ("reports/figures/data/fig2.csv", "dvc repro fig2"),
+        ("reports/claims", "dvc repro claims"),
+        ("results", "no passports"),
+    ],
+)
+def test_missing_inputs_name_the_stage(root, remove, message):
+    target = root / remove
+    for path in target.iterdir() if target.is_dir() else [target]:
+        path.unlink()
+    with pytest.raises(ValueError, match=message):
+        report.write(root, THEORY)
+    assert not (root / "reports" / "index.html").exists()
+
+
+def test_figure_without_caption_and_broken_passport_are_refused(root):
+    Figure(figsize=(1, 1)).savefig(paths.figures(root) / "fig1.png")
+    with pytest.raises(ValueError, match=r"fig1\.png has no caption.*dvc repro fig1"):
+        report.write(root, THEORY)
+    (root / "results" / "fc.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"results/fc\.json is no passport: run `dvc repro sweep@fc`"):
+        provenance.read(root / "results")
+
+
+def test_a_page_too_large_is_refused(root, monkeypatch):
+    monkeypatch.setattr(report, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"0\.1 MB, more than 0: set figures\.style"):
+        report.write(root, THEORY)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (-1.0, "−1"), (0.0066, "0.0066"), (1.3e-5, "1.3e−05"), (3, "3"), ("x", "x")],
+)
+def test_numbers_for_readers(value, shown):
+    assert report.number(value) == shown
+
+
+def test_setups_of_one_and_of_several(root):
+    made = provenance.read(root / "results")
+    lines = [line for passport in made for line in provenance.setups(passport)]
+    assert [line["name"] for line in lines] == ["fc", "measure_c (fc)", "measure_c (cnn)", "measure_c (wrn)"]
+    assert "momentum 0.9" in lines[-1]["training"]
+
+
+def test_minutes_add_up(root):
+    made = provenance.making(provenance.read(root / "results"), "smoke")
+    assert made["minutes"] == f"{2 * 12.5 / 60:.1f}"
+    assert made["command"] == "make reproduce SCALE=smoke"
+    assert made["runs"] == sum(json.loads(p.read_text())["runs"] for p in (root / "results").glob("*.json"))
+
+
+def test_templates_are_package_files():
+    for name in ("report.html.j2", "report.md.j2", "report.css", "report.js", "choices.md"):
+        assert (report.TEMPLATES / name).is_file()
+    css = (report.TEMPLATES / "report.css").read_text()
+    assert "prefers-color-scheme: dark" in css
+    assert "@media print" in css
