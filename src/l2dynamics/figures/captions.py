@@ -10,7 +10,9 @@ _MODELS = {"fc": "FC", "cnn": "CNN", "cnn_bn": "CNN with BN", "wrn": "WRN", "res
 
 SEEDS = "Points and lines are means over seeds; bars and bands reach from the smallest to the largest seed."
 BOUND = "Open triangles: some seed had not peaked at 80 % of its run, so the point is a lower bound."
-FAILED = "Crosses: runs that never learned (test accuracy below twice chance); they have no t*."
+FAILED = (
+    "Crosses: most seeds diverged or never learned (test accuracy below twice chance); such runs have no t*."
+)
 ZERO = "λ = 0 is the dashed black line."
 
 
@@ -88,6 +90,8 @@ def optimiser(passport: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return "-".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -41,10 +41,11 @@ def group(results: Results, name: str) -> pd.DataFrame:
 def runs(results: Results, name: str = "grid") -> pd.DataFrame:
     """Summarize the runs of one group as :func:`l2dynamics.analysis.summarize` does.
 
-    Runs that never learned have no t* here.
+    Here a run that diverged has not learned, and runs that have not learned have no t*.
     """
     summary = analysis.summarize(group(results, name), chance=1 / results.passport["classes"])
-    return summary.assign(t_star=summary["t_star"].where(summary["learned"]))
+    learned = summary["learned"] & ~summary["diverged"]
+    return summary.assign(learned=learned, t_star=summary["t_star"].where(learned))
 
 
 def nearest(values: Iterable[float], target: float) -> float:
@@ -53,7 +54,7 @@ def nearest(values: Iterable[float], target: float) -> float:
 
 
 def fixed_budget(summary: pd.DataFrame, eta: float) -> float:
-    """Return the budget of the fixed-budget panels: the T of the middle λ > 0 of the grid at this η."""
+    """Return the T of the middle λ > 0 of the grid at this η, the budget of the fixed-budget panels."""
     rows = summary[(summary["eta"] == eta) & (summary["l2"] > 0)]
     lengths = sorted(rows.groupby("l2")["budget"].max())
     return float(lengths[len(lengths) // 2])
@@ -111,7 +112,9 @@ def budget_accuracy(
 
     λ = 0 is a line.
     """
-    budget = fixed_budget(summary, eta)
+    given = sorted(results.table.loc[results.table["group"] == "predicted", "budget"].unique())
+    # Where λ is predicted for given budgets, as in Figure S3, the middle one of these is shown.
+    budget = float(given[len(given) // 2]) if given else fixed_budget(summary, eta)
     canvas.setup(panel, f"{title}, η = {number(eta)}", L2, MAX_ACCURACY, log="x")
     rows = group(results, "grid")
     within = analysis.accuracy_within(rows[rows["eta"] == eta], budget)
@@ -199,7 +202,7 @@ def counts(*summaries: pd.DataFrame, peaks: bool = True) -> str:
     every = pd.concat(summaries, ignore_index=True)
     positive = every[every["l2"] > 0]
     found = {
-        "never learned": int((~every["learned"]).sum()),
+        "never learned": int((~every["learned"] & ~every["diverged"]).sum()),
         "diverged": int(every["diverged"].sum()),
         "with λ > 0 had not peaked": peaks * int((~positive["peaked"] & positive["learned"]).sum()),
     }

@@ -172,12 +172,13 @@ def of_setup(results: Results, setup: str) -> Results:
         raise ValueError(
             f"results/{results.name}.csv has no runs of setup {setup!r}: run `dvc repro measure_c`"
         )
-    passport = dict(results.passport)
-    for key in ("setup", "data"):
-        passport[key] = passport[key].get(setup, passport[key])
     last = table.groupby("run").tail(1)
-    passport.update(
-        c=passport["c"][setup],
+    whole = results.passport
+    passport = dict(
+        whole,
+        setup=whole["setup"][setup],
+        data=whole.get("datasets", {}).get(setup, whole["data"]),
+        c=whole["c"][setup],
         seeds=sorted(table["seed"].unique()),
         runs=len(last),
         diverged=int(last["train_loss"].isna().sum()),
