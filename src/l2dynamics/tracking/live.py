@@ -1,7 +1,7 @@
-"""Live logging from a training stage: the trainer writes small files, another process carries them to MLflow.
+"""Live logging of training: the trainer writes small files, another process carries them to MLflow.
 
-So a trainer never waits for MLflow, nor imports it, nor dies with it. Everything here is best effort: what does
-not arrive is completed by stage ``track``. This module is all that training depends on; keep it small.
+So a trainer never waits for MLflow, nor imports it, nor dies with it. Everything here is best effort: what
+does not arrive is completed by stage ``track``. This module is all that training depends on; keep it small.
 """
 
 import hashlib
@@ -88,7 +88,7 @@ class Tracker:
         Args:
             patience: seconds to wait for the background process.
         """
-        if not self.enabled or os.getpid() != self._owner:
+        if not self._recorder or os.getpid() != self._owner:
             return
         with suppress(OSError):
             (self._spool / END_FILE).touch()
@@ -98,6 +98,7 @@ class Tracker:
         self._notice_failure()
         self.enabled = False
         if not running:
+            self._recorder = 0
             shutil.rmtree(self._spool, ignore_errors=True)
 
     def __enter__(self) -> "Tracker":
@@ -121,10 +122,9 @@ class Tracker:
             self._stop(str(error))
 
     def _notice_failure(self) -> bool:
-        failed = self._spool / FAILED_FILE
-        if self.enabled and failed.exists():
+        if self.enabled:
             with suppress(OSError):
-                self._stop(failed.read_text(encoding="utf-8"))
+                self._stop((self._spool / FAILED_FILE).read_text(encoding="utf-8"))
         return not self.enabled
 
     def _stop(self, reason: str) -> None:

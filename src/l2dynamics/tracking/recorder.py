@@ -44,7 +44,7 @@ class Recorder:
         Raises:
             TrackingError: the store cannot be used.
         """
-        record = records.of_run(self.name, self.header, history.parse(content))
+        record = records.of_rows(self.name, self.header, history.parse(content))[0]
         if record.key in self._done:
             return
         store = self.store
@@ -60,14 +60,15 @@ class Recorder:
             if run is None or len(others) == len(present):
                 run, rows = store.create(experiment, record, self._parent(experiment)), 0
             points = records.curves(record, rows)
+            params = record.params if rows == 0 else {}
             if finished:
                 points += records.outcomes([record], int(self.header.get("classes") or 10))[record.key]
-            store.fill(run, points, record.params if rows == 0 else {})
-            self._begun[record.key] = (run, len(record.rows))
-            if finished:
-                self._begun.pop(record.key)
+                store.finish(run, points, params, record)
+                self._begun.pop(record.key, None)
                 self._done.add(record.key)
-                store.finish(run, record)
+            else:
+                store.fill(run, points, params)
+                self._begun[record.key] = (run, len(record.rows))
 
     def _parent(self, experiment: str) -> str:
         parent = records.of_sweep(self.name, self.header)

@@ -67,7 +67,7 @@ def of_sweep(name: str, header: Mapping[str, Any]) -> Record:
         f"`dvc repro {history.stage(name)}` at scale `{header.get('scale')}`: {done}{data.get('name')} "
         f"({data.get('source')}, {data.get('train')} training images). {catalog.experiment(name).text}"
     )
-    tags = common_tags(name, header) | {"l2dynamics.kind": "sweep", "mlflow.note.content": note}
+    tags = common_tags(name, header, "sweep") | {"mlflow.note.content": note}
     tags |= {k: str(header[k]) for k in ("device", "cores", "xla_flags") if k in header}
     tags |= {f"version.{k}": str(v) for k, v in (header.get("versions") or {}).items()}
     params = common_params(header) | {
@@ -98,38 +98,37 @@ def numbers(found: Mapping[str, Any]) -> list[Point]:
 
 def of_results(results: Results) -> list[Record]:
     """Split the results of a sweep into one record per run, in the order of the file."""
-    runs = results.table["run"].to_numpy()
-    starts = np.flatnonzero(np.concatenate([[True], runs[1:] != runs[:-1]]))
-    ends = [*starts[1:], len(runs)]
-    return [
-        of_run(results.name, results.passport, results.table.iloc[start:end])
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    return of_rows(results.name, results.passport, results.table)
 
 
-def of_run(name: str, header: Mapping[str, Any], rows: pd.DataFrame) -> Record:
-    """Make the record of one run.
+def of_rows(name: str, header: Mapping[str, Any], table: pd.DataFrame) -> list[Record]:
+    """Make one record per run.
 
     Args:
-        name: name of the results the run belongs to.
+        name: name of the results the runs belong to.
         header: the passport, or as much of it as is known before training (:data:`HEADER`).
-        rows: its evaluations as :func:`l2dynamics.history.load` returns them.
+        table: their evaluations, run by run, as :func:`l2dynamics.history.load` returns them.
     """
-    first = rows.iloc[0]
-    sweep = sweep_key(name, header)
-    params = {c: number(first[c]) for c in ("eta", "l2", "seed", "sigma_w", "budget")}
-    extra = {c: str(first[c]) for c in rows.columns if c not in history.COLUMNS and rows[c].nunique() == 1}
-    params |= {k: v for k, v in common_params(header).items() if k not in params} | extra
-    tags = common_tags(name, header) | {"l2dynamics.kind": "run", "group": str(first["group"])}
-    tags["diverged"] = str(bool(~np.isfinite(rows[list(history.METRICS)].to_numpy(float)).all())).lower()
-    key = f"{sweep}/{_quoteless(str(first['run']))}"
-    head = json.dumps([FORMAT, analysis_digest(), key, params, tags], sort_keys=True, ensure_ascii=False)
-    digest = hashlib.sha256(head.encode())
-    digest.update(rows[["step", "epoch", "l2", *history.METRICS]].to_numpy(float).tobytes())
-    return Record(key, title(name, first), params, tags, digest.hexdigest(), rows)
+    runs = table["run"].to_numpy()
+    starts = np.flatnonzero(np.concatenate([[True], runs[1:] != runs[:-1]]))
+    ends = np.append(starts[1:], len(runs))
+    values = table[["step", "epoch", "l2", *history.METRICS]].to_numpy(float)
+    sweep, shared, tags = sweep_key(name, header), common_params(header), common_tags(name, header)
+    extra = [c for c in table.columns if c not in history.COLUMNS]
+    found = []
+    for first, start, end in zip(table.iloc[starts].to_dict("records"), starts, ends, strict=True):
+        params = {c: number(first[c]) for c in ("eta", "l2", "seed", "sigma_w", "budget")}
+        params |= {k: v for k, v in shared.items() if k not in params} | {c: str(first[c]) for c in extra}
+        finite = bool(np.isfinite(values[start:end]).all())
+        tagged = {**tags, "group": str(first["group"]), "diverged": "false" if finite else "true"}
+        key = f"{sweep}/{_quoteless(str(first['run']))}"
+        head = json.dumps([FORMAT, analysis_digest(), key, params, tagged], sort_keys=True)
+        digest = hashlib.sha256(head.encode() + values[start:end].tobytes()).hexdigest()
+        found.append(Record(key, title(name, first), params, tagged, digest, table.iloc[start:end]))
+    return found
 
 
-def title(name: str, first: Mapping[str, Any] | pd.Series) -> str:
+def title(name: str, first: Mapping[Any, Any]) -> str:
     """Name of a run in the UI, e.g. ``η=0.15 λ=1e-3 seed=0``; what the sweep varies besides is added."""
     group = str(first["group"])
     words = [] if group in {"grid", "constant"} else [group]
@@ -163,10 +162,11 @@ def common_params(header: Mapping[str, Any]) -> dict[str, str]:
     return {k: str(v) for k, v in (params | flat(header.get("setup") or {})).items()}
 
 
-def common_tags(name: str, header: Mapping[str, Any]) -> dict[str, str]:
+def common_tags(name: str, header: Mapping[str, Any], kind: str = "run") -> dict[str, str]:
     """Tags of a parent and of its children."""
     stage = history.stage(name)
     return {
+        "l2dynamics.kind": kind,
         "l2dynamics.sweep": sweep_key(name, header),
         "l2dynamics.config": str(header.get("key", "")),
         "results": name,
@@ -212,10 +212,10 @@ def curves(record: Record, first_row: int = 0) -> list[Point]:
 
 def outcomes(records: Sequence[Record], classes: int) -> dict[str, list[Point]]:
     """Return the single numbers of every run, by key: best, final, t*, as far as they exist."""
-    from l2dynamics import analysis  # scipy: half a second that a sync with nothing to do need not pay
-
     if not records:
         return {}
+    from l2dynamics import analysis  # scipy: half a second that a sync with nothing to do need not pay
+
     table = pd.concat([r.rows.assign(run=r.key) for r in records], ignore_index=True)
     summary = analysis.summarize(table, chance=1 / classes).set_index("run")
     found: dict[str, list[Point]] = {}

@@ -1,11 +1,12 @@
 """The one place that talks to MLflow: a store with find, create, fill, finish and delete.
 
-A run is complete when it is FINISHED and carries the digest of its record, which is written last. Anything
-else is a run that somebody did not finish, and is replaced.
+A run is complete when it is FINISHED, which is written last, and carries the digest of its record. Anything
+else is a run that somebody did not finish, or that held something else, and is replaced.
 """
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -115,35 +116,35 @@ class Store:
 
     def create(self, experiment_id: str, record: Record, parent: str | None = None) -> Any:
         """Start a run; a parent's id makes it a child."""
-        tags = {k: v[:_LONGEST] for k, v in record.tags.items() if v}
-        tags |= {KEY: record.key} | ({PARENT: parent} if parent else {})
+        tags = _shown(record.tags) | {KEY: record.key} | ({PARENT: parent} if parent else {})
         with self.errors():
             return self.client.create_run(experiment_id, run_name=record.title, tags=tags)
 
-    def fill(self, run: Any, points: Sequence[Point], params: Mapping[str, str] | None = None) -> None:
-        """Log points and params. A point logged twice is stored once: its time is a function of run and x."""
-        from mlflow.entities import Metric, Param
+    def fill(
+        self,
+        run: Any,
+        points: Sequence[Point],
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log points, params and tags; a point logged twice is stored once, its time being start + x."""
+        from mlflow.entities import Metric, Param, RunTag
 
         start = run.info.start_time
         metrics = [Metric(key, value, start + x, x) for key, value, x in points]
+        listed = [Param(k, v[:_LONGEST]) for k, v in (params or {}).items() if v]
+        changed = [RunTag(k, v) for k, v in _shown(tags or {}).items() if run.data.tags.get(k) != v]
         with self.errors():
-            self.client.log_batch(
-                run.info.run_id, metrics, [Param(k, v[:_LONGEST]) for k, v in (params or {}).items() if v]
-            )
+            self.client.log_batch(run.info.run_id, metrics, listed, changed)
 
-    def finish(self, run: Any, record: Record) -> None:
-        """Mark a run as complete."""
-        from mlflow.entities import RunTag
-
+    def finish(self, run: Any, points: Sequence[Point], params: Mapping[str, str], record: Record) -> None:
+        """Log what a run still lacks and mark it as complete."""
         # A run that was begun live learns only now whether it diverged.
-        tags = {k: v[:_LONGEST] for k, v in record.tags.items() if v and run.data.tags.get(k) != v}
+        self.fill(run, points, params, {**record.tags, DIGEST: record.digest})
+        # The clock may have been set back since the start.
+        end = max(int(time.time() * 1000), run.info.start_time)
         with self.errors():
-            self.client.log_batch(
-                run.info.run_id, tags=[RunTag(k, v) for k, v in {**tags, DIGEST: record.digest}.items()]
-            )
-            # The clock may have been set back since the start.
-            end = max(int(time.time() * 1000), run.info.start_time)
-            self.client.set_terminated(run.info.run_id, "FINISHED", end_time=end)
+            self.client.set_terminated(run.info.run_id, "FINISHED", end)
 
     def complete(self, run: Any, digest: str) -> bool:
         """Whether a run is complete and holds this record."""
@@ -199,6 +200,13 @@ class Store:
         new.replace(database)
 
 
+def _shown(tags: Mapping[str, str]) -> dict[str, str]:
+    return {k: v[:_LONGEST] for k, v in tags.items() if v}
+
+
 def _first_line(error: BaseException) -> str:
     text = address.public(str(error).strip().partition("\n")[0]) or type(error).__name__
+    if cause := re.search(r"Caused by \w+\((.*)\)", text):
+        reason = cause.group(1).rpartition(": ")[2].strip("\"')(")
+        return f"the server does not answer ({reason}); start it or unset MLFLOW_TRACKING_URI"
     return text if len(text) <= 300 else f"{text[:297]}…"

@@ -101,17 +101,15 @@ def sync_sweep(store: Store, results: Results, done: Synced) -> None:
     numbers = records.outcomes(todo, int(passport.get("classes") or 10))
     for record in todo:
         run = store.create(experiment, record, parent.info.run_id)
-        store.fill(run, records.curves(record) + numbers[record.key], record.params)
-        store.finish(run, record)
+        store.finish(run, records.curves(record) + numbers[record.key], record.params, record)
         done.written += 1
 
     if store.complete(parent, sweep.digest):
         done.kept += 1
     else:
         store.dataset(parent, passport.get("data") or {})
-        store.fill(parent, records.sweep_numbers(results), sweep.params)
         store.artifact(parent, paths.results(store.root) / f"{name}.json")
-        store.finish(parent, sweep)
+        store.finish(parent, records.sweep_numbers(results), sweep.params, sweep)
         done.written += 1
     done.digests[sweep.key] = sweep.digest
 
@@ -166,10 +164,9 @@ def _sync_files(
         done.kept += 1
         return
     run = store.create(experiment_id, record)
-    store.fill(run, records.numbers(numbers))
     for place, file, _ in listed:
         store.artifact(run, file, place or None)
-    store.finish(run, record)
+    store.finish(run, records.numbers(numbers), {}, record)
     done.written += 1
 
 

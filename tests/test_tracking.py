@@ -1,0 +1,575 @@
+import json
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from l2dynamics import analysis, history
+from l2dynamics.history import Results
+from l2dynamics.tracking import address, catalog, records, server
+from l2dynamics.tracking.address import TrackingError
+from l2dynamics.tracking.live import SWITCH, Tracker
+from l2dynamics.tracking.recorder import Recorder
+from l2dynamics.tracking.store import DIGEST, KEY, PARENT, Store
+from l2dynamics.tracking.sync import sync
+
+# MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+
+def fake(name: str = "fc", *, seeds: Sequence[int] = (0,), **extra: Any) -> Results:
+    """Six runs a seed; the last one of η = 0.5 diverges."""
+    table = synthetic.grid((0.1, 0.5), (0.0, 0.01, 0.1), seeds, horizon=2.0, points=12)
+    last = (table["run"] == table["run"].iloc[-1]) & (table["step"] > 3)
+    table.loc[last, list(history.METRICS)] = np.nan
+    return synthetic.results(name, table, **extra)
+
+
+def run_of(results: Results, index: int) -> pd.DataFrame:
+    run = results.table["run"].unique()[index]
+    return results.table[results.table["run"] == run]
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as it is after its creation, which takes MLflow seconds; remnants of a killed one do no harm."""
+    root = tmp_path_factory.mktemp("store")
+    (root / "mlflow").mkdir()
+    for name in (".mlflow.db.new", ".mlflow.db.new-journal"):
+        (root / "mlflow" / name).write_bytes(b"half a table")
+    Store(f"sqlite:///{root}/mlflow/mlflow.db", root)
+    assert sorted(p.name for p in (root / "mlflow").iterdir()) == [".lock", "mlflow.db"]
+    return root / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with an empty store; its path is one that an address could trip over."""
+    for name in ("MLFLOW_TRACKING_URI", SWITCH):
+        monkeypatch.delenv(name, raising=False)
+    checkout = tmp_path / "my work é"
+    (checkout / "mlflow").mkdir(parents=True)
+    for marker in ("dvc.yaml", "params.yaml"):
+        (checkout / marker).touch()
+    shutil.copy(empty_store, checkout / "mlflow" / "mlflow.db")
+    monkeypatch.setenv("L2DYNAMICS_ROOT", str(checkout))
+    return checkout
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the MLflow calls that write."""
+    from mlflow.tracking import MlflowClient
+
+    made: list[str] = []
+
+    def count(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            made.append(name)
+            return real(*args, **kwargs)
+
+        return counted
+
+    for name in ("create_experiment", "create_run", "log_batch", "set_tag", "set_terminated", "delete_run"):
+        monkeypatch.setattr(MlflowClient, name, count(name, getattr(MlflowClient, name)))
+    return made
+
+
+def stored(root: Path, name: str = "fc") -> tuple[Any, dict[str, Any]]:
+    """The client and the active runs by key; fails on duplicates."""
+    store = Store(address.tracking_uri(root), root)
+    experiment = store.client.get_experiment_by_name(catalog.experiment(name).title)
+    assert experiment is not None
+    runs = store.client.search_runs([experiment.experiment_id], max_results=1000)
+    keys = [run.data.tags[KEY] for run in runs]
+    assert len(keys) == len(set(keys)), "a run is doubled"
+    return store.client, dict(zip(keys, runs, strict=True))
+
+
+def assert_complete(root: Path, results: Results) -> None:
+    _, runs = stored(root, results.name)
+    wanted = {record.key: record.digest for record in records.of_results(history.load(results.name, root))}
+    sweep = records.sweep_key(results.name, results.passport)
+    found = {k: run.data.tags.get(DIGEST) for k, run in runs.items() if k.startswith(f"{sweep}/")}
+    assert found == wanted
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert {run.data.tags[PARENT] for k, run in runs.items() if k in wanted} == {runs[sweep].info.run_id}
+
+
+def curve(client: Any, run: Any, metric: str) -> dict[int, float]:
+    points = client.get_metric_history(run.info.run_id, metric)
+    steps = [p.step for p in points]
+    assert len(steps) == len(set(steps)), f"{metric} has two values at one step"
+    return {p.step: p.value for p in points}
+
+
+def test_everything_of_a_sweep_is_logged(root: Path) -> None:
+    results = fake()
+    history.write(results, root)
+    done = sync(root)
+    assert (done.written, done.kept, done.removed, done.damaged) == (7, 0, 0, [])
+    assert_complete(root, results)
+
+    client, runs = stored(root)
+    experiment = client.get_experiment_by_name("fc — MNIST (Fig. 2a–c, S1a, S6, S11)")
+    assert "arxiv.org/abs/2006.08643" in experiment.tags["mlflow.note.content"]
+    assert Path(root / "mlflow/artifacts/fc").as_uri() == experiment.artifact_location
+
+    parent = runs["fc/laptop"]
+    assert parent.data.params["model.width"] == "256"
+    assert parent.data.metrics["runs"] == 6
+    assert parent.data.metrics["diverged"] == 1
+    assert parent.inputs.dataset_inputs[0].dataset.name == "mnist"
+    assert [f.path for f in client.list_artifacts(parent.info.run_id)] == ["fc.json"]
+
+    rows = run_of(results, 1)
+    run = runs[f"fc/laptop/{rows['run'].iloc[0]}"]
+    assert run.info.run_name == "η=0.1 λ=0.01 seed=0"
+    expected = {
+        "eta": "0.1",
+        "l2": "0.01",
+        "seed": "0",
+        "loss": "softmax",
+        "data": "mnist",
+        "scale": "laptop",
+    }
+    assert expected.items() <= run.data.params.items()
+    tags = {"group": "grid", "setup": "fc", "scale": "laptop", "diverged": "false", "dvc.stage": "sweep@fc"}
+    tags |= {
+        "mlflow.source.git.commit": results.passport["git_commit"],
+        "l2dynamics.config": results.passport["key"],
+    }
+    assert tags.items() <= run.data.tags.items()
+    for metric in history.METRICS:
+        assert curve(client, run, metric) == dict(zip(rows["step"], rows[metric], strict=True))
+
+
+def test_numbers_of_a_run_are_those_of_the_analysis(root: Path) -> None:
+    results = fake()
+    history.write(results, root)
+    sync(root)
+    _, runs = stored(root)
+    for row in analysis.summarize(results.table).to_dict("records"):
+        metrics = runs[f"fc/laptop/{row['run']}"].data.metrics
+        assert metrics["best/test_accuracy"] == row["max_test_accuracy"]
+        assert metrics["t_star/epochs"] == row["t_star"]
+        assert ("t_star/eta_lambda" in metrics) == (row["l2"] > 0)
+        assert ("final/test_accuracy" in metrics) == (not row["diverged"])
+
+
+def test_curves_of_all_eta_and_l2_collapse(root: Path) -> None:
+    """t* = c/(ηλ), so that t·η·λ at the maximum is c, up to the spacing of the evaluations."""
+    table = synthetic.grid((0.1, 0.5), (0.001, 0.1), (0,), horizon=2.0, points=200, c=0.7)
+    history.write(synthetic.results("fc", table), root)
+    sync(root)
+    client, runs = stored(root)
+    for key, run in runs.items():
+        if key.count("/") == 2:
+            points = curve(client, run, "by_eta_lambda/test_accuracy")
+            best = max(points, key=points.__getitem__)
+            assert best / records.ETA_LAMBDA_UNIT == pytest.approx(0.7, rel=0.1)
+            exact = curve(client, run, "axis/t_eta_lambda")
+            assert max(exact.values()) == pytest.approx(2.0, rel=0.05)
+
+
+def test_divergence_is_kept_as_nan(root: Path) -> None:
+    results = fake()
+    history.write(results, root)
+    sync(root)
+    client, runs = stored(root)
+    run = runs[f"fc/laptop/{results.table['run'].iloc[-1]}"]
+    assert run.data.tags["diverged"] == "true"
+    values = np.array([v for _, v in sorted(curve(client, run, "test_loss").items())])
+    np.testing.assert_array_equal(values, run_of(results, -1)["test_loss"])
+
+
+def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
+    results = fake()
+    history.write(results, root)
+    sync(root)
+    assert calls.count("log_batch") == calls.count("create_run") == 7
+    assert "set_tag" not in calls
+    calls.clear()
+    done = sync(root)
+    assert (done.kept, done.written, done.removed) == (7, 0, 0)
+    assert calls == []
+
+
+def test_only_what_changed_is_replaced(root: Path) -> None:
+    history.write(fake(), root)
+    sync(root)
+    before = {k: run.info.run_id for k, run in stored(root)[1].items()}
+    results = fake()
+    changed, removed = results.table["run"].unique()[[1, 4]]
+    results.table.loc[results.table["run"] == changed, "test_loss"] += 1e-15
+    results = replace(results, table=results.table[results.table["run"] != removed])
+    history.write(results, root)
+    done = sync(root)
+    # The parent holds numbers of its passport alone, and that is the same.
+    assert (done.kept, done.written) == (4, 2)
+    assert_complete(root, results)
+    after = {k: run.info.run_id for k, run in stored(root)[1].items()}
+    assert {k for k in before if before[k] != after.get(k)} == {
+        f"fc/laptop/{changed}",
+        f"fc/laptop/{removed}",
+        "fc/laptop",
+    }
+
+
+def test_scales_stand_side_by_side(root: Path) -> None:
+    laptop, smoke = fake(), fake(scale="smoke", key="s" * 16)
+    history.write(laptop, root)
+    sync(root)
+    history.write(smoke, root)
+    sync(root)
+    assert_complete(root, smoke)
+    _, runs = stored(root)
+    assert len(runs) == 14
+    history.write(laptop, root)
+    assert sync(root).written == 0
+
+
+def test_doubled_and_unfinished_runs_are_cleaned_up(root: Path) -> None:
+    results = fake()
+    history.write(results, root)
+    sync(root)
+    client, runs = stored(root)
+    experiment = runs["fc/laptop"].info.experiment_id
+    for key, run in list(runs.items())[:4]:
+        client.create_run(experiment, tags={**run.data.tags, KEY: key})
+    client.set_tag(runs["fc/laptop"].info.run_id, DIGEST, "other")
+    done = sync(root)
+    assert done.removed >= 4
+    assert_complete(root, results)
+
+
+def test_experiment_in_the_bin_is_restored(root: Path) -> None:
+    history.write(fake(), root)
+    sync(root)
+    client, runs = stored(root)
+    client.delete_experiment(runs["fc/laptop"].info.experiment_id)
+    sync(root)
+    assert_complete(root, fake())
+
+
+def test_killed_midway_then_repaired(root: Path) -> None:
+    results = fake()
+    history.write(results, root)
+    script = f"""
+import os, signal
+from pathlib import Path
+from l2dynamics.tracking.store import Store
+from l2dynamics.tracking.sync import sync
+real, seen = Store.fill, []
+def fill(self, run, points, *rest):
+    seen.append(run)
+    if len(seen) == 4:
+        real(self, run, points[: len(points) // 2], *rest)
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self, run, points, *rest)
+Store.fill = fill
+sync(Path({str(root)!r}))
+"""
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = sync(root)
+    assert (done.kept, done.written, done.removed) == (3, 4, 1)
+    assert_complete(root, results)
+
+
+def test_wiped_store_is_refilled(root: Path, empty_store: Path) -> None:
+    results = fake()
+    history.write(results, root)
+    (root.parent / "wiped").mkdir()
+    shutil.copy(empty_store, root.parent / "wiped")
+    first = sync(root, uri=f"sqlite:///{root.parent}/wiped/mlflow.db")
+    assert first.written == 7
+    second = sync(root)
+    assert second.written == 7
+    assert second.receipt() == first.receipt()
+    assert_complete(root, results)
+
+
+def test_three_processes_create_the_store_at_once(root: Path) -> None:
+    shutil.rmtree(root / "mlflow")
+    results = fake()
+    history.write(results, root)
+    command = [sys.executable, "-m", "l2dynamics.tracking", "sync"]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    for process in started:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert_complete(root, results)
+
+
+def test_damaged_results_do_not_stop_the_others(root: Path) -> None:
+    for name in ("fc", "cnn"):
+        history.write(fake(name), root)
+    (root / "results/cnn.csv").write_text("run\n")
+    done = sync(root)
+    assert_complete(root, fake("fc"))
+    assert len(done.damaged) == 1
+    assert "results/cnn.csv is damaged" in done.damaged[0]
+
+
+def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[str]) -> None:
+    history.write(fake(), root)
+    (root / "results/theory.json").write_text(json.dumps({"fig5c": {"slope": -1.5}, "panels": ["a"]}))
+    (root / "results/theory.csv").write_text("panel,curve,x,y\na,k=2,0,1\n")
+    for folder in ("figures", "claims"):
+        (root / "reports" / folder).mkdir(parents=True)
+    (root / "reports/figures/fig2.png").write_bytes(b"png")
+    (root / "reports/index.html").write_text("<html>")
+    (root / "reports/claims/01-fc.json").write_text(json.dumps({"measured": -0.98, "ok": True}))
+    sync(root)
+    client, _ = stored(root)
+    for title, key, metrics, files in [
+        (catalog.THEORY.title, "theory", {"fig5c.slope": -1.5}, ["theory.csv", "theory.json"]),
+        (
+            catalog.REPORT.title,
+            "report/laptop",
+            {"01-fc/measured": -0.98, "01-fc/ok": 1.0},
+            ["claims", "figures", "index.html"],
+        ),
+    ]:
+        experiment = client.get_experiment_by_name(title)
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert run.data.tags[KEY] == key
+        assert run.data.metrics == metrics
+        assert [f.path for f in client.list_artifacts(run.info.run_id)] == files
+    calls.clear()
+    sync(root)
+    assert calls == []
+    (root / "reports/figures/fig2.png").write_bytes(b"another")
+    assert sync(root).written == 1
+
+
+def test_live_points_are_those_of_track(root: Path, calls: list[str]) -> None:
+    """Reported in pieces or read from the file: the same points, and nothing left for track to do."""
+    results = fake()
+    rows = run_of(results, 1)
+    header = {k: results.passport[k] for k in records.HEADER}
+    recorder = Recorder(Store(address.tracking_uri(root), root), "fc", header)
+    for count in (2, 3, 3, 7):
+        recorder.log(history.table_bytes(rows.iloc[:count]), finished=False)
+    client, runs = stored(root)
+    (live,) = [run for key, run in runs.items() if key.count("/") == 2]
+    assert live.info.status == "RUNNING"
+    assert max(curve(client, live, "test_accuracy")) == rows["step"].iloc[6]
+    recorder.log(history.table_bytes(rows), finished=True)
+    recorder.log(history.table_bytes(rows.iloc[:7]), finished=False)
+
+    history.write(results, root)
+    done = sync(root)
+    assert (done.kept, done.written, done.removed) == (1, 6, 0)
+    assert_complete(root, results)
+    client, runs = stored(root)
+    kept = runs[live.data.tags[KEY]]
+    assert kept.info.run_id == live.info.run_id
+    at_once = {f"{m}": dict(zip(rows["step"], rows[m], strict=True)) for m in history.METRICS}
+    assert {m: curve(client, kept, m) for m in history.METRICS} == at_once
+    record = next(r for r in records.of_results(history.load("fc", root)) if r.key == live.data.tags[KEY])
+    expected = {(name, x, value) for name, value, x in records.curves(record)}
+    found = {(name, x, v) for name in {p[0] for p in expected} for x, v in curve(client, kept, name).items()}
+    assert found == expected
+
+
+def test_live_run_of_a_killed_stage_is_replaced(root: Path) -> None:
+    results = fake()
+    header = {k: results.passport[k] for k in records.HEADER}
+    store = Store(address.tracking_uri(root), root)
+    Recorder(store, "fc", header).log(history.table_bytes(run_of(results, 2).iloc[:4]), finished=False)
+    Recorder(store, "fc", header).log(history.table_bytes(run_of(results, 2).iloc[:3]), finished=False)
+    assert len(stored(root)[1]) == 2
+    history.write(results, root)
+    done = sync(root)
+    assert (done.written, done.removed) == (7, 1)
+    assert_complete(root, results)
+
+
+def test_live_recorder_yields_to_a_sync_that_came_between(root: Path) -> None:
+    results = fake()
+    header = {k: results.passport[k] for k in records.HEADER}
+    recorder = Recorder(Store(address.tracking_uri(root), root), "fc", header)
+    recorder.log(history.table_bytes(run_of(results, 2).iloc[:4]), finished=False)
+    history.write(results, root)
+    sync(root)
+    recorder.log(history.table_bytes(run_of(results, 2)), finished=True)
+    assert_complete(root, results)
+
+
+def test_tracker_carries_runs_to_the_store(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    results = fake()
+    with Tracker("fc", results.passport, root, every=0.0) as tracker:
+        worker = pickle.loads(pickle.dumps(tracker))
+        for index in range(6):
+            rows = run_of(results, index)
+            worker.progress(rows.iloc[:4])
+            tracker.finished(rows)
+        tracker.close(patience=60)
+    history.write(results, root)
+    done = sync(root)
+    assert (done.kept, done.written, done.removed) == (6, 1, 0)
+    assert_complete(root, results)
+    assert list((root / "work/tracking").iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tracker_outlives_a_dead_server(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{closed_port()}")
+    results = fake()
+    tracker = Tracker("fc", results.passport, root)
+    tracker.finished(run_of(results, 0))
+    deadline = time.monotonic() + 60
+    while tracker.enabled and time.monotonic() < deadline:
+        time.sleep(0.1)
+        tracker.finished(run_of(results, 1))
+    tracker.finished(run_of(results, 2))
+    tracker.close()
+    _, errors = capfd.readouterr()
+    assert errors.count("\n") == 1
+    assert errors.startswith("live logging stopped, training goes on: MLflow at http://127.0.0.1:")
+    assert "hunter2" not in errors
+    assert list((root / "work/tracking").iterdir()) == []
+
+
+def test_tracker_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    (tmp_path / "work").write_text("not a folder")
+    results = fake()
+    tracker = Tracker("fc", results.passport, tmp_path)
+    tracker.finished(run_of(results, 0))
+    tracker.close()
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setenv(SWITCH, "off")
+    silent = Tracker("fc", results.passport, tmp_path)
+    silent.progress(run_of(results, 0))
+    silent.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_is_reported_every_few_seconds_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("l2dynamics.tracking.live._start_recorder", lambda spool: 0)
+    results = fake()
+    tracker = Tracker("fc", results.passport, tmp_path, every=1000)
+    for count in range(2, 6):
+        tracker.progress(run_of(results, 1).iloc[:count])
+    (report,) = (tmp_path / "work/tracking").glob("*/*.part")
+    assert len(history.parse(report.read_bytes())) == 2
+    tracker.close()
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_silent_server_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        with pytest.raises(TrackingError, match="does not answer .Read timed out") as caught:
+            Store(f"http://me:hunter2@127.0.0.1:{listener.getsockname()[1]}", root)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_waiting_for_a_dead_server_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
+        monkeypatch.delenv(name, raising=False)
+    address.prepare_environment()
+    tries = 1 + int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+    assert tries * float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://me:hunter2@host:5000/path",
+        "postgresql://me:hunter2@db/l2?sslmode=require",
+        "http://host/?token=hunter2",
+        "Max retries exceeded with url: http://me:hunter2@host/api (Caused by\n …)",
+        "could not translate 'me:hunter2@db'",
+        "cannot use hunter2",
+    ],
+)
+def test_secrets_are_not_shown(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@host:5000")
+    shown = address.public(text)
+    assert "hunter2" not in shown
+    assert "\n" not in shown
+
+
+def test_secrets_are_not_on_the_command_line(tmp_path: Path) -> None:
+    assert not any(
+        "hunter2" in word for word in server.command("postgresql://me:hunter2@db/l2", tmp_path, 5000)
+    )
+    assert "127.0.0.1" in server.command("sqlite:///x.db", tmp_path, 5000)
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///data/mlruns", "./x"])
+def test_folders_are_refused_as_stores(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match="no longer writes to folders"):
+        address.tracking_uri(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.15, "0.15"),
+        (1e-3, "1e-3"),
+        (5e-4, "5e-4"),
+        (1.5625e-5, "1.5625e-5"),
+        (0.0, "0"),
+        (50.0, "50"),
+        (0.05, "0.05"),
+        (2e6, "2e6"),
+        (0.1 + 0.2, "0.30000000000000004"),
+    ],
+)
+def test_numbers_are_written_as_one_types_them(value: float, text: str) -> None:
+    assert records.number(value) == text
+    assert float(records.number(value)) == value
+
+
+def test_titles_say_what_a_sweep_varies() -> None:
+    row = {"group": "grid", "eta": 0.15, "l2": 1e-3, "seed": 0, "sigma_w": 1.0, "budget": 50.0}
+    assert records.title("fc", row) == "η=0.15 λ=1e-3 seed=0"
+    assert records.title("wrn_aug", row | {"group": "predicted"}) == "predicted η=0.15 λ=1e-3 T=50 seed=0"
+    assert records.title("wrn_sigma", row | {"group": "scaled"}) == "scaled η=0.15 λ=1e-3 σw=1 T=50 seed=0"
+    auto = row | {"group": "auto_subset", "l2": 0.1}
+    assert records.title("autol2_fc", auto) == "AutoL2 subset η=0.15 λ₀=0.1 T=50 seed=0"
+
+
+def test_adaptive_coefficient_is_a_curve(root: Path) -> None:
+    results = synthetic.autol2("autol2_wrn", wins=True, seeds=(0,))
+    history.write(results, root)
+    sync(root)
+    client, runs = stored(root, "autol2_wrn")
+    (auto,) = [run for key, run in runs.items() if "auto_subset" in key]
+    assert set(curve(client, auto, "l2").values()) == {0.1, 0.01, 0.001}
+    assert "by_eta_lambda/test_accuracy" not in auto.data.metrics
+
+
+def test_every_sweep_has_an_experiment() -> None:
+    known = {name for entry in catalog.EXPERIMENTS for name in entry.results}
+    assert known >= set(synthetic.everything())
+    titles = [entry.title for entry in (*catalog.EXPERIMENTS, catalog.THEORY, catalog.REPORT)]
+    assert len(set(titles)) == len(titles)
+    assert catalog.experiment("my_sweep").title == "my_sweep"
