@@ -93,11 +93,12 @@ class Tracker:
         with suppress(OSError):
             (self._spool / END_FILE).touch()
         deadline = time.monotonic() + patience
-        while (running := _alive(self._recorder)) and time.monotonic() < deadline:
+        failed = self._spool / FAILED_FILE
+        while (running := _alive(self._recorder)) and time.monotonic() < deadline and not failed.exists():
             time.sleep(0.02)
         self._notice_failure()
         self.enabled = False
-        if not running:
+        if not running or failed.exists():
             self._recorder = 0
             shutil.rmtree(self._spool, ignore_errors=True)
 
@@ -122,9 +123,10 @@ class Tracker:
             self._stop(str(error))
 
     def _notice_failure(self) -> bool:
+        failed = self._spool / FAILED_FILE
         if self.enabled:
             with suppress(OSError):
-                self._stop((self._spool / FAILED_FILE).read_text(encoding="utf-8"))
+                self._stop(failed.read_text(encoding="utf-8"))
         return not self.enabled
 
     def _stop(self, reason: str) -> None:
