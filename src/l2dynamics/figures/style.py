@@ -13,6 +13,8 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import Colormap, ListedColormap, LogNorm
 
 from l2dynamics.figures import Drawing
@@ -148,11 +150,10 @@ def save(drawing: Drawing, folder: Path, name: str, style: Style) -> list[Path]:
     png, svg, csv = folder / f"{name}.png", folder / f"{name}.svg", folder / "data" / f"{name}.csv"
     described = {"Title": name, "Description": drawing.caption}
     with style.context():
-        # One layout for both files: it is as expensive as drawing.
-        drawing.figure.draw_without_rendering()
+        # Figure.savefig draws everything twice, and the layout is as expensive as drawing: here it is made once.
+        FigureCanvasAgg(drawing.figure).print_png(png, metadata={**described, "Software": None})
         drawing.figure.set_layout_engine("none")
-        drawing.figure.savefig(png, metadata={**described, "Software": None})
-        drawing.figure.savefig(svg, metadata={**described, "Date": None, "Creator": None})
+        FigureCanvasSVG(drawing.figure).print_svg(svg, metadata={**described, "Date": None, "Creator": None})
     # matplotlib leaves blanks at line ends of an SVG, which git complains of.
     svg.write_text(
         "\n".join(line.rstrip() for line in svg.read_text(encoding="utf-8").splitlines()) + "\n", "utf-8"
