@@ -224,6 +224,13 @@ def test_setups_of_one_and_of_several(root):
     assert "momentum 0.9" in lines[-1]["training"]
 
 
+def test_a_model_in_words_is_shown_as_it_is(root):
+    passport = json.loads((root / "results" / "fc.json").read_text())
+    passport |= {"name": "theory", "setup": {"model": "ReLU networks", "loss": "sum"}}
+    (line,) = provenance.setups(passport)
+    assert (line["model"], line["training"]) == ("ReLU networks", "sum")
+
+
 def test_minutes_add_up(root):
     made = provenance.making(provenance.read(root / "results"), "smoke")
     assert made["minutes"] == f"{2 * 12.5 / 60:.1f}"

@@ -40,21 +40,23 @@ def setups(passport: Mapping[str, Any]) -> list[dict[str, str]]:
     for label, setup in several.items():
         if not isinstance(setup, Mapping) or "model" not in setup:
             continue
+        if isinstance(setup["model"], str):  # the theory names its networks in words
+            lines.append(_line(passport, setup["model"], [str(setup.get("loss", ""))]))
+            continue
         data = (passport.get("datasets") or {}).get(label, passport.get("data"))
         one = {**passport, "setup": setup, "data": data}
         training = [captions.optimiser(one)]
         training += [f"BN over {setup['bn_group']} examples"] if setup.get("bn_group") else []
         training += [f"evaluation batch {setup['eval_batch']}"] if setup.get("eval_batch") else []
         training += [str(setup["precision"])] if setup.get("precision") else []
-        lines.append(
-            {
-                "name": f"{passport['name']} ({label})" if label else str(passport["name"]),
-                "model": captions.model(one),
-                "data": captions.data(one) if one["data"] else "–",
-                "training": ", ".join(training),
-            }
-        )
+        name = f"{passport['name']} ({label})" if label else str(passport["name"])
+        lines.append(_line({**one, "name": name}, captions.model(one), training))
     return lines
+
+
+def _line(passport: Mapping[str, Any], model: str, training: list[str]) -> dict[str, str]:
+    data = captions.data(passport) if passport.get("data") else "–"
+    return {"name": str(passport["name"]), "model": model, "data": data, "training": ", ".join(training)}
 
 
 def making(passports: Sequence[Mapping[str, Any]], scale: str) -> dict[str, Any]:

@@ -22,6 +22,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 8_000_000
 """Upper limit of the HTML page: larger ones load badly from a code host or a phone."""
 
+SCREEN = 0.62
+"""Pixels on the page per pixel of the PNG: text in figures is then a little smaller than that of the page."""
+
 VERDICTS = {True: ("holds", "holds"), False: ("fails", "fails"), None: ("open", "not judged")}
 
 HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -202,12 +205,12 @@ def row(position: int, id: str, record: Mapping[str, Any]) -> Row:
 
 
 def number(value: Any) -> str:
-    """Return a number for readers: four significant digits, a true minus sign, – for none."""
+    """Return a number for readers: three significant digits, a true minus sign, – for none."""
     if value is None:
         return "–"
     if not isinstance(value, int | float) or isinstance(value, bool):
         return str(value)
-    shown = f"{value:.4g}"
+    shown = f"{value:.3g}"
     return shown.replace("-", "−")
 
 
@@ -223,7 +226,7 @@ def picture(folder: Path, name: str) -> Picture:
             raise ValueError(f"{path.relative_to(folder.parent.parent)} is missing: run `dvc repro {name}`")
     with Image.open(png) as image:
         caption = str(image.info.get("Description", ""))
-        width, height = image.size
+        width, height = (round(pixels * SCREEN) for pixels in image.size)
     if not caption:
         raise ValueError(f"reports/figures/{name}.png has no caption in its metadata: run `dvc repro {name}`")
     title = "Figure " + name.removeprefix("fig")
