@@ -51,10 +51,17 @@ def serve(root: Path, port: int = 5000) -> int:
     port = _free_port(port)
     # Not as an argument: it may hold a password, and every user can read a command line.
     environment = os.environ | {"PYTHONWARNINGS": "ignore", "MLFLOW_BACKEND_STORE_URI": uri}
+    log = address.folder(root) / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     # A session of its own: Ctrl-C is passed on once, by us, to all of the server's processes.
-    server = subprocess.Popen(
-        command(uri, root, port), env=environment, start_new_session=True, stdout=subprocess.DEVNULL
-    )
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command(uri, root, port),
+            env=environment,
+            start_new_session=True,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
 
     def stop(signum: int, frame: FrameType | None) -> None:
         del signum, frame
@@ -81,7 +88,7 @@ def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise TrackingError(f"the MLflow server ended at once (status {server.returncode})")
+            raise TrackingError("the MLflow server ended at once: see mlflow/server.log")
         try:
             with urlopen(f"http://{HOST}:{port}/health", timeout=2):
                 return

@@ -7,9 +7,10 @@ else is a run that somebody did not finish, or that held something else, and is 
 import fcntl
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class Store:
         with self.locked() if self._database else nullcontext(), self.errors():
             if self._database and not self._database.exists():
                 self._create(self._database)
+            elif self._database:
+                self._follow_a_move(self._database)
             self.client: Any = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
 
@@ -198,6 +201,21 @@ class Store:
         store = SqlAlchemyStore(f"sqlite:///{new}", self._artifacts().as_uri())
         store.engine.dispose()
         new.replace(database)
+
+    def _follow_a_move(self, database: Path) -> None:
+        # MLflow stores absolute addresses of artifacts: a copied checkout would write into the original.
+        here = self._artifacts().as_uri()
+        with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+            places = connection.execute(
+                "SELECT artifact_location FROM experiments JOIN experiment_tags USING (experiment_id) "
+                "WHERE key = 'setup' AND artifact_location LIKE 'file:%'"
+            )
+            for old in {place.rpartition("/")[0] for (place,) in places} - {here}:
+                for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE instr({column}, ?) = 1",
+                        (here, len(old) + 1, f"{old}/"),
+                    )
 
 
 def _shown(tags: Mapping[str, str]) -> dict[str, str]:
