@@ -1,6 +1,7 @@
 """Neural tangent kernels Θ(x, x') = ∇_θ f(x) · ∇_θ f(x') (section 4): empirical ones and the analytic two-layer one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -47,36 +48,44 @@ def empirical_ntk(
     x2 = x1 if x2 is None else jnp.asarray(x2)
     shape = jax.eval_shape(function, params, x1).shape
     if len(shape) not in (1, 2) or shape[0] != len(x1):
-        raise ValueError(f"function returns shape {shape} for {len(x1)} inputs, expected [batch] or [batch, outputs]")
+        raise ValueError(
+            f"function returns shape {shape} for {len(x1)} inputs, expected [batch] or [batch, outputs]"
+        )
     outputs = shape[1] if len(shape) == 2 else 1
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     block = int(min(len(x1) * outputs, max(1, memory // size)))
     # One row per (input, output); the last block is filled up with row 0, so that one program serves all.
     rows = np.arange(len(x1) * outputs)
     padded = np.pad(rows, (0, -len(rows) % block)).reshape(-1, block)
-    compute = _rows(function, outputs, coupled)
-    parts = [np.asarray(compute(params, x1, x2, jnp.asarray(part))) for part in padded]
+    parts = [
+        np.asarray(_rows(function, outputs, coupled, params, x1, x2, jnp.asarray(part))) for part in padded
+    ]
     kernel = np.concatenate(parts)[: len(rows)]
     return kernel if len(shape) == 1 else kernel.reshape(len(x1), outputs, len(x2), outputs)
 
 
-def _rows(function: Function, outputs: int, coupled: bool) -> Callable[..., jax.Array]:
-    @jax.jit
-    def compute(params: Params, x1: jax.Array, x2: jax.Array, rows: jax.Array) -> jax.Array:
-        def gradient(row: jax.Array) -> Params:
-            sample, output = row // outputs, row % outputs
-            x = x1 if coupled else jax.lax.dynamic_slice_in_dim(x1, sample, 1)
-            place = sample if coupled else 0
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _rows(
+    function: Function,
+    outputs: int,
+    coupled: bool,
+    params: Params,
+    x1: jax.Array,
+    x2: jax.Array,
+    rows: jax.Array,
+) -> jax.Array:
+    def gradient(row: jax.Array) -> Params:
+        sample, output = row // outputs, row % outputs
+        x = x1 if coupled else jax.lax.dynamic_slice_in_dim(x1, sample, 1)
+        place = sample if coupled else 0
 
-            def value(p: Params) -> jax.Array:
-                return function(p, x).reshape(x.shape[0], outputs)[place, output]
+        def value(p: Params) -> jax.Array:
+            return function(p, x).reshape(x.shape[0], outputs)[place, output]
 
-            return jax.grad(value)(params)
+        return jax.grad(value)(params)
 
-        _, forward = jax.linearize(lambda p: function(p, x2), params)
-        return jax.vmap(forward)(jax.vmap(gradient)(rows))
-
-    return compute
+    _, forward = jax.linearize(lambda p: function(p, x2), params)
+    return jax.vmap(forward)(jax.vmap(gradient)(rows))
 
 
 def relu_ntk(x1: NDArray[Any], x2: NDArray[Any] | None = None) -> NDArray[np.float64]:

@@ -119,7 +119,7 @@ def loss_minimum_time(
         speed = gamma * kernel_decay(t, l2=l2, k=k) * (y - f) - k * l2 * f
         return float(((f - y) * speed).sum())
 
-    times = np.concatenate([[0.0], np.geomspace(1e-3 / (gamma.max() + k * l2), _TAIL / l2, 400)])
+    times = np.concatenate([[0.0], np.geomspace(1e-3 / (gamma.max() + k * l2), _TAIL / l2, 120)])
     losses = 0.5 * ((modes(times) - y) ** 2).sum(axis=-1)
     best = int(losses.argmin())
     # A loss that only flattens out has its smallest sample wherever rounding puts it: not a minimum.
@@ -128,7 +128,11 @@ def loss_minimum_time(
     if best == 0:
         return 0.0
     left, right = float(times[best - 1]), float(times[best + 1])
-    return float(brentq(slope, left, right, rtol=1e-12)) if slope(left) < 0 < slope(right) else float(times[best])
+    return (
+        float(brentq(slope, left, right, rtol=1e-12))
+        if slope(left) < 0 < slope(right)
+        else float(times[best])
+    )
 
 
 @dataclass(frozen=True)
@@ -181,42 +185,49 @@ def evolve(
         ValueError: an argument is not finite, out of its range or of the wrong shape; the message names it.
         RuntimeError: the ODE solver gave up (only with ``loss``).
     """
-    y = _checked("y", y)
-    f0 = _broadcast("f0", f0, y.shape)
+    labels = _checked("y", y)
+    start = _broadcast("f0", f0, labels.shape)
     l2, k = float(_checked("l2", l2, 0.0)), float(_checked("k", k, 1.0))
-    times = np.atleast_1d(_checked("times", times, 0.0))
-    if times.ndim != 1 or (np.diff(times) <= 0).any():
+    grid = np.atleast_1d(_checked("times", times, 0.0))
+    if grid.ndim != 1 or (np.diff(grid) <= 0).any():
         raise ValueError("times must be one-dimensional and increasing")
-    kernel = _checked("kernel", kernel)
-    if kernel.shape != (len(y), len(y)):
-        raise ValueError(f"kernel has shape {kernel.shape}, expected {(len(y), len(y))} as there are {len(y)} labels")
-    if not np.allclose(kernel, kernel.T, rtol=1e-4, atol=1e-6 * np.abs(kernel).max()):
+    theta = _checked("kernel", kernel)
+    if theta.shape != (len(labels), len(labels)):
+        raise ValueError(
+            f"kernel has shape {theta.shape}, expected {(len(labels), len(labels))}: there are {len(labels)} labels"
+        )
+    if not np.allclose(theta, theta.T, rtol=1e-4, atol=1e-6 * np.abs(theta).max()):
         raise ValueError("kernel is not symmetric")
-    if kernel_test is not None:
-        kernel_test = _checked("kernel_test", kernel_test)
-        if kernel_test.ndim != 2 or kernel_test.shape[1] != len(y):
-            raise ValueError(f"kernel_test has shape {kernel_test.shape}, expected (test, {len(y)})")
-        f0_test = _broadcast("f0_test", 0.0 if f0_test is None else f0_test, (len(kernel_test), *y.shape[1:]))
+    theta_test = None if kernel_test is None else _checked("kernel_test", kernel_test)
+    start_test = None
+    if theta_test is not None:
+        if theta_test.ndim != 2 or theta_test.shape[1] != len(labels):
+            raise ValueError(f"kernel_test has shape {theta_test.shape}, expected (test, {len(labels)})")
+        shape = (len(theta_test), *labels.shape[1:])
+        start_test = _broadcast("f0_test", 0.0 if f0_test is None else f0_test, shape)
     if loss is not None:
         from l2dynamics.theory_ode import solve
 
-        return Evolution(times, *solve(kernel, f0, y, l2, k, times, loss, kernel_test, f0_test))
+        return Evolution(grid, *solve(theta, start, labels, l2, k, grid, loss, theta_test, start_test))
 
-    values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
+    values, vectors = np.linalg.eigh((theta + theta.T) / 2)
     values = values.clip(0.0)  # rounding makes null modes slightly negative
-    y_modes, f0_modes = np.tensordot(vectors, y, (0, 0)), np.tensordot(vectors, f0, (0, 0))
-    t, gamma = times[:, None], values[None, :]
-    decay = np.exp(-k * l2 * times)
+    y_modes, f0_modes = np.tensordot(vectors, labels, (0, 0)), np.tensordot(vectors, start, (0, 0))
+    t, gamma = grid[:, None], values[None, :]
+    decay = np.exp(-k * l2 * grid)
     phi = _phi(2 * (k - 1) * l2, t)
     # With u_a = f_a e^{kλt}: du_a/dt = −γ_a × residual, so that (f_a − e^{−kλt} f_a(0)) / γ_a is what every x sees.
-    accumulated = _spread(_response(*np.broadcast_arrays(t, gamma, l2, k)), y) * y_modes
-    accumulated -= _spread(decay[:, None] * phi * exprel(-gamma * phi), y) * f0_modes
-    free = _spread(decay[:, None], y)
-    train = free * f0 + np.tensordot(accumulated * _spread(values, y), vectors, (1, 1)).swapaxes(1, -1)
-    if kernel_test is None:
-        return Evolution(times, train)
-    test = free * f0_test + np.tensordot(accumulated, kernel_test @ vectors, (1, 1)).swapaxes(1, -1)
-    return Evolution(times, train, test)
+    accumulated = _spread(_response(*np.broadcast_arrays(t, gamma, l2, k)), labels) * y_modes
+    accumulated -= _spread(decay[:, None] * phi * exprel(-gamma * phi), labels) * f0_modes
+    free = _spread(decay[:, None], labels)
+
+    def project(rows: Array) -> Array:
+        return np.moveaxis(np.tensordot(rows, accumulated, (1, 1)), 0, 1)
+
+    train = free * start + project(vectors * values)
+    if theta_test is None or start_test is None:
+        return Evolution(grid, train)
+    return Evolution(grid, train, free * start_test + project(theta_test @ vectors))
 
 
 def _spread(values: Array, y: Array) -> Array:
@@ -224,9 +235,9 @@ def _spread(values: Array, y: Array) -> Array:
     return values[..., None] if y.ndim == 2 else values
 
 
-def _phi(beta: ArrayLike, t: ArrayLike) -> Array:
+def _phi(beta: Array | float, t: Array) -> Array:
     """Return ∫_0^t e^{−βs} ds = (1 − e^{−βt}) / β, which is t at β = 0."""
-    return np.asarray(t * exprel(-np.multiply(beta, t)))
+    return np.asarray(t * exprel(-beta * t))
 
 
 def _response(t: Array, gamma: Array, l2: Array, k: Array) -> Array:
@@ -268,7 +279,7 @@ def _graded_rule(points: int = 16, levels: int = 14) -> tuple[Array, Array]:
 def _checked(name: str, value: ArrayLike, least: float = -math.inf) -> Array:
     array = np.asarray(value, dtype=np.float64)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got {value}")
+        raise ValueError(f"{name} must be finite, got {value!r}")
     if (array < least).any():
         raise ValueError(f"{name} must be at least {least:g}, got {float(array.min()):g}")
     return array

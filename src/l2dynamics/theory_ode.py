@@ -64,6 +64,8 @@ def solve(
             throw=False,
         )
         if solution.result != diffrax.RESULTS.successful:
-            raise RuntimeError(f"eq. (1) could not be integrated up to t = {times[-1]:g} with this loss: take smaller times")
+            raise RuntimeError(
+                f"eq. (1) could not be integrated up to t = {times[-1]:g} with this loss: take smaller times"
+            )
         f = np.asarray(solution.ys)
     return f[:, :samples], None if kernel_test is None else f[:, samples:]

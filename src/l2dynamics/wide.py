@@ -78,7 +78,7 @@ def project(train: NDArray[Any], test: NDArray[Any]) -> Inputs:
 
 
 def enter(params: Params, inputs: Inputs) -> tuple[Params, jax.Array]:
-    """Return the parameters in the basis of ``inputs``, and the test set's first-layer offset ``[test, width]`` at step 0."""
+    """Return the parameters in the basis of ``inputs``, and the test set's first-layer offset, ``[test, width]``."""
     return (params[0] @ inputs.basis.T, *params[1:]), inputs.rest @ params[0].T
 
 
@@ -124,9 +124,7 @@ def descend(
             continue
         while step < target:
             count = min(chunk, target - step)
-            params = _descend(
-                params, x, y, jnp.float32(eta), jnp.float32(l2), jnp.int32(count)
-            )
+            params = _descend(params, x, y, jnp.float32(eta), jnp.float32(l2), jnp.int32(count))
             step += count
             if on_chunk is not None:
                 on_chunk(step, params)

@@ -1,0 +1,103 @@
+"""Results of stage ``theory``: a long table ``results/theory.csv`` and a passport with every number of the report.
+
+The table has one row per point: ``panel`` (a, b, c of Figure 5, or kernel, minimum, decay, test, own), ``curve``,
+``x``, ``y`` and the parameters the point belongs to (NaN where one does not apply).
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from l2dynamics import history, paths
+from l2dynamics.history import Results, ResultsError
+
+COLUMNS = ("panel", "curve", "x", "y", "low", "high", "k", "gamma", "l2", "width", "depth", "seed")
+_TEXT = ("panel", "curve")
+_VERSIONED = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "l2dynamics")
+_REMEDY = "run `dvc repro theory`"
+
+
+def write(rows: Iterable[Mapping[str, Any]], passport: Mapping[str, Any], root: Path) -> None:
+    """Write table and passport, each atomically; a process killed between the two leaves a pair :func:`load` refuses.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    content = table.to_csv(index=False, lineterminator="\n").encode()
+    folder = paths.results(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    history.replace(folder / "theory.csv", content)
+    digest = hashlib.sha256(content).hexdigest()
+    history.replace(
+        folder / "theory.json", history.json_bytes(history.plain({**passport, "csv_sha256": digest}))
+    )
+
+
+def load(root: Path | None = None) -> Results:
+    """Read and verify what :func:`write` wrote.
+
+    Raises:
+        ResultsError: a file is missing, unreadable or altered; one line that names file and remedy.
+    """
+    import io
+    import json
+
+    folder = paths.results(root or paths.find_root())
+    contents = {}
+    for name in ("theory.csv", "theory.json"):
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            raise ResultsError(f"results/{name} is missing: {_REMEDY}") from None
+        except OSError as error:
+            raise ResultsError(f"results/{name} cannot be read: {error.strerror}") from error
+    try:
+        passport = json.loads(contents["theory.json"])
+        if passport["csv_sha256"] != hashlib.sha256(contents["theory.csv"]).hexdigest():
+            raise ResultsError(f"results/theory.csv is not the one that theory.json describes: {_REMEDY}")
+        text = dict.fromkeys(_TEXT, str)
+        table = pd.read_csv(
+            io.BytesIO(contents["theory.csv"]), dtype=text, keep_default_na=False, na_values=""
+        )
+        numbers = [c for c in COLUMNS if c not in _TEXT]
+        return Results("theory", table[list(COLUMNS)].astype(dict.fromkeys(numbers, "float64")), passport)
+    except ResultsError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"results/theory.csv or .json is damaged: {_REMEDY}") from error
+
+
+def machine(root: Path) -> dict[str, Any]:
+    """Commit, versions, flags, device and cores of this process, for the passport."""
+    import jax
+
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    device = jax.devices()[0]
+    return {
+        "git_commit": commit,
+        "versions": versions(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "device": f"{device.platform}: {device.device_kind}",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages the numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _VERSIONED},
+    }

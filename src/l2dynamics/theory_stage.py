@@ -1,0 +1,206 @@
+"""Stage ``theory`` as a list of tasks whose results are kept one by one, so that it can be interrupted anywhere."""
+
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from l2dynamics import checkpoints, history, lemma1, paths, theory_results
+from l2dynamics import theory_experiments as experiments
+from l2dynamics.closure import code_key
+from l2dynamics.theory_config import TheoryConfig
+
+Part = dict[str, Any]
+Tell = Callable[[float], None]
+
+
+def run(config: TheoryConfig, scale: str, seed: int, source: str, root: Path) -> dict[str, Any]:
+    """Compute everything that is not there yet and write table and passport.
+
+    Args:
+        config: section ``theory``.
+        scale: name of the scale, for the passport.
+        seed: first seed.
+        source: ``sample`` or ``tfds``.
+        root: the checkout.
+
+    Returns:
+        The numbers of the passport.
+
+    Raises:
+        ValueError: the data or the configuration cannot be used.
+        OSError: a file cannot be written.
+    """
+    began = time.perf_counter()
+    task = experiments.problem(config, source, root)
+    key = _key(config, seed, task.source.digest)
+    folder = paths.work(root) / "theory" / key[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        parts = _compute(config, task, seed, folder)
+    numbers: dict[str, Any] = {}
+    for name, part in parts.items():
+        group, _, member = name.partition("@")
+        if member:
+            numbers.setdefault(group, []).append(part["numbers"])
+        else:
+            numbers[group] = part["numbers"]
+    seeds = range(seed, seed + max(config.training.seeds, config.decay.seeds, config.convergence.seeds))
+    spent = sum(part["seconds"] for part in parts.values())
+    passport = {
+        "name": "theory",
+        "scale": scale,
+        "data": {
+            "name": task.source.name,
+            "source": source,
+            "version": task.source.version,
+            "train": len(task.y),
+            "test": len(task.y_test),
+            "image_size": int(task.source.train_images.shape[1]),
+            "digest": task.source.digest,
+        },
+        "setup": {
+            "model": "ReLU networks without biases in NTK parametrisation",
+            "loss": "sum of ½ (f − y)²",
+        },
+        "config": config.model_dump(mode="json"),
+        "seeds": list(seeds),
+        "runs": len(numbers["training"]) + len(numbers["decay"]),
+        "diverged": 0,
+        "steps_per_epoch": 1,
+        "classes": 2,
+        "status": "done",
+        "key": key,
+        "pure_step_seconds": sum(one["seconds"] for one in numbers["training"]),
+        "wall_seconds": max(spent, time.perf_counter() - began),
+        **theory_results.machine(root),
+        "numbers": numbers,
+    }
+    theory_results.write([row for part in parts.values() for row in part["rows"]], passport, root)
+    return numbers
+
+
+def _key(config: TheoryConfig, seed: int, digest: str) -> str:
+    content = {
+        "config": config.model_dump(mode="json"),
+        "seed": seed,
+        "data": digest,
+        "code": code_key("l2dynamics.theory_experiments", "l2dynamics.lemma1"),
+        "versions": theory_results.versions(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _compute(config: TheoryConfig, task: experiments.Problem, seed: int, folder: Path) -> dict[str, Part]:
+    reference, seconds = _reference(config, task, seed, folder)
+    work: dict[str, Callable[[Tell], Part]] = {
+        "modes": lambda tell: experiments.modes(config),
+        "kernels": lambda tell: experiments.kernels(config, task, reference, seconds, seed),
+        "minimum": lambda tell: experiments.minimum(config, task, reference),
+        "fixed_points": lambda tell: experiments.fixed_points(config, seed),
+        "lemma1": lambda tell: {"rows": [], "numbers": lemma1.table(seed, residual=config.residual)},
+    }
+    runs = [(config.training.width, seed, True)]
+    runs += [(w, seed + i, False) for w in config.training.widths for i in range(config.training.seeds)]
+    for width, own_seed, drawn in runs:
+        name = f"training@{width}-{own_seed}{'-drawn' if drawn else ''}"
+
+        def train(
+            tell: Tell, width: int = width, own_seed: int = own_seed, drawn: bool = drawn, name: str = name
+        ) -> Part:
+            file = folder / f"{name}.checkpoint"
+            part = experiments.training(config, task, reference, width, own_seed, drawn, file, tell)
+            checkpoints.remove(file)
+            return part
+
+        work[name] = train
+    for depth in config.decay.depths:
+        for width in config.decay.widths:
+            for own_seed in range(seed, seed + config.decay.seeds):
+
+                def shrink(
+                    tell: Tell, depth: int = depth, width: int = width, own_seed: int = own_seed
+                ) -> Part:
+                    return experiments.decay(config, task, depth, width, own_seed, tell)
+
+                work[f"decay@{depth}-{width}-{own_seed}"] = shrink
+    parts = {}
+    with _progress(len(work)) as (start, tell, finish):
+        for name, compute in work.items():
+            file = folder / f"{name}.json"
+            start(name)
+            if file.is_file():
+                part = json.loads(file.read_bytes())
+            else:
+                began = time.perf_counter()
+                fresh = compute(tell)
+                part = history.plain({**fresh, "seconds": time.perf_counter() - began})
+                history.replace(file, history.json_bytes(part))
+            parts[name] = part
+            finish()
+    return parts
+
+
+def _reference(
+    config: TheoryConfig, task: experiments.Problem, seed: int, folder: Path
+) -> tuple[experiments.Array, float]:
+    file = folder / "reference.npz"
+    if (saved := checkpoints.load(file)) is not None:
+        return saved[0]["kernel"], float(saved[1]["seconds"])
+    kernel, seconds = experiments.reference_kernel(config, task, seed)
+    checkpoints.save(file, {"kernel": np.asarray(kernel)}, {"seconds": seconds})
+    return kernel, seconds
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError("another process computes this theory: wait for it or end it") from error
+        yield
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Tell, Callable[[], None]]]:
+    """Show finished tasks and the current one: a bar on a terminal, a line per task that took long elsewhere."""
+    console = Console(file=sys.stderr)
+    columns = (
+        TextColumn("theory"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[now]}"),
+        TimeElapsedColumn(),
+    )
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    entry = bar.add_task("theory", total=total, now="")
+    current, since = "", time.monotonic()
+
+    def start(name: str) -> None:
+        nonlocal current, since
+        current, since = name, time.monotonic()
+        bar.update(entry, now=name)
+
+    def tell(fraction: float) -> None:
+        bar.update(entry, now=f"{current} {fraction:.0%}")
+
+    def finish() -> None:
+        bar.advance(entry)
+        seconds = time.monotonic() - since
+        if seconds > 1 and not console.is_terminal:
+            console.print(f"theory: {current} in {seconds:.0f} s", highlight=False)
+
+    with bar:
+        yield start, tell, finish
