@@ -96,6 +96,21 @@ def test_the_exponent_of_time_is_measured_and_judged(exponent, ok):
     assert claim.ok is ok
 
 
+def test_an_interval_too_wide_decides_nothing():
+    frames = []
+    for l2, scatter in ((0.01, 1.0), (0.02, 4.0), (0.03, 0.4), (0.04, 1.5)):
+        peak = scatter / l2
+        epoch = synthetic.evaluation_steps(round(10 * peak), 400).astype(float)
+        curve = 0.1 + 0.6 * np.minimum(epoch / peak, 1.0) ** 0.3
+        frames.append(
+            synthetic.run_rows(eta=1.0, l2=l2, seed=0, budget=round(10 * peak), accuracy=curve, points=400)
+        )
+    claim = times.time_against_l2(synthetic.results("fc", pd.concat(frames, ignore_index=True)))
+    assert claim.low < -1 < claim.high
+    assert claim.ok is None
+    assert "too wide" in claim.claim
+
+
 def test_resolution_is_the_largest_error_of_the_slope():
     kept = pd.DataFrame({"t_star": [100.0, 20.0, 2.5, 1.0], "t_before": [80.0, 15.0, 2.0, 0.5]})
     x = pd.Series([1e-3, 5e-3, 2e-2, 0.1])

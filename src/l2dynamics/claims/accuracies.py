@@ -15,16 +15,17 @@ from l2dynamics.claims.base import (
     at_headline_eta,
     by_seed,
     clearly,
-    fit_for_time,
     make,
     middle_budget,
     over_setups,
+    peaked,
     rows,
     runs,
     seed_bootstrap,
     title,
     trained,
 )
+from l2dynamics.claims.times import fit_for_time
 from l2dynamics.history import Results
 
 RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug", "wrn_schedule")
@@ -70,7 +71,7 @@ def plateau(results: Results) -> Claim:
     text = f"{title(results.name)}: with T ∝ 1/λ the {what} test accuracy has a plateau at small λ."
     summary = runs(results, "scaled" if scheduled else "grid")
     # Under a schedule accuracy rises at the decays: t* says nothing about whether a run was long enough.
-    kept = trained(summary) if scheduled else fit_for_time(summary)
+    kept = trained(summary) if scheduled else peaked(summary)
     counted = kept.groupby("eta")["l2"].nunique()
     kept = kept[kept["eta"].isin(counted[counted >= 2].index)]
     if kept.empty:
@@ -158,7 +159,7 @@ def better_than_zero(results: Results) -> Claim:
     text = f"{title(results.name)}: the smallest λ that peaked reaches more than λ = 0."
     summary = runs(results)
     zero = summary[summary["l2"] == 0].set_index(["eta", "seed"])["max_test_accuracy"]
-    kept = fit_for_time(summary)
+    kept = peaked(summary)
     smallest = kept[kept["l2"] == kept.groupby(["eta", "seed"])["l2"].transform("min")]
     gain = (
         (smallest.set_index(["eta", "seed"])["max_test_accuracy"] - zero)

@@ -194,13 +194,10 @@ def trained(summary: pd.DataFrame) -> pd.DataFrame:
     return summary[summary["learned"] & ~summary["diverged"] & (summary["l2"] > 0)]
 
 
-def fit_for_time(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs whose t* may enter a fit: λ > 0, learned, not diverged, peaked.
-
-    A run that is at its best at the first evaluation after step 0 only bounds t* from above and is left out.
-    """
+def peaked(summary: pd.DataFrame) -> pd.DataFrame:
+    """Keep the runs with λ > 0 that learned, did not diverge and peaked, see :func:`l2dynamics.analysis.summarize`."""
     kept = trained(summary)
-    return kept[kept["peaked"] & (kept["t_before"] > 0)]
+    return kept[kept["peaked"]]
 
 
 def nearest(values: pd.Series, target: float) -> float:

@@ -12,15 +12,16 @@ from l2dynamics.claims.base import (
     at_headline_eta,
     best_l2,
     by_seed,
-    fit_for_time,
     make,
     over_setups,
+    peaked,
     rows,
     runs,
     seed_bootstrap,
     title,
     trained,
 )
+from l2dynamics.claims.times import fit_for_time
 from l2dynamics.history import Results
 
 RESULTS = ("fc_mse", "fc_small", "resnet", "wrn_sigma")
@@ -57,7 +58,7 @@ def eta_dependence(results: Results) -> Claim:
         "its maximum. Measured: spread (largest minus smallest over η, mean over λ > 0) at the maximum "
         "divided by that at training accuracy 1; true if ≤ 0.5."
     )
-    kept = fit_for_time(runs(results)).dropna(subset=["test_accuracy_at_train1"])
+    kept = peaked(runs(results)).dropna(subset=["test_accuracy_at_train1"])
     kept = kept[kept.groupby("l2")["eta"].transform("nunique") >= 2]
     if kept.empty:
         return make(

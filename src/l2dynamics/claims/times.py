@@ -6,12 +6,21 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import analysis
-from l2dynamics.claims.base import FIGURE, Claim, fit_for_time, make, over_setups, runs, title
+from l2dynamics.claims.base import FIGURE, Claim, make, over_setups, peaked, runs, title
 from l2dynamics.history import Results
 
 RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug")
 EXPONENT_SLACK = 0.15
 """How far the exponents of claim 12 may be from −1 and 0: the paper says "like 1/η" and "very mildly"."""
+
+FIT_WITHIN = 0.5
+"""t* enters a fit if it lies in this first part of the run: later, a run of fixed length may just be saturating."""
+
+MIN_STEPS = 10
+"""t* enters a fit if it is at least this many steps: the law is one of continuous time."""
+
+PRECISION = 0.6
+"""An exponent whose interval is wider than this decides nothing, even if −1 lies in it."""
 
 
 def evaluate(results: Mapping[str, Results]) -> list[Claim]:
@@ -32,6 +41,13 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     ):
         claims += [over_setups(id, text, parts), *parts]
     return claims
+
+
+def fit_for_time(summary: pd.DataFrame) -> pd.DataFrame:
+    """Keep the runs whose t* may enter a fit: those of :func:`peaked`, early in their run and after enough steps."""
+    kept = peaked(summary)
+    early = kept["t_star"] <= FIT_WITHIN * kept["budget"] * (1 + 1e-9)
+    return kept[early & (kept["t_star_step"] >= MIN_STEPS) & (kept["t_before"] > 0)]
 
 
 def time_against_l2(results: Results) -> Claim:
@@ -114,15 +130,16 @@ def resolution(kept: pd.DataFrame, x: pd.Series, groups: pd.Series) -> float:
 def _exponent(id: str, text: str, results: Results, fit: analysis.Fit, slack: float) -> Claim:
     """Claim that an exponent is −1 within the bootstrap interval widened by the evaluations' resolution."""
     low, high = fit.low - slack, fit.high + slack
-    ok: bool | None = low <= -1.0 <= high
-    text += f", widened by {slack:.3f} for the spacing of the evaluations. True if it contains −1."
+    ok: bool | None = bool(low <= -1.0 <= high)
+    text += f", widened by {slack:.3f} for the spacing of the evaluations. True if it contains −1"
+    text += f" and is no wider than {PRECISION:g}."
     if np.isnan(low):
         ok, text = None, f"{text} Not judged: an interval needs three different values."
+    elif ok and high - low > PRECISION:
+        ok, text = None, f"{text} Not judged: the interval is too wide."
     elif not ok:
         text += f" The deviation is a factor {10 ** abs(fit.slope + 1):.2f} per decade"
-        text += (
-            "; the paper too sees small λ take about twice as long as 1/λ says." if fit.slope < -1 else "."
-        )
+        text += "; the paper too sees small λ take about twice as long." if fit.slope < -1 else "."
     figure = FIGURE[results.name]
     return make(id, text, figure, results, paper=-1.0, measured=fit.slope, low=low, high=high, n=fit.n, ok=ok)
 
