@@ -17,7 +17,7 @@ from l2dynamics.config import (
     Sweep,
 )
 
-MAX_STEPS = 100_000_000
+MAX_STEPS = 1_000_000_000
 """No run of the paper is longer; a longer one is taken for a slip of the pen."""
 
 
