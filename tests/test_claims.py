@@ -162,7 +162,8 @@ def test_eta_dependence_of_the_peak_is_seen(lawful):
     fc = lawful["fc"]
     shifted = fc.table["test_accuracy"] - 0.05 * fc.table["eta"]
     claim = accuracies.eta_spread(with_table(fc, fc.table.assign(test_accuracy=shifted)))
-    assert claim.measured == pytest.approx(0.05 * 1.35, abs=0.005)
+    # At λ = 0.05 and η = 1.5 t* is below ten steps, so that there η spans 0.15 to 0.5 only.
+    assert claim.measured == pytest.approx(0.05 * (4 * 1.35 + 0.35) / 5, abs=0.005)
     assert claim.ok is False
 
 

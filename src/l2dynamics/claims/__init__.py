@@ -12,10 +12,8 @@ from typing import Any
 
 from l2dynamics import history
 from l2dynamics.claims import accuracies, adaptive, budgets, exceptions, times
-from l2dynamics.claims.base import Claim
+from l2dynamics.claims.base import FIELDS, Claim
 from l2dynamics.history import Results
-
-FIELDS = ("claim", "figure", "paper", "measured", "low", "high", "n", "ok", "scale", "data")
 
 MODULES = (times, accuracies, budgets, adaptive, exceptions)
 

@@ -10,6 +10,9 @@ import pandas as pd
 from l2dynamics import analysis, history
 from l2dynamics.history import Results
 
+FIELDS = ("ok", "measured", "low", "high", "paper", "n", "scale", "figure", "claim", "data")
+"""Keys of a record, numbers first: in this order they are the columns of ``dvc metrics show``."""
+
 MARGIN = 0.005
 """Absolute accuracy that counts as a difference: the paper's own tolerance in the definition of t*."""
 
@@ -87,10 +90,8 @@ class Claim:
 
     def record(self) -> dict[str, Any]:
         """Return the flat JSON record: numbers as numbers, NaN as None, without the id."""
-        fields = asdict(self)
-        del fields["id"]
-        plain: dict[str, Any] = history.plain(fields)
-        return plain
+        fields: dict[str, Any] = history.plain(asdict(self))
+        return {key: fields[key] for key in FIELDS}
 
 
 def title(setup: str) -> str:
