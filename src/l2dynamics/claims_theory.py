@@ -1,0 +1,149 @@
+"""Claims 16, 17 and 18 of the paper: what stage ``theory`` says about them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from l2dynamics.claims.base import Claim
+from l2dynamics.history import Results
+
+RESULTS = ("theory",)
+EXPONENT_MARGIN = 0.15
+DEVIATION = 0.5
+DECAY_MARGIN = 0.05
+# Below these nothing is judged: the theory is about wide networks, an exponent needs a range.
+NARROWEST = 256
+FEWEST_L2 = 5
+
+
+def evaluate(results: Mapping[str, Results]) -> list[Claim]:
+    """Judge the three claims.
+
+    Args:
+        results: with the entry ``theory``, see :func:`l2dynamics.theory_results.load`.
+    """
+    theory = results["theory"]
+    return [_minimum(theory), _finite_width(theory), _kernel(theory)]
+
+
+def theory_claims(results: Results) -> list[dict[str, Any]]:
+    """Return the flat records of claims 16, 17 and 18, in this order."""
+    return [claim.record() for claim in evaluate({"theory": results})]
+
+
+def _claim(theory: Results, id: str, claim: str, **numbers: Any) -> Claim:
+    data = theory.passport["data"]
+    size = f"{data['train']} train, {data['test']} test"
+    return Claim(
+        id=id,
+        claim=claim,
+        figure="fig5",
+        scale=str(theory.passport["scale"]),
+        data=f"results/theory.json ({data['name']} even/odd, {size}, {data['source']})",
+        **numbers,
+    )
+
+
+def _minimum(theory: Results) -> Claim:
+    found = theory.passport["numbers"]["minimum"]
+    table = found["table"]
+    slope, local = found["exponent"]["slope"], found["local_slopes"]
+    product = [row["t_k2_l2"] for row in table]
+    text = (
+        "Theory with k = 2 has a minimum of the empirical loss at t ∝ 1/λ and then decays; k = 1 has none. "
+        "True if the "
+        f"exponent of t_min against λ is −1 within {EXPONENT_MARGIN:g} over the whole range of λ and k = 1 has "
+        "no minimum. "
+        f"MNIST kernel, λ from {table[0]['l2']:g} to {table[-1]['l2']:g}: a minimum for k = 2 at every λ, "
+        "t_min·λ from "
+        f"{min(product):.3g} to {max(product):.3g}; k = 1 has {found['minima_k1']} minima. The exponent tends "
+        "to −1 for λ "
+        f"above the kernel's median eigenvalue (last two λ: {local[-1]:.2f}) and is shallower below it (first two: "
+        f"{local[0]:.2f}), where all modes are learned before the decay begins and the minimum waits for the slowest "
+        f"one. Interval: smallest and largest exponent between neighbouring λ. Judged from {FEWEST_L2} values "
+        "of λ on."
+    )
+    return _claim(
+        theory,
+        "16",
+        text,
+        paper=-1.0,
+        measured=slope,
+        low=min(local),
+        high=max(local),
+        n=len(table),
+        ok=abs(slope + 1) <= EXPONENT_MARGIN and found["minima_k1"] == 0 if len(table) >= FEWEST_L2 else None,
+    )
+
+
+def _finite_width(theory: Results) -> Claim:
+    runs = theory.passport["numbers"]["training"]
+    widest = max(one["width"] for one in runs)
+    values = [one["deviation_own"]["loss"] for one in runs if one["width"] == widest]
+    by_width = deviations(runs)
+    falling = by_width[-1][1] < by_width[0][1]
+    listed = ", ".join(f"{width}: {value:.2g}" for width, value in by_width)
+    text = (
+        "A finite network follows the k = 2 theory of its initial kernel until the loss minimum. True if the largest "
+        f"relative deviation of the training loss up to the predicted minimum is below {DEVIATION:g} at the "
+        "largest width "
+        f"and smaller than at the smallest. Mean deviation by width: {listed}. Measured: largest width; "
+        "interval: smallest "
+        f"and largest over all widths and seeds. Judged from width {NARROWEST} on."
+    )
+    everything = [one["deviation_own"]["loss"] for one in runs]
+    measured = float(np.mean(values))
+    return _claim(
+        theory,
+        "17",
+        text,
+        paper=float("nan"),
+        measured=measured,
+        low=min(everything),
+        high=max(everything),
+        n=len(runs),
+        ok=measured < DEVIATION and falling if widest >= NARROWEST else None,
+    )
+
+
+def _kernel(theory: Results) -> Claim:
+    runs = theory.passport["numbers"]["decay"]
+    widest = max(one["width"] for one in runs)
+    values = [one["ratio"] for one in runs if one["width"] == widest]
+    by_depth = {
+        depth: float(
+            np.mean([one["ratio"] for one in runs if one["width"] == widest and one["depth"] == depth])
+        )
+        for depth in sorted({one["depth"] for one in runs})
+    }
+    listed = ", ".join(f"{depth} hidden layers: {value:.3f}" for depth, value in by_depth.items())
+    text = (
+        "The kernel of a wide network decays as exp(−2(k−1)λt) while it trains. Measured: exponent of ‖Θ_t‖ "
+        "divided by "
+        f"2(k−1)λ, mean over depths and seeds at the largest width {widest} ({listed}). True if every depth is "
+        "within "
+        f"{DECAY_MARGIN:g} of 1 there. Interval: smallest and largest run at that width. Judged from width "
+        f"{NARROWEST} on."
+    )
+    return _claim(
+        theory,
+        "18",
+        text,
+        paper=1.0,
+        measured=float(np.mean(values)),
+        low=min(values),
+        high=max(values),
+        n=len(values),
+        ok=all(abs(value - 1) <= DECAY_MARGIN for value in by_depth.values())
+        if widest >= NARROWEST
+        else None,
+    )
+
+
+def deviations(
+    runs: Sequence[Mapping[str, Any]], kind: str = "deviation_own", what: str = "loss"
+) -> list[tuple[int, float]]:
+    """Return (width, mean deviation over seeds), by ascending width."""
+    widths = sorted({one["width"] for one in runs})
+    return [(w, float(np.mean([one[kind][what] for one in runs if one["width"] == w]))) for w in widths]

@@ -1,0 +1,86 @@
+"""Figure 5: theory of wide networks. Mode evolution for k = 2 (a) and k = 1 (b), and an experiment against it (c)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import theory_results
+from l2dynamics.figures import Drawing, captions
+from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.style import CATEGORIES, GUIDE_LINE, Style, styled
+from l2dynamics.history import Results
+
+RESULTS = ("theory",)
+
+# The order of the paper: k = 1 blue, k = 2 orange, experiment green.
+_CURVES = (
+    ("theory k=1", "theory, k = 1", CATEGORIES[0]),
+    ("theory k=2", "theory, k = 2", CATEGORIES[1]),
+    ("experiment", "experiment", CATEGORIES[2]),
+)
+
+
+def load(root: Path | None = None) -> Mapping[str, Results]:
+    """Read the results of stage ``theory``.
+
+    Raises:
+        ResultsError: they are missing or damaged.
+    """
+    return {"theory": theory_results.load(root)}
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw both modes for either k against time, and the training loss of theory and experiment."""
+    theory = results["theory"]
+    table, passport = theory.table, theory.passport
+    modes, part = passport["config"]["modes"], passport["config"]["training"]
+    drawn = next(one for one in passport["numbers"]["training"] if one["width"] == part["width"])
+    canvas = Canvas.grid(style, 1, 3)
+    for panel, title in (("a", "2-layer, k = 2"), ("b", "linear, k = 1")):
+        canvas.setup(panel, title, "time t", "f / y", log="x")
+        rows = table[table["panel"] == panel]
+        entries = []
+        for ratio, color in zip(modes["ratios"], CATEGORIES, strict=False):
+            some = rows[np.isclose(rows["gamma"], ratio * modes["l2"])]
+            label = f"γ/λ = {number(ratio)}"
+            canvas.band(panel, label, _points(some), color=color)
+            entries.append((label, {"color": color}))
+        canvas.mark(panel, "1/λ", 1 / modes["l2"], **GUIDE_LINE)
+        canvas.legend(panel, [*entries, ("t = 1/λ", dict(GUIDE_LINE))], loc="upper left")
+    canvas.setup("c", "training loss", "time t", "loss per sample", log="xy")
+    rows = table[table["panel"] == "c"]
+    for curve, label, color in _CURVES:
+        canvas.band("c", label, _points(rows[rows["curve"] == curve]), color=color)
+    canvas.mark("c", "loss minimum, k = 2", drawn["t_min_theory"], **GUIDE_LINE)
+    entries = [(label, {"color": color}) for _, label, color in _CURVES]
+    canvas.legend("c", [*entries, ("minimum, k = 2", dict(GUIDE_LINE))], loc="lower left")
+    return canvas.drawing(
+        " ".join(
+            [
+                "Figure 5.",
+                "(a) Evolution of two kernel modes under eq. (3) for a 2-layer network (k = 2), λ = "
+                f"{number(modes['l2'])},",
+                "with γ/λ above and below 1; dotted: t = 1/λ. (b) The same for a linear model (k = 1).",
+                f"(c) Training loss Σ ½(f − y)²/N against t = step · η, λ = {number(part['l2'])}: theory for k "
+                "= 1 and k = 2",
+                f"with the kernel of a 2-layer ReLU network of width {passport['config']['kernel_width']:,}, "
+                "and gradient",
+                f"descent (η = {number(part['eta'])}, {drawn['steps']:,} steps) on one of width "
+                f"{part['width']:,} (the paper: 100,000),",
+                "both from the trained network's initial function; dotted: the minimum predicted for k = 2 with "
+                "the kernel",
+                "of the trained network.",
+                f"Even/odd labels ±1 on {captions.data(passport)}; NTK parametrisation; scale "
+                f"{passport['scale']}; 1 seed.",
+            ]
+        )
+    )
+
+
+def _points(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"x": rows["x"], "y": rows["y"], "low": rows["y"], "high": rows["y"], "n": 1, "flag": ""}
+    )
