@@ -1,16 +1,21 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -520,6 +525,44 @@ def test_secrets_are_not_on_the_command_line(tmp_path: Path) -> None:
         "hunter2" in word for word in server.command("postgresql://me:hunter2@db/l2", tmp_path, 5000)
     )
     assert "127.0.0.1" in server.command("sqlite:///x.db", tmp_path, 5000)
+
+
+def test_locked_and_damaged_stores_are_named_with_the_remedy(root: Path) -> None:
+    database = root / "mlflow/mlflow.db"
+    with closing(sqlite3.connect(database)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TrackingError, match="database is locked; another program writes to it"):
+            Store(address.tracking_uri(root), root)
+    database.write_bytes(b"no database at all" * 100)
+    with pytest.raises(TrackingError, match="delete the file and run `dvc repro -f -s track`"):
+        Store(address.tracking_uri(root), root)
+
+
+def test_web_interface_serves_what_is_synced_through_it(root: Path) -> None:
+    """Over HTTP too NaN arrives and nothing is doubled; Ctrl-C leaves no process behind."""
+    results = fake()
+    history.write(results, root)
+    command = [sys.executable, "-m", "l2dynamics.tracking", "ui", "--port", str(closed_port())]
+    ui = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert ui.stdout is not None
+        line = ui.stdout.readline()
+        found = re.fullmatch(r"MLflow: (http://127\.0\.0\.1:\d+) \(Ctrl-C stops it\)\n", line)
+        assert found, line
+        assert sync(root, ["fc"], found.group(1)).written == 7
+        assert_complete(root, results)
+        with urlopen(found.group(1), timeout=30) as page:
+            assert b"<html" in page.read()
+        assert sync(root, ["fc"], found.group(1)).written == 0
+    finally:
+        ui.send_signal(signal.SIGINT)
+        _, errors = ui.communicate(timeout=60)
+    assert (ui.returncode, errors) == (0, "")
+    with pytest.raises(URLError):
+        urlopen(found.group(1), timeout=5)
+    client, runs = stored(root)
+    diverged = runs[f"fc/laptop/{results.table['run'].iloc[-1]}"]
+    assert np.isnan(list(curve(client, diverged, "test_loss").values())).any()
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:///data/mlruns", "./x"])

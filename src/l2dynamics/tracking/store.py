@@ -23,6 +23,14 @@ KEY, DIGEST, SWEEP = "l2dynamics.key", "l2dynamics.digest", "l2dynamics.sweep"
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 #: MLflow cuts longer params and tags with a warning, characters.
 _LONGEST = 5000
+_REBUILD = "; delete the file and run `dvc repro -f -s track`: the results files hold everything"
+_REMEDIES = {
+    "database is locked": "; another program writes to it: run `dvc repro track` again",
+    "not a database": _REBUILD,
+    "malformed": _REBUILD,
+    "no such table": _REBUILD,
+    "out-of-date database schema": _REBUILD,
+}
 
 
 class Store:
@@ -49,10 +57,11 @@ class Store:
         except ImportError as error:
             raise TrackingError("MLflow is not installed: pip install 'l2dynamics[pipeline]'") from error
         with self.locked() if self._database else nullcontext(), self.errors():
-            if self._database and not self._database.exists():
-                self._create(self._database)
-            elif self._database:
-                self._follow_a_move(self._database)
+            if self._database:
+                if self._database.exists() and self._database.stat().st_size:
+                    self._follow_a_move(self._database)
+                else:
+                    self._create(self._database)
             self.client: Any = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
 
@@ -75,7 +84,10 @@ class Store:
         except TrackingError:
             raise
         except Exception as error:
-            raise TrackingError(f"MLflow at {address.public(self.uri)}: {_first_line(error)}") from error
+            reason = _first_line(error)
+            if self._database:
+                reason += next((remedy for sign, remedy in _REMEDIES.items() if sign in reason), "")
+            raise TrackingError(f"MLflow at {address.public(self.uri)}: {reason}") from error
 
     def experiment(self, experiment: Experiment) -> str:
         """Return the id of an experiment; it is created, or restored from the bin, where needed."""
@@ -205,7 +217,7 @@ class Store:
     def _follow_a_move(self, database: Path) -> None:
         # MLflow stores absolute addresses of artifacts: a copied checkout would write into the original.
         here = self._artifacts().as_uri()
-        with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
             places = connection.execute(
                 "SELECT artifact_location FROM experiments JOIN experiment_tags USING (experiment_id) "
                 "WHERE key = 'setup' AND artifact_location LIKE 'file:%'"
