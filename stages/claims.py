@@ -2,20 +2,18 @@
 
 import sys
 
-from l2dynamics.claims_theory import theory_claims
-
-from l2dynamics import claims, paths
+from l2dynamics import claims, claims_theory, paths, theory_results
 
 
 def main() -> None:
     root = paths.find_root()
-    records = claims.evaluate(claims.load(root)) | dict(theory_claims(root))
+    records = claims.evaluate(claims.load(root))
+    for claim in claims_theory.evaluate({"theory": theory_results.load(root)}):
+        records[claim.id] = claim.record()
     claims.write(records, paths.claims(root))
-    main_claims = {id: record["ok"] for id, record in records.items() if id.isdigit()}
-    held, failed = (sum(ok is wanted for ok in main_claims.values()) for wanted in (True, False))
-    print(
-        f"{held} of {len(main_claims)} claims of the paper hold, {failed} fail; {len(records)} files written"
-    )
+    verdicts = [record["ok"] for id, record in records.items() if id.isdigit()]
+    held, failed = (sum(ok is wanted for ok in verdicts) for wanted in (True, False))
+    print(f"{held} of the paper's {len(verdicts)} claims hold, {failed} fail; {len(records)} files written")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import sys
 
-from l2dynamics import paths, report, theory_report
+from l2dynamics import paths, report, theory_report, theory_results
 
 
 def main() -> None:
     root = paths.find_root()
-    for path in report.write(root, theory_report.section(root)):
+    theory = theory_report.section(theory_results.load(root))
+    for path in report.write(root, theory):
         print(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
 
 

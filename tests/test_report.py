@@ -1,6 +1,8 @@
+import importlib.util
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -244,3 +246,32 @@ def test_templates_are_package_files():
     css = (report.TEMPLATES / "report.css").read_text()
     assert "prefers-color-scheme: dark" in css
     assert "@media print" in css
+
+
+def stage(name):
+    """Import ``stages/<name>.py`` as a module."""
+    path = Path(__file__).parents[1] / "stages" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"stage_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
+    for name, one in synthetic.everything().items():
+        history.write(one, root)
+        assert name in claims.RESULTS
+    monkeypatch.setenv("L2DYNAMICS_ROOT", str(root))
+    judge, write = stage("claims"), stage("report")
+    theory = replace(claims.times.time_against_l2(synthetic.everything()["fc"]), id="16", figure="fig5")
+    monkeypatch.setattr(judge.theory_results, "load", lambda root: None)
+    monkeypatch.setattr(judge.claims_theory, "evaluate", lambda results: [theory])
+    monkeypatch.setattr(write.theory_report, "section", lambda results: THEORY)
+    judge.main()
+    assert "16 of the paper's 16 claims hold, 0 fail" in capsys.readouterr().out
+    write.main()
+    assert "reports/index.html: 0." in capsys.readouterr().out
+    page = Page((root / "reports" / "index.html").read_text(encoding="utf-8"))
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert {f"claim-{id}" for id in claims.read(paths.claims(root))} <= ids
+    assert "What does not hold here" not in page.text
