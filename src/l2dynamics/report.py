@@ -160,7 +160,7 @@ def assemble(
         for title, text, ids, names in HEADLINES
     ]
     shown = [pictures[name] for *_, names in HEADLINES for name in names]
-    scale = str(passports[0]["scale"])
+    scale = " + ".join(dict.fromkeys(str(passport["scale"]) for passport in passports))
     return {
         "title": TITLE,
         "scale": scale,
