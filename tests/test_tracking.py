@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -489,9 +490,30 @@ def test_silent_server_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) 
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-        with pytest.raises(TrackingError, match=r"does not answer \(Read timed out") as caught:
+        with pytest.raises(TrackingError, match=r"does not answer \(timed out") as caught:
             Store(f"http://me:hunter2@127.0.0.1:{listener.getsockname()[1]}", root)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 401 Unauthorized\r\n\r\n", b"HTTP/1.1 404 No\r\n\r\n", b"\0tls\n"]
+)
+def test_probe_takes_any_answer_for_life(answer: bytes) -> None:
+    address.prepare_environment()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def reply() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        address.probe(f"http://me:hunter2@127.0.0.1:{listener.getsockname()[1]}/mlflow")
+        thread.join()
 
 
 def test_waiting_for_a_dead_server_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

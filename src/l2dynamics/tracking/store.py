@@ -46,6 +46,7 @@ class Store:
 
     def __init__(self, uri: str, root: Path) -> None:
         address.prepare_environment()
+        address.probe(uri)
         self.uri, self.root = uri, root
         self._database = address.database(uri)
         self._folder = self._database.parent if self._database else address.folder(root)
@@ -238,5 +239,5 @@ def _first_line(error: BaseException) -> str:
     text = address.public(str(error).strip().partition("\n")[0]) or type(error).__name__
     if cause := re.search(r"Caused by \w+\((.*)\)", text):
         reason = cause.group(1).rpartition(": ")[2].strip("\"')(")
-        return f"the server does not answer ({reason}); start it or unset MLFLOW_TRACKING_URI"
+        return address.no_answer(reason)
     return text if len(text) <= 300 else f"{text[:297]}…"
