@@ -84,7 +84,7 @@ def test_runs_that_fail_at_large_l2_are_left_behind():
     def make_run(l2, seed):
         if l2 > 0.03:
             raise FloatingPointError("loss is not finite")
-        if l2 > 0.01:
+        if l2 > 0.003:
             return iter([(0, 0.1), (1, float("nan"))])
         return good(l2, seed)
 

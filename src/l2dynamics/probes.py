@@ -15,7 +15,7 @@ MakeRun = Callable[[float, int], Iterable[tuple[float, float]]]
 # A run is followed to this multiple of its t* before the maximum is believed. The paper's own measurement
 # (figure 4a) is followed to 3.0: 2 epochs, t* = 0.66.
 STRETCH = 3.0
-# Evaluations (step 0 apart) needed up to t*, and after it.
+# Evaluations (step 0 apart) needed up to t*, and after it while the run could go on.
 RESOLUTION, PATIENCE = 4, 8
 # Accuracy above chance below which a run counts as not having learned. An output that does not depend on the
 # input still moves between the frequencies of the classes.
@@ -65,7 +65,9 @@ class Probe:
         return f"l2 {self.l2:.3g}, seed {self.seed}: {found} (at {self.length:g}{accuracy})"
 
 
-def judge(probe: Probe, *, tolerance: float = 0.005, chance: float | None = None) -> Probe:
+def judge(
+    probe: Probe, *, tolerance: float = 0.005, chance: float | None = None, ended: bool = True
+) -> Probe:
     """Return the run with its status, t* and c, as far as its evaluations show them.
 
     t* is taken on the running median over a tenth of the evaluations (at least three), and the tolerance is
@@ -75,21 +77,20 @@ def judge(probe: Probe, *, tolerance: float = 0.005, chance: float | None = None
         probe: the run, finite accuracies only.
         tolerance: see :func:`l2dynamics.t_star`.
         chance: accuracy of guessing; None: the lowest accuracy of the run.
+        ended: whether nothing follows; if something does, a peak among the first evaluations is not yet believed.
     """
     steps, accuracies = np.array(probe.steps), np.array(probe.test_accuracy)
     if steps.size == 0:
         return replace(probe, status="not_peaked")
     smooth = _running_median(accuracies)
-    if chance is None:
-        learned = accuracies.min() + LEARNED
-    else:  # with a thousand classes a large coefficient allows little more than chance
-        learned = chance + min(LEARNED, max(2 * tolerance, chance))
-    if smooth.max() < learned:
+    # With a thousand classes a large coefficient allows little more than chance.
+    margin = LEARNED if chance is None else min(LEARNED, max(2 * tolerance, chance))
+    if smooth.max() < margin + (accuracies.min() if chance is None else chance):
         return replace(probe, status="chance")
     scatter = 1.4826 * float(np.median(np.abs(accuracies - smooth)))
     peak = t_star(steps, smooth, tolerance=max(tolerance, scatter))
     before, after = int(np.sum((steps > 0) & (steps <= peak))), int(np.sum(steps > peak))
-    if after < PATIENCE or steps[-1] < STRETCH * peak:
+    if steps[-1] < STRETCH * peak or (after < PATIENCE and not ended):
         return replace(probe, status="not_peaked", t_star=peak)
     if before < RESOLUTION:
         return replace(probe, status="coarse")
@@ -171,14 +172,14 @@ class Lab:
                 if step < end and len(steps) < look_at:
                     continue
                 look_at = 1.05 * len(steps)
-                probe = self._judge(seen("running"))
+                probe = self._judge(seen("running"), ended=step >= end)
                 if step >= end:
                     end = self._extension(probe, cap)
                 if probe.status in ("peaked", "coarse") or step >= end:
                     break
                 self.report(seen("running"))
             else:
-                probe = self._judge(seen("running"))
+                probe = self._judge(seen("running"), ended=True)
         except FloatingPointError:
             probe = seen("diverged")
         finally:
@@ -192,8 +193,8 @@ class Lab:
         hopeful = judged.status == "not_peaked" and judged.t_star <= cap / 2
         return min(STRETCH * judged.t_star, self.left) if hopeful else 0.0
 
-    def _judge(self, probe: Probe) -> Probe:
-        return judge(probe, tolerance=self.tolerance, chance=self.chance)
+    def _judge(self, probe: Probe, *, ended: bool) -> Probe:
+        return judge(probe, tolerance=self.tolerance, chance=self.chance, ended=ended)
 
 
 def _running_median(values: np.ndarray) -> np.ndarray:

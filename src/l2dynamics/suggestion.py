@@ -12,7 +12,7 @@ from l2dynamics.prediction import predict_l2
 from l2dynamics.probes import RESOLUTION, Lab, MakeRun, Probe
 
 _FIRST_L2 = 0.01
-_SEARCH_STEP = 4.0
+_SEARCH_STEP = 10.0
 _SEARCH_RUNS = 8
 
 
@@ -179,10 +179,8 @@ def _search(lab: Lab, l2: float, seed: int) -> Probe | None:
             l2 /= _SEARCH_STEP
         elif bad == math.inf:
             l2 *= _SEARCH_STEP
-        elif bad > 2 * slow:
-            l2 = math.sqrt(slow * bad)
-        else:  # no coefficient peaks in so short a time: follow the slow one for longer
-            l2, cap = slow, lab.left
+        else:  # the measurement lies between the two, and is worth more than another guess
+            l2, cap = math.sqrt(slow * bad), lab.left / 2
     return None
 
 

@@ -1,0 +1,56 @@
+"""What the examples share: the CIFAR-10 sample, and the table of tuned, predicted and AutoL2."""
+
+import argparse
+import itertools
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from l2dynamics import data, suggest_l2
+from l2dynamics.probes import MakeRun
+from l2dynamics.suggestion import NoPeakError
+
+Curve = Iterable[tuple[float, float]]
+
+
+def steps_option(default: int) -> int:
+    """Return the number of training steps given by ``--steps``."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=default, help="training budget (default: %(default)s)")
+    return parser.parse_args().steps
+
+
+def cifar10(train: int, test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return normalised 16 × 16 training images, their labels, test images and labels."""
+    sample = data.load("cifar10", train=train, test=test, image_size=16, root=Path(__file__).parents[1])
+    images, test_images = (
+        ((np.asarray(split) / 255 - sample.mean) / sample.std).astype(np.float32)
+        for split in (sample.train_images, sample.test_images)
+    )
+    return images, sample.train_labels, test_images, sample.test_labels
+
+
+def best_within(run: Curve, steps: int) -> float:
+    """Return the best test accuracy that a training shows within its budget."""
+    return max(accuracy for _, accuracy in itertools.takewhile(lambda point: point[0] <= steps, run))
+
+
+def compare(make_run: MakeRun, auto_run: Curve, steps: int, grid: Iterable[float]) -> None:
+    """Print the best test accuracy within the budget: coefficient tuned on a grid, predicted, AutoL2."""
+    tuned, best = max(((l2, best_within(make_run(l2, 0), steps)) for l2 in grid), key=lambda pair: pair[1])
+    rows = [("no L2", "0", best_within(make_run(0.0, 0), steps)), ("tuned", f"{tuned:.2g}", best)]
+    try:
+        suggestion = suggest_l2(make_run, budget=steps)
+        print(suggestion)
+        rows.append(
+            ("predicted", f"{suggestion.l2:.2g}", best_within(make_run(suggestion.l2, 0), steps))
+        )
+    except NoPeakError as error:
+        print(error)
+        rows.append(("predicted", "none", math.nan))
+    rows.append(("AutoL2", "schedule", best_within(auto_run, steps)))
+    print(f"\n{'':10s} {'l2':>9s}  best test accuracy in {steps} steps")
+    for name, l2, accuracy in rows:
+        print(f"{name:10s} {l2:>9s}  {accuracy:.3f}")
