@@ -265,6 +265,17 @@ def test_a_single_seed_gives_numbers_without_intervals(lawful):
     assert records["07"]["measured"] is not None
 
 
+def test_grids_of_a_single_l2_are_no_error(lawful):
+    small = {}
+    for name, r in lawful.items():
+        some = ~r.table["group"].str.startswith(("auto", "predicted"))
+        only = r.table.groupby("group")["l2"].transform("max")
+        small[name] = with_table(r, r.table[~some | (r.table["l2"] == only) | (r.table["l2"] == 0)])
+    records = claims.evaluate(small)
+    for id in ("01", "03", "04", "14-fc_small-time", "14-resnet-budget"):
+        assert records[id]["ok"] is None, id
+
+
 def test_networks_that_never_learn_leave_the_claims_unjudged(lawful):
     flat = {name: with_table(r, r.table.assign(test_accuracy=0.1)) for name, r in lawful.items()}
     records = claims.evaluate(flat)

@@ -258,12 +258,13 @@ def stage(name):
 
 
 def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
-    for name, one in synthetic.everything().items():
+    fakes = synthetic.everything()
+    assert set(fakes) == set(claims.RESULTS)
+    for one in fakes.values():
         history.write(one, root)
-        assert name in claims.RESULTS
     monkeypatch.setenv("L2DYNAMICS_ROOT", str(root))
     judge, write = stage("claims"), stage("report")
-    theory = replace(claims.times.time_against_l2(synthetic.everything()["fc"]), id="16", figure="fig5")
+    theory = replace(claims.times.time_against_l2(fakes["fc"]), id="16", figure="fig5")
     monkeypatch.setattr(judge.theory_results, "load", lambda root: None)
     monkeypatch.setattr(judge.claims_theory, "evaluate", lambda results: [theory])
     monkeypatch.setattr(write.theory_report, "section", lambda results: THEORY)
