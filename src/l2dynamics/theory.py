@@ -28,6 +28,7 @@ from scipy.special import exprel
 Array = NDArray[np.float64]
 
 _TAIL = 60.0  # e^{-60} of the integrand is below float64 resolution
+_DEAD = 1e4  # e^{-10^4} is 0 in float64, whatever it is multiplied with
 _CHUNK = 4096  # evaluations of Q at once: 16 MB per temporary
 
 
@@ -60,7 +61,8 @@ def mode_evolution(
         _checked("y", y),
         _checked("f0", f0),
     )
-    homogeneous = np.exp(-gamma * _phi(2 * (k - 1) * l2, t) - k * l2 * t)
+    with np.errstate(over="ignore"):  # exp(−∞) = 0 is the right answer
+        homogeneous = np.exp(-gamma * _phi(2 * (k - 1) * l2, t) - k * l2 * t)
     return (homogeneous * f0 + gamma * y * _response(t, gamma, l2, k))[()]
 
 
@@ -237,7 +239,8 @@ def _spread(values: Array, y: Array) -> Array:
 
 def _phi(beta: Array | float, t: Array) -> Array:
     """Return ∫_0^t e^{−βs} ds = (1 − e^{−βt}) / β, which is t at β = 0."""
-    return np.asarray(t * exprel(-beta * t))
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.where(np.multiply(beta, t) > _DEAD, np.divide(1.0, beta), t * exprel(-beta * t))
 
 
 def _response(t: Array, gamma: Array, l2: Array, k: Array) -> Array:
@@ -253,17 +256,18 @@ def _response(t: Array, gamma: Array, l2: Array, k: Array) -> Array:
 def _integrate(t: Array, gamma: Array, l2: Array, k: Array) -> Array:
     nodes, weights = _graded_rule()
     beta = 2 * (k - 1) * l2
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         # The kernel term reaches its tail where γ e^{−βt} (e^{βr} − 1) / β = _TAIL; log1p(βv)/β is v at β = 0.
         v = _TAIL * np.exp(beta * t) / gamma
         log_v = np.log(_TAIL / gamma) + beta * t
         reach = np.where(beta * v > 1e-8, np.logaddexp(0.0, np.log(beta) + log_v) / beta, v)
         reach = np.where(k < 2, np.fmin(reach, _TAIL / ((2 - k) * l2)), reach)
-    end = np.fmin(reach, t)[:, None]
-    t, gamma, l2, k, beta = (a[:, None] for a in (t, gamma, l2, k, beta))
-    r = end * nodes
-    exponent = -beta * t + (k - 2) * l2 * r - gamma * np.exp(-beta * (t - r)) * _phi(beta, r)
-    return end[:, 0] * (np.exp(exponent) @ weights)
+        end = np.fmin(reach, t)
+        dead = beta * t > _DEAD
+        t, gamma, l2, k, beta, r = (a[:, None] for a in (t, gamma, l2, k, beta, end))
+        r = r * nodes
+        exponent = -beta * t + (k - 2) * l2 * r - gamma * np.exp(-beta * (t - r)) * _phi(beta, r)
+        return np.where(dead, 0.0, end * (np.exp(exponent) @ weights))
 
 
 @lru_cache
