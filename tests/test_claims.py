@@ -228,6 +228,23 @@ def test_prediction_far_from_the_tuned_value_fails(lawful):
     assert (scores["factor"] > 10).all()
 
 
+@pytest.mark.parametrize(
+    ("losses", "ok"),
+    [
+        ((0.0, 0.0), True),
+        ((0.02, 0.02), False),  # worse with every seed
+        ((0.03, -0.01), None),  # worse on average, but the seeds disagree
+    ],
+)
+def test_loss_of_accuracy_is_judged_by_its_spread_over_seeds(lawful, losses, ok):
+    wrn = lawful["wrn_aug"]
+    loss = wrn.table["seed"].map(dict(enumerate(losses))) * (wrn.table["group"] == "predicted")
+    table = wrn.table.assign(test_accuracy=wrn.table["test_accuracy"] - loss)
+    records = {claim.id: claim for claim in budgets.evaluate({**lawful, "wrn_aug": with_table(wrn, table)})}
+    assert records["08"].ok is ok
+    assert ("standard error" in records["08"].claim) is (ok is not True)
+
+
 def test_seed_bootstrap_is_the_quantile_over_all_resamples():
     rows = pd.DataFrame({"l2": [1.0, 1.0, 2.0, 2.0], "seed": [0, 1, 0, 1], "value": [0.0, 1.0, 2.0, 5.0]})
     low, high = base.seed_bootstrap(rows, lambda some: some["value"].mean(), point=("l2",), samples=400)

@@ -232,6 +232,13 @@ def clearly(interval: analysis.Interval, threshold: float = 0.0) -> bool:
     return interval.low > threshold if interval.n > 1 else interval.mean > threshold + MARGIN
 
 
+def standard_error(results: Results, accuracy: float) -> str:
+    """Say how well the test set resolves an accuracy: the likely reason where small differences fail."""
+    size = int(results.passport["data"]["test"])
+    error = np.sqrt(max(accuracy * (1 - accuracy), 0.0) / size)
+    return f" An accuracy on {size} test images has a standard error of {error:.3f}."
+
+
 def seed_bootstrap(
     summary: pd.DataFrame,
     statistic: Callable[[pd.DataFrame], float],
