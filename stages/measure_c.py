@@ -28,7 +28,7 @@ def main(root: Path) -> None:
             per_epoch = steps_per_epoch(section.setup, len(sweeps.dataset(plan).train_labels))
             specs = runs.of_measure_c(setup, section, per_epoch, params.seed)
             resolved = section.model_dump(mode="json", exclude_none=True)
-            measured[setup] = pipeline.train(f"measure_c_{setup}", plan, specs, params, resolved)
+            measured[setup] = pipeline.train("measure_c", plan, specs, params, resolved)
         history.write(coefficient.combine(measured), root)
 
 

@@ -60,10 +60,7 @@ def measure(results: Results) -> dict[str, Any]:
 
 def combine(measured: Mapping[str, Results]) -> Results:
     """One table (with column ``setup``) and one passport (with ``c`` per setup) from the setups' results."""
-    frames = [
-        found.table.assign(run=f"{setup}-" + found.table["run"], setup=setup)
-        for setup, found in measured.items()
-    ]
+    frames = [found.table.assign(setup=setup) for setup, found in measured.items()]
     passports = {setup: found.passport for setup, found in measured.items()}
     passport = {
         **passports["wrn"],

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from l2dynamics.config import (
@@ -23,7 +23,10 @@ MAX_STEPS = 1_000_000_000
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training run of a sweep; ``epochs`` is its length T, ``measure`` is set for AutoL2 runs."""
+    """One training run of a sweep; ``epochs`` is its length T, ``measure`` is set for AutoL2 runs.
+
+    ``setup`` is set where the results of several setups stand in one table (``measure_c``).
+    """
 
     group: str
     eta: float
@@ -33,11 +36,13 @@ class RunSpec:
     epochs: float
     steps: int
     measure: Measure | None = None
+    setup: str = ""
 
     @property
     def slug(self) -> str:
         """Name of the run, unique in its sweep, e.g. ``grid-eta0.15-l2_0.001-T13333.3-s0``."""
-        return f"{self.group}-eta{self.eta:g}-l2_{self.l2:g}-sw{self.sigma_w:.4g}-T{self.epochs:.6g}-s{self.seed}"
+        prefix = f"{self.setup}-{self.group}" if self.setup else self.group
+        return f"{prefix}-eta{self.eta:g}-l2_{self.l2:g}-sw{self.sigma_w:.4g}-T{self.epochs:.6g}-s{self.seed}"
 
     def record(self) -> dict[str, Any]:
         """The fields as JSON types."""
@@ -134,7 +139,8 @@ def of_measure_c(name: str, section: MeasureC, per_epoch: int, seed: int) -> lis
     """Runs of one setup of stage ``measure_c``."""
     length: Length = section.length
     grid = Grid(eta=(section.eta,), l2=section.l2, seeds=section.seeds, length=length)
-    return _distinct(list(_grid(grid, section.setup, per_epoch, seed)), name)
+    specs = [replace(spec, setup=name) for spec in _grid(grid, section.setup, per_epoch, seed)]
+    return _distinct(specs, name)
 
 
 def buckets(specs: Sequence[RunSpec], size: int) -> list[tuple[RunSpec, ...]]:
