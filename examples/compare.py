@@ -10,7 +10,7 @@ import numpy as np
 
 from l2dynamics import data, suggest_l2
 from l2dynamics.probes import MakeRun
-from l2dynamics.suggestion import NoPeakError
+from l2dynamics.suggestion import NoPeakError, Suggestion
 
 Curve = Iterable[tuple[float, float]]
 
@@ -37,16 +37,15 @@ def best_within(run: Curve, steps: int) -> float:
     return max(accuracy for _, accuracy in itertools.takewhile(lambda point: point[0] <= steps, run))
 
 
-def compare(make_run: MakeRun, auto_run: Curve, steps: int, grid: Iterable[float]) -> None:
-    """Print the best test accuracy within the budget: coefficient tuned on a grid, predicted, AutoL2."""
+def compare(make_run: MakeRun, auto_run: Curve, steps: int, grid: Iterable[float]) -> Suggestion | None:
+    """Print the best test accuracy within the budget: tuned on a grid, predicted, AutoL2; return the prediction."""
     tuned, best = max(((l2, best_within(make_run(l2, 0), steps)) for l2 in grid), key=lambda pair: pair[1])
     rows = [("no L2", "0", best_within(make_run(0.0, 0), steps)), ("tuned", f"{tuned:.2g}", best)]
+    suggestion = None
     try:
         suggestion = suggest_l2(make_run, budget=steps)
         print(suggestion)
-        rows.append(
-            ("predicted", f"{suggestion.l2:.2g}", best_within(make_run(suggestion.l2, 0), steps))
-        )
+        rows.append(("predicted", f"{suggestion.l2:.2g}", best_within(make_run(suggestion.l2, 0), steps)))
     except NoPeakError as error:
         print(error)
         rows.append(("predicted", "none", math.nan))
@@ -54,3 +53,4 @@ def compare(make_run: MakeRun, auto_run: Curve, steps: int, grid: Iterable[float
     print(f"\n{'':10s} {'l2':>9s}  best test accuracy in {steps} steps")
     for name, l2, accuracy in rows:
         print(f"{name:10s} {l2:>9s}  {accuracy:.3f}")
+    return suggestion

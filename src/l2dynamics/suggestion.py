@@ -93,11 +93,10 @@ def suggest_l2(
     """Train briefly with large L2 coefficients and predict the best one for the whole budget (section 3).
 
     Each run is stopped as soon as its accuracy has peaked. Without a list of coefficients a suitable one is
-    searched
-    for: from 0.01 upwards while the accuracy takes too long to peak, downwards if the run diverges, does not
-        learn or
-    peaks before it was evaluated a few times. Then the measurement is repeated with the other seeds and with
-    half the coefficient. Evaluation noise is handled by :func:`l2dynamics.probes.judge`.
+    searched for, from 0.01 upwards while the accuracy takes too long to peak, downwards if the run diverges,
+    does not learn, or peaks before it was evaluated a few times. Then the measurement is repeated with the
+    other seeds and with half the coefficient. :func:`l2dynamics.probes.judge` says how evaluation noise is
+    handled.
 
     Args:
         make_run: ``make_run(l2, seed)`` starts a fresh training with the loss ``L + l2/2 · ‖θ‖²`` at the
@@ -123,8 +122,7 @@ def suggest_l2(
     Raises:
         ValueError: an argument is out of its range, or ``make_run`` yields something else than described.
         NoPeakError: (a ValueError) no run peaked; the message says whether the accuracy had not peaked yet,
-        stayed
-            at chance level or the run diverged, and what to do.
+            stayed at chance level or the run diverged, and what to do.
 
     Examples:
         A stand-in for a training; its accuracy is within 0.005 of its maximum from 0.53/λ on:

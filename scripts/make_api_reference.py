@@ -1,0 +1,94 @@
+"""Write docs/api.md from the docstrings of the public names: ``python scripts/make_api_reference.py``."""
+
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+from l2dynamics import runtime
+
+TARGET = Path(__file__).parents[1] / "docs" / "api.md"
+# (heading, module, names): what a user of the library may rely on.
+SECTIONS = (
+    ("Predicting the coefficient", "l2dynamics.suggestion", ("suggest_l2", "Suggestion", "NoPeakError")),
+    ("", "l2dynamics.probes", ("Probe", "judge")),
+    ("", "l2dynamics.prediction", ("predict_l2", "measure_c", "t_star")),
+    ("AutoL2", "l2dynamics.autol2", ("AutoL2", "auto_l2", "AutoL2State", "AutoL2TransformState")),
+    ("Theory", "l2dynamics.theory", ("mode_evolution",)),
+)
+_BLOCKS = ("Args", "Attributes", "Returns", "Raises", "Examples", "References")
+
+
+def signature(name: str, item: object) -> str:
+    """Return the call as it is written, without module prefixes."""
+    try:
+        text = str(inspect.signature(item))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return name
+    text = re.sub(r"\b(?:[a-z_0-9]+\.)+(?=[A-Za-z_])", "", text)
+    return f"{name}{text}"
+
+
+def markdown(docstring: str) -> str:
+    """Turn a Google-style docstring into Markdown: roles become code, blocks become headed lists."""
+    text = re.sub(r":[a-z]+:`~?([^`]+)`", r"`\1`", inspect.cleandoc(docstring))
+    text = re.sub(r"`([^`<]+?)\s*<(https?://[^>]+)>`_", r"[\1](\2)", text.replace("``", "`"))
+    lines: list[str] = []
+    block = ""
+    for line in text.split("\n"):
+        if line.rstrip(":") in _BLOCKS and line.endswith(":"):
+            block = line[:-1]
+            lines += [f"**{block}**", ""]
+        elif block in ("Args", "Attributes", "Raises") and (entry := re.match(r"    (\w+): (.*)", line)):
+            lines.append(f"- `{entry[1]}`: {entry[2]}")
+        elif block == "Examples":
+            lines.append(line[4:])
+        elif block:
+            lines.append(
+                line.strip() if not lines[-1].startswith(("- ", "  ")) else f"  {line.strip()}".rstrip()
+            )
+        else:
+            lines.append(line)
+    return re.sub(
+        r"((?:^(?:>>>|\.\.\.) .*\n(?:^(?!>>>)\S.*\n)*)+)",
+        r"```pycon\n\1```\n",
+        "\n".join(lines) + "\n",
+        flags=re.M,
+    )
+
+
+def render() -> str:
+    """Return the whole page."""
+    parts = [
+        "# API reference",
+        "Made from the docstrings by `scripts/make_api_reference.py`. The examples are run by the tests.",
+    ]
+    for heading, module_name, names in SECTIONS:
+        module = importlib.import_module(module_name)
+        if heading:
+            parts.append(f"## {heading}")
+        for name in names:
+            item = getattr(module, name)
+            parts += [f"### {name}", f"`{module_name}.{name}`", f"```python\n{signature(name, item)}\n```"]
+            parts.append(markdown(inspect.getdoc(item) or "").strip())
+            for method_name, method in inspect.getmembers(item, inspect.isfunction):
+                if (
+                    not method_name.startswith("_")
+                    and method.__module__ == module_name
+                    and inspect.isclass(item)
+                ):
+                    call = signature(method_name, method).replace("(self, ", "(").replace("(self)", "()")
+                    parts += [f"#### {name}.{method_name}", f"```python\n{call}\n```"]
+                    parts.append(markdown(inspect.getdoc(method) or "").strip())
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    runtime.configure()
+    page = render()
+    if "--check" in sys.argv:
+        if not TARGET.is_file() or TARGET.read_text() != page:
+            sys.exit(f"{TARGET.name} is not up to date: run python scripts/make_api_reference.py")
+    else:
+        TARGET.write_text(page)
