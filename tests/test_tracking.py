@@ -149,7 +149,7 @@ def test_everything_of_a_sweep_is_logged(root: Path) -> None:
         "l2": "0.01",
         "seed": "0",
         "loss": "softmax",
-        "data": "mnist",
+        "data.name": "mnist",
         "scale": "laptop",
     }
     assert expected.items() <= run.data.params.items()

@@ -70,9 +70,8 @@ def of_sweep(name: str, header: Mapping[str, Any]) -> Record:
     tags = common_tags(name, header, "sweep") | {"mlflow.note.content": note}
     tags |= {k: str(header[k]) for k in ("device", "cores", "xla_flags") if k in header}
     tags |= {f"version.{k}": str(v) for k, v in (header.get("versions") or {}).items()}
-    params = common_params(header) | {
-        k: str(v) for k, v in flat({"config": header.get("config") or {}}).items()
-    }
+    config = {k: v for k, v in (header.get("config") or {}).items() if k != "setup"}
+    params = common_params(header) | {k: str(v) for k, v in flat({"config": config}).items()}
     key = sweep_key(name, header)
     content = json.dumps([FORMAT, key, params, tags, history.plain(header)], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
@@ -158,8 +157,8 @@ def common_params(header: Mapping[str, Any]) -> dict[str, str]:
     """Settings shared by all runs of a sweep, nested ones joined by dots."""
     data = header.get("data") or {}
     params = {"scale": header.get("scale"), "steps_per_epoch": header.get("steps_per_epoch")}
-    params |= {"data": data.get("name"), "data.source": data.get("source"), "data.train": data.get("train")}
-    return {k: str(v) for k, v in (params | flat(header.get("setup") or {})).items()}
+    params |= flat({**(header.get("setup") or {}), "data": data})
+    return {k: str(v) for k, v in params.items() if v is not None}
 
 
 def common_tags(name: str, header: Mapping[str, Any], kind: str = "run") -> dict[str, str]:
