@@ -296,7 +296,21 @@ def test_grids_of_a_single_l2_are_no_error(lawful):
 def test_networks_that_never_learn_leave_the_claims_unjudged(lawful):
     flat = {name: with_table(r, r.table.assign(test_accuracy=0.1)) for name, r in lawful.items()}
     records = claims.evaluate(flat)
-    for id in ("01", "01-fc", "02-wrn", "03-cnn", "05-fc", "06-wrn", "09", "14-fc_small-time", "15"):
+    for id in (
+        "01",
+        "01-fc",
+        "02-wrn",
+        "03-cnn",
+        "05-fc",
+        "06-wrn",
+        "04-cnn",
+        "07",
+        "08",
+        "10",
+        "09",
+        "14-fc_small-time",
+        "15",
+    ):
         assert records[id]["ok"] is None, id
     assert records["01-fc"]["measured"] is None
     assert "Not judged" in records["01-fc"]["claim"]

@@ -18,6 +18,7 @@ from l2dynamics.claims.base import (
     clearly,
     make,
     middle_budget,
+    near_chance,
     over_setups,
     peaked,
     rows,
@@ -130,6 +131,8 @@ def optimum(results: Results) -> Claim:
     text = f"{title(results.name)}: within T = {budget:.4g} epochs (η = {eta:g}) some λ is best."
     if within["l2"].nunique() < 3:
         return make(id, f"{text} Not judged: fewer than three λ.", FIGURE[results.name], results)
+    if near_chance(results, within["accuracy"].max()):
+        return make(id, f"{text} Not judged: no run learned within T.", FIGURE[results.name], results)
 
     def worst_side(some: pd.DataFrame) -> float:
         mean = some.groupby("l2")["accuracy"].mean().dropna()

@@ -13,6 +13,7 @@ from l2dynamics.claims.base import (
     best_l2,
     clearly,
     make,
+    near_chance,
     over_setups,
     rows,
     standard_error,
@@ -76,7 +77,7 @@ def compare(results: Results, how: str) -> Claim:
             f"With a learning-rate schedule AutoL2 does not beat the tuned constant λ. {measured}. "
             f"Measured: difference of maximum test accuracies, same seeds; true unless {CLEARLY}. {facts}"
         )
-        ok = not clearly(interval)
+        ok: bool | None = not clearly(interval)
     else:
         id = f"10-{setup}" if how == "minibatch" else f"10-{setup}-{how}"
         text = (
@@ -89,6 +90,8 @@ def compare(results: Results, how: str) -> Claim:
             text += " The two are level within the interval."
         if not ok:
             text += standard_error(results, tuned["max_test_accuracy"].mean())
+    if near_chance(results, tuned["max_test_accuracy"].mean()):
+        text, ok = f"{text} Not judged: constant λ did not learn.", None
     return make(
         id,
         text,

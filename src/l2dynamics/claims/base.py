@@ -232,6 +232,11 @@ def clearly(interval: analysis.Interval, threshold: float = 0.0) -> bool:
     return interval.low > threshold if interval.n > 1 else interval.mean > threshold + MARGIN
 
 
+def near_chance(results: Results, accuracy: float) -> bool:
+    """Say whether the best accuracy is that of a network that did not learn, so that there is nothing to compare."""
+    return not accuracy >= analysis.CHANCE_FACTOR / results.passport["classes"]
+
+
 def standard_error(results: Results, accuracy: float) -> str:
     """Say how well the test set resolves an accuracy: the likely reason where small differences fail."""
     size = int(results.passport["data"]["test"])

@@ -12,6 +12,7 @@ from l2dynamics.claims.base import (
     at_headline_eta,
     best_l2,
     make,
+    near_chance,
     over_setups,
     rows,
     runs,
@@ -99,6 +100,15 @@ def score(contest: pd.DataFrame) -> pd.DataFrame:
 
 def _factor(id: str, text: str, contest: pd.DataFrame, results: Results) -> Claim:
     scores = score(contest)
+    if near_chance(results, scores["accuracy"].min()):
+        return make(
+            id,
+            f"{text}. Not judged: no run learned within T.",
+            "fig4 figS3",
+            results,
+            paper=DECADE,
+            n=len(scores),
+        )
 
     def worst(some: pd.DataFrame) -> float:
         return float(score(some)["factor"].max())
@@ -116,6 +126,15 @@ def _factor(id: str, text: str, contest: pd.DataFrame, results: Results) -> Clai
 
 def _gap(id: str, text: str, contest: pd.DataFrame, results: Results) -> Claim:
     scores = score(contest)
+    if near_chance(results, scores["accuracy"].min()):
+        return make(
+            id,
+            f"{text}. Not judged: no run learned within T.",
+            "fig1 fig4",
+            results,
+            paper=GAP,
+            n=len(scores),
+        )
 
     def worst(some: pd.DataFrame) -> float:
         return float(score(some)["gap"].max())
