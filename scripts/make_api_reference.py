@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import l2dynamics
 from l2dynamics import runtime
 
 TARGET = Path(__file__).parents[1] / "docs" / "api.md"
@@ -31,7 +32,10 @@ def signature(name: str, item: object) -> str:
 
 
 def markdown(docstring: str) -> str:
-    """Turn a Google-style docstring into Markdown: roles become code, blocks become headed lists."""
+    """Turn a Google-style docstring into Markdown: roles become code, blocks become headed lists.
+
+    A blank line ends the expected output of a doctest, so that the closing fence is not taken for a part of it.
+    """
     text = re.sub(r":[a-z]+:`~?([^`]+)`", r"`\1`", inspect.cleandoc(docstring))
     text = re.sub(r"`([^`<]+?)\s*<(https?://[^>]+)>`_", r"[\1](\2)", text.replace("``", "`"))
     lines: list[str] = []
@@ -52,7 +56,7 @@ def markdown(docstring: str) -> str:
             lines.append(line)
     return re.sub(
         r"((?:^(?:>>>|\.\.\.) .*\n(?:^(?!>>>)\S.*\n)*)+)",
-        r"```pycon\n\1```\n",
+        r"```pycon\n\1\n```\n",
         "\n".join(lines) + "\n",
         flags=re.M,
     )
@@ -71,7 +75,9 @@ def render() -> str:
         for name in names:
             item = getattr(module, name)
             parts += [f"### {name}", f"`{module_name}.{name}`", f"```python\n{signature(name, item)}\n```"]
-            parts.append(markdown(inspect.getdoc(item) or "").strip())
+            home = "l2dynamics" if name in l2dynamics.__all__ else module_name
+            text = markdown(inspect.getdoc(item) or "").strip()
+            parts.append(text.replace("```pycon\n", f"```pycon\n>>> from {home} import {name}\n", 1))
             for method_name, method in inspect.getmembers(item, inspect.isfunction):
                 if (
                     not method_name.startswith("_")
