@@ -10,6 +10,7 @@ from l2dynamics.dag import code_dependencies, read, write
 
 
 def main() -> None:
+    """Update every stage."""
     root: Path = paths.find_root()
     dag = read(root)
     for name, stage in dag["stages"].items():

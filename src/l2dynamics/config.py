@@ -247,9 +247,8 @@ class Sweep(Strict):
 
 
 class Controller(Strict):
-    """AutoL2 (Algorithm 1): start, decay factor, measurement interval and refractory period (both in steps)."""
+    """AutoL2 (Algorithm 1): decay factor, measurement interval in steps, refractory period in steps times λ."""
 
-    init_l2: PositiveFloat = 0.1
     decay: float = Field(0.1, gt=0, lt=1)
     every: PositiveInt = 10
     refractory: NonNegative = 0.1
@@ -265,12 +264,15 @@ class AutoL2Sweep(Strict):
     l2: Positives
     seeds: PositiveInt
     controller: Controller = Controller()
+    # λ0 of the AutoL2 runs; the paper: 0.1.
+    init_l2: Positives = (0.1,)
     measures: tuple[Measure, ...] = Field(("minibatch", "subset"), min_length=1)
     bucket: PositiveInt = 1
 
     @model_validator(mode="after")
     def _distinct(self) -> "AutoL2Sweep":
         _unique("l2", self.l2)
+        _unique("init_l2", self.init_l2)
         return self
 
 

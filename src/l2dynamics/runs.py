@@ -126,10 +126,9 @@ def of_autol2(name: str, sweep: AutoL2Sweep, per_epoch: int, seed: int) -> list[
         RunSpec("constant", sweep.eta, l2, s, sigma_w, sweep.epochs, steps) for l2 in sweep.l2 for s in seeds
     ]
     specs += [
-        RunSpec(
-            f"auto_{measure}", sweep.eta, sweep.controller.init_l2, s, sigma_w, sweep.epochs, steps, measure
-        )
+        RunSpec(f"auto_{measure}", sweep.eta, init_l2, s, sigma_w, sweep.epochs, steps, measure)
         for measure in sweep.measures
+        for init_l2 in sweep.init_l2
         for s in seeds
     ]
     return _distinct(specs, name)

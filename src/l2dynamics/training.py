@@ -33,7 +33,7 @@ class Hyper(NamedTuple):
     """Traced hyper-parameters of one run, or arrays with a leading run axis for a bucket of runs."""
 
     eta: jax.Array  # float32: learning rate before any decay
-    l2: jax.Array  # float32: constant coefficient (unused under AutoL2)
+    l2: jax.Array  # float32: the coefficient; under AutoL2 the one to start from
     sigma_w: jax.Array  # float32: gain of the initial weights
     seed: jax.Array  # int32
     decays: jax.Array  # int32 [decays]: steps at which the learning rate is multiplied by schedule.factor
@@ -140,7 +140,8 @@ class Trainer:
             sigma_b=self.setup.sigma_b,
         )
         velocity = jax.tree.map(jnp.zeros_like, params) if self.setup.momentum else None
-        return State(params, velocity, self.controller.init() if self.controller else None)
+        controller = self.controller.init()._replace(l2=hyper.l2) if self.controller else None
+        return State(params, velocity, controller)
 
     def _order(self, hyper: Hyper, epoch: jax.Array) -> jax.Array:
         """Order of the training examples in one epoch, int32 ``[examples]``."""

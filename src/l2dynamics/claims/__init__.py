@@ -20,7 +20,21 @@ MODULES = (times, accuracies, budgets, adaptive, exceptions)
 RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for name in module.RESULTS))
 """Names of the results that the claims on training read."""
 
-__all__ = ["FIELDS", "MODULES", "RESULTS", "Claim", "evaluate", "load", "order", "read", "write"]
+CRITERIA = "criteria.json"
+
+__all__ = [
+    "CRITERIA",
+    "FIELDS",
+    "MODULES",
+    "RESULTS",
+    "Claim",
+    "evaluate",
+    "load",
+    "order",
+    "read",
+    "short",
+    "write",
+]
 
 
 def load(root: Path | None = None) -> dict[str, Results]:
@@ -66,6 +80,9 @@ def order(id: str) -> tuple[int, float, int, str]:
 def write(records: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     """Write one JSON file per claim, each atomically, and remove the files of claims that are no longer made.
 
+    The files are the rows of ``dvc metrics show``, so they hold the first sentence of a claim; the whole text, with the
+    criterion and how to read the numbers, stands in ``criteria.json`` beside the folder.
+
     Args:
         records: id → record with the keys :data:`FIELDS`.
         folder: ``reports/claims``; created if missing.
@@ -86,15 +103,23 @@ def write(records: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     written = []
     for id, record in records.items():
         path = folder / f"{id}.json"
-        history.replace(path, history.json_bytes(history.plain({field: record[field] for field in FIELDS})))
+        flat = {field: record[field] for field in FIELDS} | {"claim": short(record["claim"])}
+        history.replace(path, history.json_bytes(history.plain(flat)))
         written.append(path)
+    texts = {id: record["claim"] for id, record in records.items()}
+    history.replace(folder.with_name(CRITERIA), history.json_bytes(texts))
     for stale in set(folder.glob("*.json")) - set(written):
         stale.unlink()
     return written
 
 
+def short(claim: str) -> str:
+    """Return the first sentence of a claim: what `dvc metrics show` has room for."""
+    return claim.partition(". ")[0].rstrip(".")
+
+
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read what :func:`write` wrote, in the order of :func:`order`.
+    """Read what :func:`write` wrote, ``claim`` with its whole text, in the order of :func:`order`.
 
     Raises:
         ValueError: there are no claims, or one is damaged.
@@ -108,6 +133,11 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(record, dict) or set(record) != set(FIELDS):
             raise ValueError(f"reports/claims/{path.name} has other keys: run `dvc repro claims`")
         found[path.stem] = record
+    try:
+        texts = json.loads(folder.with_name(CRITERIA).read_text(encoding="utf-8"))
+        found = {id: record | {"claim": texts[id]} for id, record in found.items()}
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"reports/{CRITERIA} is missing or damaged: run `dvc repro claims`") from error
     if not found:
         raise ValueError("reports/claims has no claims: run `dvc repro claims`")
     return {id: found[id] for id in sorted(found, key=order)}

@@ -73,7 +73,7 @@ class Claim:
         n: number of points (runs, seeds, budgets) behind ``measured``.
         ok: whether the criterion holds; None if it cannot be judged at this scale (the text says why).
         scale: scale profile of the results.
-        data: the results file and what it was measured on.
+        data: data sets, with the numbers of training and test examples.
     """
 
     id: str
@@ -100,16 +100,13 @@ def title(setup: str) -> str:
 
 
 def describe(*results: Results) -> str:
-    """Say which files the numbers come from and what the runs were measured on."""
+    """Say what the runs were measured on: data set, training and test examples."""
     parts = []
     for one in results:
-        if "datasets" in one.passport:  # measure_c has one data set per setup
-            parts.append(f"results/{one.name}.csv")
-            continue
-        data = one.passport["data"]
-        size = f"{data['train']} train, {data['test']} test"
-        parts.append(f"results/{one.name}.csv ({data['name']}, {size}, {data['source']})")
-    return "; ".join(parts)
+        # measure_c has one data set per setup.
+        for data in one.passport.get("datasets", {"": one.passport["data"]}).values():
+            parts.append(f"{data['name']} {data['train']} + {data['test']} ({data['source']})")
+    return ", ".join(dict.fromkeys(parts))
 
 
 def make(id: str, claim: str, figure: str, *results: Results, **numbers: Any) -> Claim:
@@ -162,7 +159,7 @@ def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
         n=len(judged),
         ok=held == len(judged) if judged else None,
         scale=parts[0].scale,
-        data="; ".join(dict.fromkeys(part.data for part in parts)),
+        data=", ".join(dict.fromkeys(data for part in parts for data in part.data.split(", "))),
     )
 
 
