@@ -39,7 +39,11 @@ def _cores() -> list[int]:
 
 
 def workers(executor: Executor, count: int) -> int:
-    """Number of worker processes for ``count`` jobs; 0 means that this process does the work."""
+    """Number of worker processes for ``count`` jobs; 0 means that this process does the work.
+
+    ``count`` includes finished jobs: a sum over one thread differs in its last bits from one over two, so the jobs
+    that an interruption has left must run as those before it did.
+    """
     accelerated = any(
         importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu")
     )
@@ -169,7 +173,7 @@ def run(
     """Execute the jobs that have not finished yet, longest first.
 
     Args:
-        jobs: what to train; finished ones are skipped.
+        jobs: all jobs of the sweep; finished ones are skipped.
         executor: kind and number of workers.
         report: called in this process with the progress of every job.
         tracker: shown the runs as they proceed.
@@ -182,9 +186,9 @@ def run(
     if not pending:
         return
     with stop_on_signal() as stop:
-        count = workers(executor, len(pending))
+        count = workers(executor, len(jobs))
         if count:
-            failures = _in_processes(pending, count, report, stop, tracker)
+            failures = _in_processes(pending, min(count, len(pending)), report, stop, tracker)
         else:
             failures = _in_process(pending, report, stop, tracker)
     if failures:

@@ -70,7 +70,7 @@ def train(
             Tracker(name, header, plan.root) as tracker,
             SweepProgress(plan.stage, len(jobs), total, len(jobs) - len(waiting)) as progress,
         ):
-            executors.run(waiting, params.executor, progress, tracker)
+            executors.run(jobs, params.executor, progress, tracker)
     finally:
         wall = spent + time.perf_counter() - began
         checkpoints.save(clock, {}, {"seconds": wall})
