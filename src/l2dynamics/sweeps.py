@@ -174,23 +174,6 @@ def _trainer(plan: Plan, measure: str | None, bucket: int | None) -> Any:
     )
 
 
-def _hyper(job: Job) -> Any:
-    import jax.numpy as jnp
-
-    from l2dynamics.training import Hyper
-
-    schedule = job.plan.setup.schedule
-    decays = [[round(at * spec.steps) for at in schedule.at] if schedule else [] for spec in job.specs]
-    rows = Hyper(
-        eta=jnp.asarray([spec.eta for spec in job.specs], jnp.float32),
-        l2=jnp.asarray([spec.l2 for spec in job.specs], jnp.float32),
-        sigma_w=jnp.asarray([spec.sigma_w for spec in job.specs], jnp.float32),
-        seed=jnp.asarray([spec.seed for spec in job.specs], jnp.int32),
-        decays=jnp.asarray(decays, jnp.int32).reshape(len(job.specs), -1),
-    )
-    return rows if len(job.specs) > 1 else Hyper(*(row[0] for row in rows))
-
-
 def execute(
     job: Job,
     report: Callable[[Event], None] = lambda event: None,
@@ -212,12 +195,12 @@ def execute(
     """
     import jax
 
-    from l2dynamics.training import Clock, evaluation_steps
+    from l2dynamics.training import Clock, evaluation_steps, hyper_of
 
     began = time.perf_counter()
     bucket = len(job.specs) if len(job.specs) > 1 else None
     trainer = _trainer(job.plan, job.specs[0].measure, bucket)
-    hyper = _hyper(job)
+    hyper = hyper_of(job.plan.setup, job.specs)
     steps = evaluation_steps(job.specs[0].steps, job.plan.evaluations)
     metrics = np.full((len(job.specs), len(steps), 6), np.nan)
     checkpoint = job.file.with_suffix(".checkpoint")

@@ -9,7 +9,7 @@ program. Randomness is stateless: the batch and the augmentation of step t are f
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +24,7 @@ from l2dynamics.config import Measure, Setup
 from l2dynamics.data import Dataset
 from l2dynamics.losses import LOSSES, correct
 from l2dynamics.regularization import add_l2, squared_norm
+from l2dynamics.runs import RunSpec
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm", "l2")
 _STREAMS = {"init": 0, "order": 1, "augment": 2}
@@ -45,6 +46,20 @@ class State(NamedTuple):
     params: Any
     velocity: Any  # None without momentum
     controller: AutoL2State | None  # None with constant λ
+
+
+def hyper_of(setup: Setup, specs: Sequence[RunSpec]) -> Hyper:
+    """Hyper-parameters of the runs of a job: scalars for one run, arrays with a leading run axis for a bucket."""
+    at = setup.schedule.at if setup.schedule else ()
+    decays = [[round(fraction * spec.steps) for fraction in at] for spec in specs]
+    rows = Hyper(
+        eta=jnp.asarray([spec.eta for spec in specs], jnp.float32),
+        l2=jnp.asarray([spec.l2 for spec in specs], jnp.float32),
+        sigma_w=jnp.asarray([spec.sigma_w for spec in specs], jnp.float32),
+        seed=jnp.asarray([spec.seed for spec in specs], jnp.int32),
+        decays=jnp.asarray(decays, jnp.int32).reshape(len(specs), -1),
+    )
+    return rows if len(specs) > 1 else Hyper(*(row[0] for row in rows))
 
 
 def stream(seed: jax.Array, name: str) -> jax.Array:
@@ -70,7 +85,8 @@ class Trainer:
         setup: model, loss, batch, momentum, augmentation, schedule.
         dataset: images and labels; whole on the device unless its images are decoded lazily.
         controller: AutoL2 in place of a constant λ.
-        measure: what AutoL2 measures loss and error on, the minibatch of the step or the fixed ``eval_train`` examples.
+        measure: what AutoL2 measures loss and error on, the minibatch of the step or a fixed subset, the first
+            evaluation batch of the training examples.
         bucket: number of runs trained side by side by vmap; None trains one without a run axis.
         mesh: devices over which the batch is split (axis ``data``).
     """
@@ -112,7 +128,7 @@ class Trainer:
                 (dataset.test_images, dataset.test_labels, len(dataset.test_labels)),
             )
         ]
-        self._subset = tuple(jnp.concatenate(parts) for parts in zip(*self._evaluated[0], strict=True))
+        self._subset = self._evaluated[0][0]
         if self.resident:
             self._data = (jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
         lift = jax.vmap if bucket is not None else lambda function, **_: function
