@@ -326,6 +326,18 @@ def test_autol2_curves(drawings, everything, name, panel, sweep):
         assert curve(drawings[name], panel, label)["y"].iloc[-1] == pytest.approx(expected)
 
 
+def test_autol2_from_a_smaller_start_has_a_curve_of_its_own(everything):
+    table = everything["autol2_fc"].table
+    late = table[(table["group"] == "auto_minibatch") & (table["l2"] < 0.1)]
+    late = late.assign(run=late["run"] + "-late", test_accuracy=0.5)
+    odd = {**everything, "autol2_fc": synthetic.results("autol2_fc", pd.concat([table, late]))}
+    drawing = figures.draw("figS11", odd, style.STYLES["paper"])
+    assert (curve(drawing, "FC", "AutoL2, λ₀ = 0.01")["y"] == 0.5).all()
+    expected = np.mean([run["test_accuracy"].iloc[-1] for run in of(table, group="auto_minibatch")])
+    assert curve(drawing, "FC", "AutoL2")["y"].iloc[-1] == pytest.approx(expected)
+    assert "Dotted: AutoL2 from a smaller λ₀" in drawing.caption
+
+
 def test_autol2_schedule_is_drawn_per_seed(drawings, everything):
     run = of(everything["autol2_wrn"].table, group="auto_minibatch", seed=1)[0]
     some = curve(drawings["figS9"], "b", "lambda of AutoL2, seed 1")

@@ -5,7 +5,7 @@ import pandas as pd
 
 from l2dynamics import analysis
 from l2dynamics.figures import panels
-from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.canvas import Canvas, each, number
 from l2dynamics.figures.style import AUTO, AUTO_SUBSET, TUNED
 from l2dynamics.history import Results
 
@@ -17,10 +17,16 @@ VARIANTS = {
 
 
 def variant(results: Results, group: str) -> pd.DataFrame:
-    """Return the rows of an AutoL2 group at the largest λ0, the paper's; runs at a smaller one belong to claim c1."""
+    """Return the rows of an AutoL2 group at the largest λ0, which is the paper's."""
+    found = starts(results, group)
+    return found[max(found)] if found else results.table.iloc[:0]
+
+
+def starts(results: Results, group: str) -> dict[float, pd.DataFrame]:
+    """Return the rows of an AutoL2 group by λ0, the coefficient at the start, ascending."""
     rows = results.table[results.table["group"] == group]
     start = rows.groupby("run")["l2"].transform("first")
-    return rows[start == start.max()]
+    return dict(each(rows.assign(start=start), "start"))
 
 
 def tuned(results: Results) -> analysis.Tuned:
@@ -32,14 +38,23 @@ def tuned(results: Results) -> analysis.Tuned:
 def against_tuned(
     canvas: Canvas, panel: str, results: Results, title: str, *, log: str = "", lettered: bool = True
 ) -> float:
-    """Draw test accuracy against epochs for AutoL2 and for the best constant λ; return that λ."""
+    """Draw test accuracy against epochs for AutoL2 and for the best constant λ; return that λ.
+
+    Runs of AutoL2 that start at a smaller λ0 than the paper's are dotted.
+    """
     canvas.setup(panel, title, panels.EPOCHS, panels.TEST_ACCURACY, log=log, lettered=lettered)
     best = tuned(results)
     constant = panels.group(results, "constant")
     curve = panels.mean_curve(constant[constant["l2"] == best.l2], "test_accuracy", log=log)
     canvas.band(panel, f"constant lambda={best.l2:g}", curve, color=TUNED)
     entries = _variants(canvas, panel, results, "test_accuracy", log=log)
-    canvas.legend(panel, [*entries, (f"tuned λ = {number(best.l2)}", {"color": TUNED})], loc="lower right")
+    found = starts(results, "auto_minibatch")
+    for start in list(found)[:-1]:
+        name = f"AutoL2, λ₀ = {number(start)}"
+        curve = panels.mean_curve(found[start], "test_accuracy", log=log)
+        canvas.band(panel, name, curve, color=AUTO, linestyle=":", zorder=2.8)
+        entries.append((name, {"color": AUTO, "linestyle": ":"}))
+    canvas.legend(panel, [*entries, (f"tuned λ = {number(best.l2)}", {"color": TUNED})], loc="best")
     return best.l2
 
 
@@ -58,7 +73,7 @@ def against_all(
     panels.training_curves(canvas, panel, constant, metric, title, log=log)
     entries = _variants(canvas, panel, results, metric, log=log)
     if legend:
-        canvas.legend(panel, [*entries, *panels.l2_entries(constant["l2"], most=5)], loc="lower right")
+        canvas.legend(panel, [*entries, *panels.l2_entries(constant["l2"], most=5)], loc="best")
 
 
 def schedule(canvas: Canvas, panel: str, results: Results) -> None:

@@ -55,16 +55,16 @@ def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=list(POINT_COLUMNS))
 
 
-def number(value: float) -> str:
-    """Return a number as text for labels: 0.05, 200, 5×10⁻⁴."""
+def number(value: float, *, digits: int = 3) -> str:
+    """Return a number as text for labels, with so many digits at most: 0.05, 200, 5×10⁻⁴."""
     if value == 0:
         return "0"
     exponent = int(np.floor(np.log10(abs(value)) + 1e-12))
     if -4 < exponent < 4:
-        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
-    digits = f"{value / 10.0**exponent:.3g}"
+        return f"{value:.{digits}g}" if abs(value) < 999.5 else f"{value:.0f}"
+    factor = f"{value / 10.0**exponent:.{digits}g}"
     power = f"10{str(exponent).translate(_SUPERSCRIPT)}"
-    return power if digits == "1" else f"{digits}×{power}"
+    return power if factor == "1" else f"{factor}×{power}"
 
 
 def extremes(values: Iterable[float], *, most: int = 3) -> list[float]:
@@ -85,11 +85,11 @@ def tick(axes: Axes) -> None:
             continue
         low, high = np.log10(limits)
         many = np.floor(high) - np.ceil(low) >= 1
-        between = (1.0, 2.0, 5.0) if high - low > 0.8 else (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+        between = (1.0, 2.0, 5.0) if high - low > 0.5 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
         axis.set_major_locator(LogLocator(10.0, subs=(1.0,) if many else between, numticks=6))
         # Text instead of mathtext, which takes longer than the rest of a figure.
         axis.set_major_formatter(
-            FuncFormatter((lambda v, _: _power(v)) if many else (lambda v, _: number(v)))
+            FuncFormatter((lambda v, _: _power(v)) if many else (lambda v, _: number(v, digits=4)))
         )
         axis.set_minor_locator(LogLocator(10.0, subs=range(2, 10)) if high - low < 4 else NullLocator())
         axis.set_minor_formatter(NullFormatter())

@@ -24,14 +24,12 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure 1",
             [
-                f"(a) Final test accuracy against λ, trained for a fixed T = {number(epochs)} epochs or for "
-                f"T = {number(product)}/λ, with a learning-rate schedule scaled to T.",
-                "(b) Test accuracy against the training budget, for the best λ of the grid and "
-                "for the predicted "
-                "λ = c/T with our measured c.",
-                f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}; "
-                "dashed: AutoL2 with loss "
-                "and error measured on a fixed training subset instead of the minibatch; "
+                f"(a) Final test accuracy against λ, trained for a fixed T = {number(epochs)} epochs or "
+                f"for T = {number(product)}/λ, with a learning-rate schedule scaled to T.",
+                "(b) Test accuracy against the training budget, for the best λ of the grid and for the "
+                "predicted λ = c/T with our measured c.",
+                f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}; dashed: "
+                "AutoL2 with loss and error measured on a fixed training subset instead of the minibatch; "
                 f"{autol2_panels.gain(results['autol2_wrn'])}.",
                 captions.SEEDS,
             ],

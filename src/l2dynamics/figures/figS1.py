@@ -38,9 +38,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S1",
             [
-                "Steps until the training accuracy is 1 against η, one curve per λ; dotted line "
-                "∝ 1/η; dashed black: "
-                "λ = 0. The legend names the smallest, middle and largest λ.",
+                "Steps until the training accuracy is 1 against η, one curve per λ; dotted line ∝ 1/η; "
+                "dashed black: λ = 0. The legend names the smallest, middle and largest λ.",
                 *said,
                 "Runs that never reach it are left out.",
                 captions.SEEDS,

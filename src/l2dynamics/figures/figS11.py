@@ -16,6 +16,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw test accuracy against epochs, one part per architecture of the one panel of the paper."""
     canvas = Canvas.grid(style, 1, 3, letters=list(TITLES.values()))
     said = []
+    smaller = any(len(autol2_panels.starts(results[name], "auto_minibatch")) > 1 for name in TITLES)
     for name, title in TITLES.items():
         best = autol2_panels.against_tuned(canvas, title, results[name], title, log="x", lettered=False)
         said.append(f"{title}: best constant λ = {number(best)}, {autol2_panels.gain(results[name])}")
@@ -23,10 +24,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S11",
             [
-                "Test accuracy of AutoL2 and of the best constant λ against epochs; dashed: "
-                "AutoL2 with loss and error "
-                "measured on a fixed training subset.",
+                "Test accuracy of AutoL2 and of the best constant λ against epochs; dashed: AutoL2 with "
+                "loss and error measured on a fixed training subset.",
                 f"{'; '.join(said)}.",
+                "Dotted: AutoL2 from a smaller λ₀ than the paper's 0.1." if smaller else "",
                 captions.SEEDS,
             ],
             {title: results[name] for name, title in TITLES.items()},

@@ -31,9 +31,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S12",
             [
-                f"Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure "
-                "1a, for several scales "
-                "σw of the initial weights.",
+                f"Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for "
+                "several scales σw of the initial weights.",
                 captions.SEEDS,
                 captions.FAILED,
             ],

@@ -10,9 +10,9 @@ from l2dynamics.history import Results
 RESULTS = ("wrn_aug",)
 
 LANDSCAPE = (
-    "Maximum test accuracy within a budget T against λ, one curve per T; vertical dashed lines "
-    "of the same colour: "
-    "predicted λ; ticks at the left edge: λ = 0. The legend names the smallest, middle and largest T."
+    "Maximum test accuracy within a budget T against λ, one curve per T; vertical dashed lines of the "
+    "same colour: predicted λ; ticks at the left edge: λ = 0. The legend names the smallest, middle and "
+    "largest T."
 )
 
 

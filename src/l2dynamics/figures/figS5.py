@@ -25,6 +25,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         canvas.empty("a", "no run reached\ntraining accuracy 1")
     second = canvas.setup("b", "at convergence", panels.ETA, panels.MAX_ACCURACY, log="x")
     panels.against_eta(canvas, "b", summary, "max_test_accuracy")
+    if stopped["y"].isna().all():
+        first.set_ylim(second.get_ylim())
     low, high = (limits(axes.get_ylim()[i] for axes in (first, second)) for i, limits in ((0, min), (1, max)))
     for axes in (first, second):
         axes.set_ylim(low, high)
@@ -40,12 +42,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S5",
             [
-                "MSE loss. Test accuracy against η, one curve per λ, (a) at the time when the "
-                "training accuracy first "
-                "is 1 and (b) at its maximum over the run; dashed black: λ = 0.",
-                "(c) Training loss (without the L2 term) and (d) test accuracy against epochs at "
-                f"η = {number(eta)}, one "
-                "curve per λ: with λ > 0 the training loss has a minimum, then rises.",
+                "MSE loss. Test accuracy against η, one curve per λ, (a) at the time when the training "
+                "accuracy first is 1 and (b) at its maximum over the run; dashed black: λ = 0.",
+                "(c) Training loss (without the L2 term) and (d) test accuracy against epochs at η = "
+                f"{number(eta)}, one curve per λ: with λ > 0 the training loss has a minimum, then rises.",
                 "The legend names the smallest, middle and largest λ.",
                 captions.SEEDS,
                 captions.BOUND,

@@ -35,9 +35,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S6",
             [
-                "Training loss (without the L2 term), training accuracy, test loss and test "
-                "accuracy against epochs, "
-                f"one curve per λ, at η: {', '.join(etas)}.",
+                "Training loss (without the L2 term), training accuracy, test loss and test accuracy "
+                f"against epochs, one curve per λ, at η: {', '.join(etas)}.",
                 "The legend names the smallest, middle and largest λ.",
                 captions.ZERO,
                 captions.SEEDS,

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from l2dynamics.figures import Drawing, captions, panels
 from l2dynamics.figures.canvas import Canvas, each, number
-from l2dynamics.figures.style import GUIDE, Style, styled
+from l2dynamics.figures.style import Style, styled
 from l2dynamics.history import Results
 
 RESULTS = ("fc_small",)
-OPTIMUM = {"color": GUIDE, "linestyle": "-.", "linewidth": 0.8}
 
 
 @styled
@@ -21,24 +20,19 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     summary = summary[summary["eta"] == eta]
     width = runs.passport["setup"]["model"]["width"]
     title = f"FC, width {width}"
-    panels.epochs_to_max(canvas, "a", summary, title, zero=True)
-    panels.max_accuracy(canvas, "b", summary, title)
-    budget = panels.budget_accuracy(canvas, "c", runs, summary, title, eta=eta)
     positive = summary[summary["l2"] > 0]
     best = max(each(positive, "l2"), key=lambda point: point[1]["max_test_accuracy"].mean())[0]
-    for panel in "ab":
-        canvas.mark(panel, "best lambda", best, **OPTIMUM)
-        axes = canvas.axes[panel]
-        above = axes.get_xaxis_transform()
-        axes.text(best, 1.01, r"$\lambda_\mathrm{opt}$", transform=above, ha="center", va="bottom")
+    panels.epochs_to_max(canvas, "a", summary, title, zero=True, best=best)
+    panels.max_accuracy(canvas, "b", summary, title, best=best)
+    budget = panels.budget_accuracy(canvas, "c", runs, summary, title, eta=eta)
     return canvas.drawing(
         captions.caption(
             "Figure S7",
             [
-                f"Under-parametrised net, η = {number(eta)}. (a) Epochs to maximum test accuracy "
-                "(within 0.005) against "
-                "λ, dotted line ∝ 1/λ.",
-                f"(b) Maximum test accuracy; dash-dotted: the best λ = {number(best)}.",
+                f"Under-parametrised net, η = {number(eta)}. (a) Epochs to maximum test accuracy (within "
+                "0.005) against λ, dotted line ∝ 1/λ; dash-dotted: the λ of the best accuracy, "
+                f"{number(best)}.",
+                "(b) Maximum test accuracy.",
                 f"(c) Maximum test accuracy within T = {number(budget)} epochs.",
                 captions.ZERO,
                 captions.SEEDS,

@@ -30,9 +30,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S8",
             [
-                f"Maximum test accuracy, mean over seeds. (a) After T = {number(epochs)} epochs "
-                "for different η and λ: "
-                "compare along the diagonals, where ηλ is constant.",
+                f"Maximum test accuracy, mean over seeds. (a) After T = {number(epochs)} epochs for "
+                "different η and λ: compare along the diagonals, where ηλ is constant.",
                 f"(b) At η = {number(eta)} for different λ and T, learning-rate schedule rescaled to T.",
                 panels.counts(grid, budget, peaks=False),
             ],

@@ -30,14 +30,11 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
             name,
             [
                 setting,
-                "(a) Test accuracy of AutoL2 and of constant λ against epochs; dashed: AutoL2 "
-                "with loss and error "
-                "measured on a fixed training subset instead of the minibatch; AutoL2 and the "
-                "best constant λ: "
-                f"{autol2_panels.gain(results)}.",
-                "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of "
-                "the AutoL2 runs, one line "
-                "per seed.",
+                "(a) Test accuracy of AutoL2 and of constant λ against epochs; dashed: AutoL2 with loss "
+                "and error measured on a fixed training subset instead of the minibatch; AutoL2 and the "
+                f"best constant λ: {autol2_panels.gain(results)}.",
+                "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of the AutoL2 "
+                "runs, one line per seed.",
                 captions.SEEDS,
             ],
             {"Runs": results},

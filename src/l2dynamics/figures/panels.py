@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from l2dynamics import analysis
 from l2dynamics.figures.canvas import Canvas, each, extremes, number, points
-from l2dynamics.figures.style import GUIDE_LINE, SINGLE, ZERO_LINE, eta_colors, l2_color
+from l2dynamics.figures.style import BEST_LINE, GUIDE_LINE, SINGLE, ZERO_LINE, eta_colors, l2_color
 from l2dynamics.history import Results
 
 T_STAR = "epochs to max test accuracy"
@@ -17,6 +17,9 @@ TEST_ACCURACY = "test accuracy"
 EPOCHS = "epochs"
 L2 = "λ"
 ETA = "η"
+
+#: Left, bottom, width and height of the inset, as fractions of its panel.
+INSET = (0.02, 0.02, 0.4, 0.4)
 
 METRIC_LABELS = {
     "train_loss": "training loss",
@@ -68,6 +71,7 @@ def epochs_to_max(
     *,
     collapse: bool = False,
     zero: bool = False,
+    best: float | None = None,
 ) -> None:
     """Draw t* against λ, one curve per η, with the guide line 1/λ.
 
@@ -78,6 +82,7 @@ def epochs_to_max(
         title: of the panel.
         collapse: add an inset with t* against ηλ, where with vanilla SGD all curves fall on one line.
         zero: add t* of λ = 0 as a horizontal line.
+        best: mark this λ.
     """
     axes = canvas.setup(panel, title, L2, T_STAR, log="xy")
     positive = summary[summary["l2"] > 0]
@@ -88,21 +93,26 @@ def epochs_to_max(
     if zero:
         canvas.level(panel, "lambda=0", float(summary.loc[summary["l2"] == 0, "t_star"].mean()))
         entries.append(("λ = 0", dict(ZERO_LINE)))
+    entries += _mark_best(canvas, panel, best)
     if drawn["y"].notna().sum() == 0:
         canvas.empty(panel, "no run has learned")
     canvas.legend(panel, entries, loc="upper right")
-    if collapse and drawn["y"].notna().any():
+    inset = collapse and bool(drawn["y"].notna().any())
+    if inset:
         _collapse(canvas, panel, positive)
-    _room(axes, above=0.2, below=0.3 if collapse else 0.0)
+    _make_room(axes, drawn, inset=inset)
 
 
-def max_accuracy(canvas: Canvas, panel: str, summary: pd.DataFrame, title: str) -> None:
+def max_accuracy(
+    canvas: Canvas, panel: str, summary: pd.DataFrame, title: str, *, best: float | None = None
+) -> None:
     """Draw the maximum test accuracy against λ per η, and the best λ = 0 run among all η as a line."""
     canvas.setup(panel, title, L2, MAX_ACCURACY, log="x")
     _curves_per_eta(canvas, panel, summary[summary["l2"] > 0], "l2", "max_test_accuracy")
     zero = summary[summary["l2"] == 0].groupby("eta")["max_test_accuracy"].mean()
     canvas.level(panel, "lambda=0", float(zero.max()))
-    canvas.legend(panel, [("λ = 0", dict(ZERO_LINE))] if len(zero) else [], loc="best")
+    entries = [("λ = 0", dict(ZERO_LINE))] if zero.notna().any() else []
+    canvas.legend(panel, [*entries, *_mark_best(canvas, panel, best)], loc="best")
 
 
 def budget_accuracy(
@@ -219,7 +229,7 @@ def _curves_per_eta(canvas: Canvas, panel: str, summary: pd.DataFrame, x: str, y
 
 
 def _collapse(canvas: Canvas, panel: str, summary: pd.DataFrame) -> None:
-    inset = canvas.axes[panel].inset_axes((0.02, 0.02, 0.4, 0.4))
+    inset = canvas.axes[panel].inset_axes(INSET)
     inset.set(xscale="log", yscale="log")
     small = 0.7 * canvas.style.font
     inset.tick_params(labelbottom=False, labelleft=False, length=1.5, which="both")
@@ -247,8 +257,22 @@ def _color(summary: pd.DataFrame, eta: float) -> str:
     return eta_colors(etas)[eta] if len(etas) > 1 else SINGLE
 
 
-def _room(axes: Axes, *, above: float, below: float) -> None:
-    """Widen a logarithmic y axis by fractions of its length, so that legend and inset hide no curve."""
-    low, high = axes.get_ylim()
-    decades = np.log10(high / low)
-    axes.set_ylim(low / 10 ** (below * decades), high * 10 ** (above * decades))
+def _mark_best(canvas: Canvas, panel: str, best: float | None) -> list[tuple[str, dict[str, object]]]:
+    if best is None:
+        return []
+    canvas.mark(panel, "best lambda", best, **BEST_LINE)
+    return [("best λ", dict(BEST_LINE))]
+
+
+def _make_room(axes: Axes, drawn: pd.DataFrame, *, inset: bool) -> None:
+    """Widen the logarithmic y axis, so that the legend above and the inset below hide no curve."""
+    low, high = np.log10(axes.get_ylim())
+    high += 0.2 * (high - low)
+    shown = drawn.dropna(subset=["y"])
+    if inset:
+        start, stop = np.log10(axes.get_xlim())
+        left = shown[np.log10(shown["x"]) < start + (INSET[0] + INSET[2] + 0.05) * (stop - start)]
+        top = INSET[1] + INSET[3] + 0.05
+        if len(left):
+            low = min(low, (np.log10(left["y"].min()) - top * high) / (1 - top))
+    axes.set_ylim(10**low, 10**high)

@@ -102,7 +102,7 @@ def accuracy_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: 
             ("tuned λ", {"color": TUNED, "marker": "o"}),
             ("predicted λ", {"color": PREDICTED, "marker": "s", "linestyle": "--"}),
         ],
-        loc="lower right",
+        loc="best",
     )
 
 
@@ -128,7 +128,7 @@ def l2_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: str) -
             ("tuned λ", {"color": TUNED, "marker": "o", "linestyle": "none"}),
             ("predicted λ", {"color": PREDICTED, "linestyle": "--"}),
         ],
-        loc="upper right",
+        loc="best",
     )
 
 
@@ -201,7 +201,8 @@ def measured_c(canvas: Canvas, panel: str, results: Results, title: str) -> None
     ours, paper = {"color": PREDICTED, "linestyle": "--"}, {"color": PAPER, "linestyle": ":"}
     canvas.mark(panel, "c", c["c"], **ours)
     canvas.mark(panel, "c of the paper", PAPER_C, **paper)
-    axes.set_xlim(left=0.0)
+    # The range of c is cut off at the end of the runs, where it says that c is not measured.
+    axes.set_xlim(0.0, 1.02 * float((results.table["epoch"] * results.table["l2"]).max()))
     canvas.legend(
         panel,
         [
@@ -209,7 +210,7 @@ def measured_c(canvas: Canvas, panel: str, results: Results, title: str) -> None
             (f"c = {number(c['c'])}", ours),
             (f"paper: {number(PAPER_C)}", paper),
         ],
-        loc="lower right",
+        loc="best",
     )
 
 

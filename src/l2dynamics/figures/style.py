@@ -114,6 +114,7 @@ ZERO = "#000000"
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 
 ZERO_LINE: Mapping[str, Any] = {"color": ZERO, "linestyle": (0, (4, 2))}
+BEST_LINE: Mapping[str, Any] = {"color": GUIDE, "linestyle": "-.", "linewidth": 0.8}
 GUIDE_LINE: Mapping[str, Any] = {"color": GUIDE, "linestyle": ":"}
 
 L2_RANGE = (1e-5, 1.0)
