@@ -39,6 +39,14 @@ class Training(Strict):
     evaluations: int = Field(60, ge=10)
 
 
+class TestMinimum(Strict):
+    """Test-loss minimum predicted from the kernel: a network of ``width`` for each λ, until λt = ``horizon``."""
+
+    width: PositiveInt = 1024
+    l2: tuple[PositiveFloat, ...] = Field(default=(0.02, 0.05, 0.1), min_length=1)
+    horizon: PositiveFloat = 1.5
+
+
 class Convergence(Strict):
     """Distance of the empirical kernel from the infinitely wide one on the first ``samples`` images."""
 
@@ -79,6 +87,7 @@ class TheoryConfig(Strict):
     training: Training
     # λ of claim 16; the range must reach from well below to above the bulk of the kernel's eigenvalues.
     minimum_l2: Decades
+    test_minimum: TestMinimum = TestMinimum()
     convergence: Convergence
     decay: Decay
     deep_linear: DeepLinear

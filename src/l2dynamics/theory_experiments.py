@@ -79,6 +79,19 @@ def problem(config: TheoryConfig, source: str, root: Path) -> Problem:
     )
 
 
+def require_stable(eta: float, eigenvalue: float) -> None:
+    """Refuse a learning rate at which gradient descent on a mode with this kernel eigenvalue diverges.
+
+    Raises:
+        ValueError: η · eigenvalue ≥ 2.
+    """
+    if eta * eigenvalue >= 2:
+        raise ValueError(
+            f"theory.training.eta: {eta:g} is unstable, the largest kernel eigenvalue is {eigenvalue:.3g}: "
+            f"take less than {2 / eigenvalue:.2g}"
+        )
+
+
 def power_law(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
     """Fit y ∝ x^slope; ``low`` and ``high`` are the 95 % interval of the slope."""
     fit = stats.linregress(np.log(x), np.log(y))
@@ -173,6 +186,7 @@ def minimum(config: TheoryConfig, task: Problem, reference: Array) -> Part:
         {"panel": "minimum", "curve": name, "x": row["l2"], "y": row[name], "k": 2, "l2": row["l2"]}
         for name in ("t_k2_l2", "t_half_l2")
         for row in table
+        if np.isfinite(row[name])
     ]
     numbers = {
         "table": table,
@@ -182,6 +196,16 @@ def minimum(config: TheoryConfig, task: Problem, reference: Array) -> Part:
         "minima_k1": int(sum(np.isfinite(row["t_k1"]) for row in table)),
     }
     return {"rows": rows, "numbers": numbers}
+
+
+@dataclass(frozen=True)
+class Descent:
+    """One network of panel c: λt = ``horizon`` ends it; without, a little after the predicted loss minimum."""
+
+    width: int
+    seed: int
+    l2: float
+    horizon: float | None = None
 
 
 def _descent(
@@ -225,26 +249,23 @@ def _descent(
 def training(
     config: TheoryConfig,
     task: Problem,
-    reference: Array,
-    width: int,
-    seed: int,
-    drawn: bool,
+    run: Descent,
     file: Path,
     tell: Tell,
+    *,
+    drawn: Array | None = None,
 ) -> Part:
     """Claim 17, Figure 5c and the test-loss minimum: one network against the theory of its own initial kernel.
 
     Args:
         config: all numbers.
         task: the data.
-        reference: kernel of the width of the paper's Fig. 5c, for the drawn theory.
-        width: of the network.
-        seed: of its weights.
-        drawn: train until ``horizon`` and return curves.
+        run: the network and how long it trains.
         file: checkpoint.
         tell: told the finished fraction.
+        drawn: kernel for the theory of Figure 5c; with it the curves are returned as rows.
     """
-    part, l2 = config.training, config.training.l2
+    part, l2, width, seed = config.training, run.l2, run.width, run.seed
     key = jax.random.fold_in(jax.random.key(seed), width)
     params, offset = wide.enter(wide.init(key, inputs=task.x.shape[1], width=width), task.inputs)
     f0 = np.asarray(wide.apply(params, task.inputs.train), np.float64)
@@ -252,13 +273,9 @@ def training(
     own = ntk.empirical_ntk(wide.apply, params, task.inputs.train).astype(np.float64)
     own_test = ntk.empirical_ntk(wide.apply, params, task.inputs.test, task.inputs.train).astype(np.float64)
     values, vectors = np.linalg.eigh((own + own.T) / 2)
-    if part.eta * values[-1] >= 2:
-        raise ValueError(
-            f"theory.training.eta: {part.eta:g} is unstable, the largest kernel eigenvalue is {values[-1]:.3g}: "
-            f"take less than {2 / values[-1]:.2g}"
-        )
+    require_stable(part.eta, values[-1])
     t_min = loss_minimum_time(gamma=values.clip(0), l2=l2, k=2, y=vectors.T @ task.y, f0=vectors.T @ f0)
-    end = part.horizon / l2 if drawn else 1.3 * min(t_min, part.horizon / l2)
+    end = run.horizon / l2 if run.horizon else 1.3 * min(t_min, part.horizon / l2)
     grid = np.geomspace(5 * part.eta, end, part.evaluations) / part.eta
     steps = [int(s) for s in np.unique(np.round(grid))]
     times = np.array(steps) * part.eta
@@ -272,7 +289,7 @@ def training(
     own_theory = evolve((own + own.T) / 2, f0, task.y, l2, 2, times, kernel_test=own_test, f0_test=f0_test)
     infinite = evolve(task.kernel, f0, task.y, l2, 2, times, kernel_test=task.kernel_test, f0_test=f0_test)
     measured, measured_test = loss(train, task.y), loss(test, task.y_test)
-    until = times <= t_min
+    until = times <= max(t_min, times[0])
     norm = np.linalg.norm(task.y)
 
     def against(theory: Evolution) -> dict[str, float]:
@@ -306,9 +323,9 @@ def training(
         "test_infinite": test_minimum(_tested(infinite)),
     }
     rows: list[dict[str, Any]] = []
-    if drawn:
-        k1 = evolve(reference, f0, task.y, l2, 1, times)
-        k2 = evolve(reference, f0, task.y, l2, 2, times)
+    if drawn is not None:
+        k1 = evolve(drawn, f0, task.y, l2, 1, times)
+        k2 = evolve(drawn, f0, task.y, l2, 2, times)
         curves = {
             ("c", "theory k=1"): loss(k1.train, task.y),
             ("c", "theory k=2"): loss(k2.train, task.y),

@@ -23,7 +23,7 @@ def section(results: Results) -> str:
         _training(numbers["training"], config),
         _kernels(numbers["kernels"]),
         _decay(numbers["decay"]),
-        _test_loss(numbers["training"]),
+        _test_loss(numbers["test_loss"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -182,42 +182,26 @@ def _decay(runs: Any) -> str:
 
 
 def _test_loss(runs: Any) -> str:
-    rows = [
-        (
-            one["width"],
-            one["seed"],
-            one["test"]["t"],
-            one["test_own"]["t"],
-            one["test_infinite"]["t"],
-            one["test"]["loss"],
-            one["test_own"]["loss"],
-            one["test_infinite"]["loss"],
-        )
-        for one in sorted(runs, key=lambda one: (one["width"], one["seed"]))
-    ]
-    table = _table(
-        (
-            "width",
-            "seed",
-            "t measured",
-            "t own kernel",
-            "t infinite",
-            "loss measured",
-            "own kernel",
-            "infinite",
-        ),
-        rows,
+    rows = []
+    for one in runs:
+        times = [one[kind]["t"] * one["l2"] for kind in ("test", "test_own", "test_infinite")]
+        losses = [one[kind]["loss"] for kind in ("test", "test_own", "test_infinite")]
+        rows.append((one["l2"], one["t_min_theory"] * one["l2"], *times, *losses))
+    names = ("measured", "own kernel", "infinite width")
+    header = (
+        "λ",
+        "training minimum, t·λ",
+        *(f"t·λ, {name}" for name in names),
+        *(f"loss, {name}" for name in names),
     )
-    last = [one["width"] for one in runs if not one["test"]["inside"]]
-    note = (
-        f" In {len(last)} of {len(runs)} runs the smallest test loss is at the last evaluation, a bound only."
-        if last
-        else ""
-    )
+    outside = sum(not one["test"]["inside"] for one in runs)
+    note = f" In {outside} of {len(runs)} runs it lies at an end of the run, a bound only." if outside else ""
+    error = max(abs(one["test_own"]["loss"] / one["test"]["loss"] - 1) for one in runs)
     return (
         "### Our own: the minimum of the test loss predicted from the kernel\n\n"
-        f"{table}\n\n"
-        "Times and values (per sample) of the smallest test loss at the evaluations: the trained network "
-        "against eq. (1) carried "
-        f"to the test inputs through Θ(x, X), from the network's own initial function.{note}"
+        f"{_table(header, rows)}\n\n"
+        f"Smallest test loss (per sample) of networks of width {runs[0]['width']} at their log-spaced evaluations, "
+        "against eq. (1) carried to the test inputs through Θ(x, X) from the network's own initial function. "
+        "Its value is "
+        f"predicted to within {error:.1%} by the network's own initial kernel.{note}"
     )

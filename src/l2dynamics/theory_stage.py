@@ -43,6 +43,7 @@ def run(config: TheoryConfig, scale: str, seed: int, source: str, root: Path) ->
     """
     began = time.perf_counter()
     task = experiments.problem(config, source, root)
+    experiments.require_stable(config.training.eta, float(np.linalg.eigvalsh(task.kernel)[-1]))
     key = _key(config, seed, task.source.digest)
     folder = paths.work(root) / "theory" / key[:16]
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,13 +76,13 @@ def run(config: TheoryConfig, scale: str, seed: int, source: str, root: Path) ->
         },
         "config": config.model_dump(mode="json"),
         "seeds": list(seeds),
-        "runs": len(numbers["training"]) + len(numbers["decay"]),
+        "runs": sum(len(numbers[group]) for group in ("training", "test_loss", "decay")),
         "diverged": 0,
         "steps_per_epoch": 1,
         "classes": 2,
         "status": "done",
         "key": key,
-        "pure_step_seconds": sum(one["seconds"] for one in numbers["training"]),
+        "pure_step_seconds": sum(one["seconds"] for one in [*numbers["training"], *numbers["test_loss"]]),
         "wall_seconds": max(spent, time.perf_counter() - began),
         **theory_results.machine(root),
         "numbers": numbers,
@@ -111,18 +112,21 @@ def _compute(config: TheoryConfig, task: experiments.Problem, seed: int, folder:
         "fixed_points": lambda tell: experiments.fixed_points(config, seed),
         "lemma1": lambda tell: {"rows": [], "numbers": lemma1.table(seed, residual=config.residual)},
     }
-    runs = [(config.training.width, seed, True)]
-    runs += [(w, seed + i, False) for w in config.training.widths for i in range(config.training.seeds)]
-    for width, own_seed, drawn in runs:
-        name = f"training@{width}-{own_seed}{'-drawn' if drawn else ''}"
+    part, probe = config.training, config.test_minimum
+    descents = {"training@drawn": experiments.Descent(part.width, seed, part.l2, part.horizon)}
+    for width in part.widths:
+        for own_seed in range(seed, seed + part.seeds):
+            descents[f"training@{width}-{own_seed}"] = experiments.Descent(width, own_seed, part.l2)
+    for l2 in probe.l2:
+        descents[f"test_loss@{l2:g}"] = experiments.Descent(probe.width, seed, l2, probe.horizon)
+    for name, descent in descents.items():
 
-        def train(
-            tell: Tell, width: int = width, own_seed: int = own_seed, drawn: bool = drawn, name: str = name
-        ) -> Part:
+        def train(tell: Tell, name: str = name, descent: experiments.Descent = descent) -> Part:
             file = folder / f"{name}.checkpoint"
-            part = experiments.training(config, task, reference, width, own_seed, drawn, file, tell)
+            drawn = reference if name == "training@drawn" else None
+            found = experiments.training(config, task, descent, file, tell, drawn=drawn)
             checkpoints.remove(file)
-            return part
+            return found
 
         work[name] = train
     for depth in config.decay.depths:

@@ -79,7 +79,9 @@ def project(train: NDArray[Any], test: NDArray[Any]) -> Inputs:
 
 def enter(params: Params, inputs: Inputs) -> tuple[Params, jax.Array]:
     """Return the parameters in the basis of ``inputs``, and the test set's first-layer offset, ``[test, width]``."""
-    return (params[0] @ inputs.basis.T, *params[1:]), inputs.rest @ params[0].T
+    # Copies: training uses up the weights it is given, the caller keeps its own.
+    others = tuple(jnp.copy(weights) for weights in params[1:])
+    return (params[0] @ inputs.basis.T, *others), inputs.rest @ params[0].T
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -1,0 +1,122 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l2dynamics import claims_theory, figures, history, lemma1, theory_report, theory_results, theory_stage
+from l2dynamics.claims import FIELDS
+from l2dynamics.config import ConfigError, check
+from l2dynamics.figures import style
+from l2dynamics.theory_config import TheoryConfig
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "samples": 12,
+    "test": 10,
+    "kernel_width": 32,
+    "training": {"eta": 0.2, "width": 24, "horizon": 0.02, "widths": [8, 16], "evaluations": 10},
+    "minimum_l2": [0.05, 0.2, 1.0],
+    "test_minimum": {"width": 16, "l2": [1.0]},
+    "convergence": {"widths": [8, 16], "samples": 4, "seeds": 2},
+    "decay": {"depths": [1], "widths": [8, 16], "samples": 4, "seeds": 1, "l2": 0.5, "points": 3},
+    "deep_linear": {"depths": [1], "widths": [4, 9], "strengths": [0.2]},
+    "residual": False,
+}
+
+
+@pytest.fixture(name="root", scope="module")
+def _root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "data", root / "data")
+    return root
+
+
+@pytest.fixture(name="results", scope="module")
+def _results(root: Path) -> history.Results:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lemma1, "NETWORKS", lemma1.NETWORKS[:1])
+        theory_stage.run(check(TheoryConfig, TINY, "test"), "smoke", 3, "sample", root)
+    return theory_results.load(root)
+
+
+def test_table_and_passport(results):
+    assert set(results.table["panel"]) == {"a", "b", "c", "kernel", "minimum", "decay", "test", "own"}
+    assert set(results.passport["numbers"]) == {
+        "modes", "kernels", "minimum", "fixed_points", "lemma1", "training", "test_loss", "decay",
+    }  # fmt: skip
+    assert results.passport["runs"] == 3 + 1 + 2
+    assert {"scale", "git_commit", "device", "wall_seconds", "key", "data"} <= set(results.passport)
+    assert results.table["y"].notna().all()
+
+
+def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, root, monkeypatch):
+    before = (root / "results/theory.csv").read_bytes()
+
+    def fail(*_, **__):
+        raise AssertionError("a finished part was computed again")
+
+    kept = list((root / "work/theory").rglob("decay@1-8-3.json"))
+    assert len(kept) == 1
+    kept[0].unlink()
+    for name in ("training", "kernels", "minimum", "fixed_points", "reference_kernel"):
+        monkeypatch.setattr(theory_stage.experiments, name, fail)
+    monkeypatch.setattr(lemma1, "table", fail)
+    theory_stage.run(check(TheoryConfig, TINY, "test"), "smoke", 3, "sample", root)
+    assert (root / "results/theory.csv").read_bytes() == before
+
+
+def test_claims_report_and_figure(results, root):
+    claims = claims_theory.theory_claims(results)
+    assert [set(claim) for claim in claims] == [set(FIELDS)] * 3
+    assert [claim["ok"] for claim in claims] == [None] * 3  # too narrow, too few: not judged
+    page = theory_report.section(results)
+    assert page.count("### ") == 7
+    assert "nan" not in page
+    drawing = figures.draw("fig5", figures.load("fig5", root), style.get_style("paper"))
+    assert set(drawing.data["panel"]) == {"a", "b", "c"}
+    assert {"theory, k = 1", "theory, k = 2", "experiment"} <= set(drawing.data["curve"])
+    assert "scale smoke" in drawing.caption
+
+
+def test_damaged_results_are_refused(results, root, tmp_path):
+    shutil.copytree(root / "results", tmp_path / "results")
+    with (tmp_path / "results/theory.csv").open("a") as file:
+        file.write("x")
+    with pytest.raises(history.ResultsError, match="run `dvc repro theory`"):
+        theory_results.load(tmp_path)
+    (tmp_path / "results/theory.csv").unlink()
+    with pytest.raises(history.ResultsError, match="is missing"):
+        theory_results.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"sample": 3}, "sample"), ({"minimum_l2": [0.1, 0.1, 0.2]}, "minimum_l2 must increase"),
+     ({"modes": {"ratios": [0.5, 0.1]}}, "ratios"), ({"samples": 9}, "samples"),
+     ({"decay": {**TINY["decay"], "samples": 99}}, "decay.samples 99")],
+)  # fmt: skip
+def test_bad_sections_are_refused_in_one_line(change, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        check(TheoryConfig, {**TINY, **change}, "scales/x.yaml: theory")
+    assert "\n" not in str(caught.value)
+
+
+def test_unstable_learning_rate_says_what_to_do(root):
+    wild = {**TINY, "training": {**TINY["training"], "eta": 50.0}}
+    with pytest.raises(ValueError, match=r"theory\.training\.eta: 50 is unstable"):
+        theory_stage.run(check(TheoryConfig, wild, "test"), "smoke", 3, "sample", root)
+
+
+def test_script_reports_errors_in_one_line(tmp_path):
+    (tmp_path / "params.yaml").write_text("scale: smoke\ndata: {source: sample}\n")
+    (tmp_path / "scales").mkdir()
+    (tmp_path / "scales/smoke.yaml").write_text("fc: {}\n")
+    done = subprocess.run(
+        [sys.executable, ROOT / "stages/theory.py"],
+        env={**os.environ, "L2DYNAMICS_ROOT": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: scales/smoke.yaml: section theory is missing\n"
