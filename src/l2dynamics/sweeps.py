@@ -225,8 +225,7 @@ def execute(
         nonlocal reported
         tested = metrics[..., 3]
         best = float(np.nanmax(tested)) if np.isfinite(tested).any() else float("nan")
-        coefficient = state.controller.l2 if state.controller is not None else hyper.l2
-        l2 = float(np.min(np.asarray(coefficient)))
+        l2 = float(np.min(np.asarray(trainer.l2(state, hyper))))
         report(Event(job.name, (step - reported) * len(job.specs), best, l2, finished))
         reported = step
 

@@ -27,7 +27,13 @@ from l2dynamics.regularization import add_l2, squared_norm
 from l2dynamics.runs import RunSpec
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm", "l2")
+NEVER = np.iinfo(np.int32).max
+"""A step that no run reaches."""
 _STREAMS = {"init": 0, "order": 1, "augment": 2}
+
+
+Examples = tuple[jax.Array, jax.Array]
+"""Images, uint8 ``[n, height, width, channels]``, and labels, int32 ``[n]``."""
 
 
 class Hyper(NamedTuple):
@@ -37,7 +43,10 @@ class Hyper(NamedTuple):
     l2: jax.Array  # float32: the coefficient; under AutoL2 the one to start from
     sigma_w: jax.Array  # float32: gain of the initial weights
     seed: jax.Array  # int32
-    decays: jax.Array  # int32 [decays]: steps at which the learning rate is multiplied by schedule.factor
+    decays: (
+        jax.Array
+    )  # int32 [≥ 3]: steps at which the learning rate is multiplied by ``factor``, NEVER if unused
+    factor: jax.Array  # float32: of the learning-rate schedule, 1 without one
 
 
 class State(NamedTuple):
@@ -50,14 +59,17 @@ class State(NamedTuple):
 
 def hyper_of(setup: Setup, specs: Sequence[RunSpec]) -> Hyper:
     """Hyper-parameters of the runs of a job: scalars for one run, arrays with a leading run axis for a bucket."""
-    at = setup.schedule.at if setup.schedule else ()
-    decays = [[round(fraction * spec.steps) for fraction in at] for spec in specs]
+    at, factor = (setup.schedule.at, setup.schedule.factor) if setup.schedule else ((), 1.0)
+    # At least three, so that setups with and without a schedule share one compiled program.
+    unused = [NEVER] * (3 - len(at))
+    decays = [[round(fraction * spec.steps) for fraction in at] + unused for spec in specs]
     rows = Hyper(
         eta=jnp.asarray([spec.eta for spec in specs], jnp.float32),
         l2=jnp.asarray([spec.l2 for spec in specs], jnp.float32),
         sigma_w=jnp.asarray([spec.sigma_w for spec in specs], jnp.float32),
         seed=jnp.asarray([spec.seed for spec in specs], jnp.int32),
-        decays=jnp.asarray(decays, jnp.int32).reshape(len(specs), -1),
+        decays=jnp.asarray(decays, jnp.int32),
+        factor=jnp.full(len(specs), factor, jnp.float32),
     )
     return rows if len(specs) > 1 else Hyper(*(row[0] for row in rows))
 
@@ -128,14 +140,18 @@ class Trainer:
                 (dataset.test_images, dataset.test_labels, len(dataset.test_labels)),
             )
         ]
-        self._subset = self._evaluated[0][0]
+        # Arguments, not constants of the compiled programs: those stay small, and all data of one shape share them.
+        self._subset: Examples = self._evaluated[0][0]
+        self._data: Examples | None = None
         if self.resident:
             self._data = (jnp.asarray(dataset.train_images), jnp.asarray(dataset.train_labels))
         lift = jax.vmap if bucket is not None else lambda function, **_: function
         self._lift: Callable[..., Any] = lift
         self.init = jax.jit(lift(self._init))
         self.order = jax.jit(lift(self._order, in_axes=(0, None)))
-        self.update = jax.jit(self._lifted_update, donate_argnums=0)
+        self.fetch = jax.jit(self._lifted_gather)
+        # Without the controller, so that AutoL2 and constant λ run the same program.
+        self.descend = jax.jit(self._lifted_descend, donate_argnums=(0, 1))
         self.measure = jax.jit(self._lifted_measure, donate_argnums=0)
         self.segment = jax.jit(self._segment, donate_argnums=0)
         self._score = jax.jit(lift(self._scores, in_axes=(0, None, None)))
@@ -169,12 +185,10 @@ class Trainer:
         first = (step % self.steps_per_epoch) * self.setup.batch
         return order[(first + jnp.arange(self.setup.batch)) % self.examples]
 
-    def _gather(self, order: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-        images, labels = self._data
-        if self.full_batch:
-            return images, labels
+    def _gather(self, data: Examples, order: jax.Array, step: jax.Array) -> Examples:
+        """Images (uint8) and labels of the batch of one step."""
         indices = self._indices(order, step)
-        return images[indices], labels[indices]
+        return data[0][indices], data[1][indices]
 
     def _normalise(self, images: jax.Array) -> jax.Array:
         return (images.astype(jnp.float32) * jnp.float32(1 / 255) - self._mean) * self._inverse_std
@@ -196,38 +210,44 @@ class Trainer:
         logits = self.module.apply({"params": params}, x, train=train)
         return logits.astype(jnp.float32)
 
-    def _rate(self, hyper: Hyper, step: jax.Array) -> jax.Array:
-        """Learning rate η_t."""
-        if self.setup.schedule is None:
-            return hyper.eta
-        decays = jnp.sum(step >= hyper.decays)
-        return hyper.eta * jnp.float32(self.setup.schedule.factor) ** decays.astype(jnp.float32)
-
-    def _update(
-        self, state: State, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
-    ) -> State:
+    def _descend(
+        self,
+        params: Any,
+        velocity: Any,
+        l2: jax.Array,
+        hyper: Hyper,
+        step: jax.Array,
+        images: jax.Array,
+        labels: jax.Array,
+    ) -> tuple[Any, Any]:
+        """One update of parameters and velocity, the equation at the top of this module."""
         x, y = self._prepare(hyper, step, images, labels)
-        grads = jax.grad(lambda params: jnp.mean(self._loss(self._logits(params, x, True), y)))(state.params)
-        l2 = hyper.l2 if state.controller is None else state.controller.l2
-        grads = add_l2(grads, state.params, l2)
-        velocity = state.velocity
+        grads = jax.grad(lambda params: jnp.mean(self._loss(self._logits(params, x, True), y)))(params)
+        grads = add_l2(grads, params, l2)
         if velocity is not None:
             momentum = jnp.float32(self.setup.momentum)
             velocity = grads = jax.tree.map(lambda v, g: momentum * v + g, velocity, grads)
-        eta = self._rate(hyper, step)
-        params = jax.tree.map(lambda p, g: p - eta * g, state.params, grads)
-        return State(params, velocity, state.controller)
+        decays = jnp.sum(step >= hyper.decays).astype(jnp.float32)
+        eta = hyper.eta * hyper.factor**decays
+        return jax.tree.map(lambda p, g: p - eta * g, params, grads), velocity
 
     def _measure(
-        self, state: State, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
+        self,
+        state: State,
+        hyper: Hyper,
+        step: jax.Array,
+        images: jax.Array,
+        labels: jax.Array,
+        subset: Examples,
     ) -> State:
         """AutoL2's measurement after ``step`` updates, on the coming minibatch or on the fixed subset."""
         assert self.controller is not None
+        assert state.controller is not None
         if self.measured_on == "minibatch":
             x, y = self._prepare(hyper, step, images, labels)
             logits = self._logits(state.params, x, True)
         else:
-            x, y = self._normalise(self._subset[0]), jax.nn.one_hot(self._subset[1], self.dataset.classes)
+            x, y = self._normalise(subset[0]), jax.nn.one_hot(subset[1], self.dataset.classes)
             logits = self._logits(state.params, x, False)
         controller = self.controller.update(
             state.controller, step, jnp.mean(self._loss(logits, y)), 1 - jnp.mean(correct(logits, y))
@@ -241,22 +261,25 @@ class Trainer:
 
     # ------------------------------------------------------------------------------ over the runs of a bucket
 
-    def _lifted_update(
-        self, state: State, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
+    def _lifted_descend(self, *args: Any) -> tuple[Any, Any]:
+        batch = None if self.full_batch else 0
+        lifted: tuple[Any, Any] = self._lift(self._descend, in_axes=(0, 0, 0, 0, None, batch, batch))(*args)
+        return lifted
+
+    def _lifted_measure(self, *args: Any) -> State:
+        batch = None if self.full_batch else 0
+        lifted: State = self._lift(self._measure, in_axes=(0, 0, None, batch, batch, None))(*args)
+        return lifted
+
+    def _lifted_gather(self, data: Examples, order: jax.Array, step: jax.Array) -> Examples:
+        if self.full_batch:
+            return data
+        lifted: Examples = self._lift(self._gather, in_axes=(None, 0, None))(data, order, step)
+        return lifted
+
+    def _segment(
+        self, state: State, hyper: Hyper, start: jax.Array, stop: jax.Array, data: Examples, subset: Examples
     ) -> State:
-        axis = None if self.full_batch else 0
-        return self._lift(self._update, in_axes=(0, 0, None, axis, axis))(state, hyper, step, images, labels)
-
-    def _lifted_measure(
-        self, state: State, hyper: Hyper, step: jax.Array, images: jax.Array, labels: jax.Array
-    ) -> State:
-        axis = None if self.full_batch else 0
-        return self._lift(self._measure, in_axes=(0, 0, None, axis, axis))(state, hyper, step, images, labels)
-
-    def _lifted_gather(self, order: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return self._data if self.full_batch else self._lift(self._gather, in_axes=(0, None))(order, step)
-
-    def _segment(self, state: State, hyper: Hyper, start: jax.Array, stop: jax.Array) -> State:
         """Steps ``start`` to ``stop`` in one program; the bounds are traced."""
         order_of = self._lift(self._order, in_axes=(0, None))
 
@@ -266,13 +289,20 @@ class Trainer:
                 epoch = step // self.steps_per_epoch
                 new_epoch = step % self.steps_per_epoch == 0
                 order = jax.lax.cond(new_epoch, lambda: order_of(hyper, epoch), lambda: order)
-            images, labels = self._lifted_gather(order, step)
+            images, labels = self._lifted_gather(data, order, step)
             if self.controller is not None:
                 due = (step % self.controller.every == 0) & (step > 0)
                 state = jax.lax.cond(
-                    due, lambda s: self._lifted_measure(s, hyper, step, images, labels), lambda s: s, state
+                    due,
+                    lambda s: self._lifted_measure(s, hyper, step, images, labels, subset),
+                    lambda s: s,
+                    state,
                 )
-            return self._lifted_update(state, hyper, step, images, labels), order
+            l2 = self.l2(state, hyper)
+            params, velocity = self._lifted_descend(
+                state.params, state.velocity, l2, hyper, step, images, labels
+            )
+            return State(params, velocity, state.controller), order
 
         order = order_of(hyper, start // self.steps_per_epoch)
         return jax.lax.fori_loop(start, stop, body, (state, order))[0]
@@ -284,32 +314,31 @@ class Trainer:
         if start == stop:
             return state
         if not self.dispatched:
-            return self.segment(state, hyper, np.int32(start), np.int32(stop))
+            return self.segment(state, hyper, np.int32(start), np.int32(stop), self._data, self._subset)
         order = self.order(hyper, np.int32(start // self.steps_per_epoch))
         for step in range(start, stop):
             if step % self.steps_per_epoch == 0 and step != start:
                 order = self.order(hyper, np.int32(step // self.steps_per_epoch))
             index = np.int32(step)
-            images, labels = self.fetch(order, index)
+            images, labels = self._batch(order, index)
             if self.controller is not None and step > 0 and step % self.controller.every == 0:
-                state = self.measure(state, hyper, index, images, labels)
-            state = self.update(state, hyper, index, images, labels)
+                state = self.measure(state, hyper, index, images, labels, self._subset)
+            l2 = self.l2(state, hyper)
+            params, velocity = self.descend(state.params, state.velocity, l2, hyper, index, images, labels)
+            state = State(params, velocity, state.controller)
         return state
 
-    def fetch(self, order: jax.Array, step: np.int32) -> tuple[jax.Array, jax.Array]:
-        """Images (uint8) and labels of the batch of one step."""
-        if self.resident:
-            return self._fetch_resident(order, step)
+    def _batch(self, order: jax.Array, step: np.int32) -> Examples:
+        if self._data is not None:
+            batch: Examples = self.fetch(self._data, order, step)
+            return batch
         indices = np.asarray(self._indices(order, jnp.asarray(step)))
-        return jnp.asarray(self.dataset.train_images[indices]), jnp.asarray(
-            self.dataset.train_labels[indices]
-        )
+        images, labels = self.dataset.train_images[indices], self.dataset.train_labels[indices]
+        return jnp.asarray(images), jnp.asarray(labels)
 
-    @property
-    def _fetch_resident(self) -> Callable[..., Any]:
-        if not hasattr(self, "_fetch"):
-            self._fetch = jax.jit(self._lifted_gather)
-        return self._fetch
+    def l2(self, state: State, hyper: Hyper) -> jax.Array:
+        """Coefficient in force."""
+        return hyper.l2 if state.controller is None else state.controller.l2
 
     def evaluate(self, state: State, hyper: Hyper) -> np.ndarray:
         """Metrics in the order of ``METRICS``, float64, shape ``[6]`` or ``[bucket, 6]``.
@@ -322,7 +351,7 @@ class Trainer:
             parts = [self._score(state.params, images, labels) for images, labels in chunks]
             count = sum(len(labels) for _, labels in chunks)
             scores += [np.sum([np.asarray(part[i], np.float64) for part in parts], 0) / count for i in (0, 1)]
-        l2 = hyper.l2 if state.controller is None else state.controller.l2
+        l2 = self.l2(state, hyper)
         scores += [np.asarray(self._norm(state.params), np.float64), np.asarray(l2, np.float64)]
         return np.stack(scores, -1)
 
