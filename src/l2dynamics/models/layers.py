@@ -70,7 +70,15 @@ def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
 
     Non-overlapping windows are a reshape and a max: their gradient is no select-and-scatter, which GPUs refuse
     to run deterministically.
+
+    Raises:
+        ValueError: the window is larger than the image.
     """
+    if min(x.shape[1:3]) < window:
+        raise ValueError(
+            f"model.pool_window: {window} does not fit {x.shape[1]} × {x.shape[2]} features; "
+            "use larger images (data.image_size), a smaller window or a smaller pool_stride"
+        )
     if window != stride:
         return nn.max_pool(x, (window, window), (stride, stride), padding="VALID")
     batch, height, width, channels = x.shape
