@@ -1,0 +1,259 @@
+"""Jobs that are interrupted and resumed end bit-identical; keys, tables and passports."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_setups import dataset, setup
+
+from l2dynamics import checkpoints, history, sweeps, training
+from l2dynamics.config import Controller
+from l2dynamics.runs import RunSpec
+from l2dynamics.sweeps import Finished, Interrupted, Plan
+
+STEPS = 24
+
+
+@pytest.fixture(autouse=True)
+def data(monkeypatch):
+    """Random images in place of the samples; pieces of a few steps, so that a run can be stopped inside."""
+    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
+    monkeypatch.setattr(training.Clock, "target_seconds", 0.0)
+    sweeps._trainer.cache_clear()
+
+
+def plan(root, model="fc", controller=None, bucket=1, **changes):
+    return Plan("sweep@test", setup(model, **changes), 6, "sample", Path(root), controller, bucket)
+
+
+def spec(seed=0, eta=0.1, l2=0.01, steps=STEPS, measure=None, group="grid"):
+    return RunSpec(group, eta, l2, seed, 1.4, steps / 3, steps, measure)
+
+
+class StopAfter:
+    """A stop that is asked for at the n-th question."""
+
+    def __init__(self, questions):
+        self.left = questions
+
+    def __call__(self):
+        self.left -= 1
+        return self.left < 0
+
+
+CASES = {
+    "fc": ({}, [spec()], None),
+    "fc-momentum-schedule": (
+        {"momentum": 0.9, "schedule": {"factor": 0.2, "at": [0.3, 0.6]}},
+        [spec()],
+        None,
+    ),
+    "fc-bucket": ({"bucket": 3}, [spec(), spec(1, 0.5), spec(2, 0.2, 0.0)], None),
+    "fc-auto": (
+        {},
+        [spec(measure="minibatch", eta=1.0, l2=0.5)],
+        Controller(every=2, decay=0.5),
+    ),
+    "fc-auto-bucket": (
+        {"bucket": 2},
+        [spec(measure="subset", eta=1.0, l2=0.5), spec(1, 0.3, 0.5, measure="subset")],
+        Controller(every=2, decay=0.5),
+    ),
+    "cnn-augment": ({"model": "cnn_bn", "momentum": 0.9, "augment": True}, [spec(steps=6)], None),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_interrupted_job_resumes_to_the_same_bits(case, tmp_path):
+    changes, specs, controller = CASES[case]
+
+    (job,) = sweeps.jobs(plan(tmp_path, controller=controller, **changes), specs)
+    sweeps.execute(job)
+    expected = sweeps.load(job)
+    assert np.isfinite(expected.metrics).all()
+    assert expected.metrics.shape == (len(specs), len(expected.steps), 6)
+    assert expected.steps[-1] == specs[0].steps
+    job.file.unlink()
+
+    interruptions = (0, 1, 2, 5) if specs[0].steps > 6 else (0, 3)
+    for questions in interruptions:
+        with pytest.raises(Interrupted):
+            sweeps.execute(job, stop=StopAfter(questions))
+        assert sweeps.load(job) is None
+        assert checkpoints.load(job.file.with_suffix(".checkpoint")) is not None
+    sweeps.execute(job)
+    found = sweeps.load(job)
+    np.testing.assert_array_equal(found.steps, expected.steps)
+    np.testing.assert_array_equal(found.metrics, expected.metrics)
+    assert list(job.folder.glob("*.checkpoint*")) == []
+
+
+def test_a_damaged_checkpoint_costs_time_but_no_bit(tmp_path):
+    (job,) = sweeps.jobs(plan(tmp_path), [spec()])
+    sweeps.execute(job)
+    expected = sweeps.load(job)
+    job.file.unlink()
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            sweeps.execute(job, stop=StopAfter(2))
+    newest = job.file.with_suffix(".checkpoint")
+    assert newest.with_name(newest.name + ".previous").exists()
+    newest.write_bytes(newest.read_bytes()[:-100])
+    sweeps.execute(job)
+    np.testing.assert_array_equal(sweeps.load(job).metrics, expected.metrics)
+
+
+def test_checkpoints_are_written_while_a_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "CHECKPOINT_SECONDS", 0.0)
+    (job,) = sweeps.jobs(plan(tmp_path), [spec()])
+    saved = []
+    save = checkpoints.save
+
+    def spy(path, arrays, meta, *, keep=False):
+        saved.append((path.suffix, meta.get("step")))
+        save(path, arrays, meta, keep=keep)
+
+    monkeypatch.setattr(checkpoints, "save", spy)
+    sweeps.execute(job)
+    assert saved == [(".checkpoint", step) for step in range(1, STEPS + 1)] + [(".npz", None)]
+
+
+def test_progress_adds_up_and_ends_finished(tmp_path):
+    (job,) = sweeps.jobs(plan(tmp_path, bucket=2), [spec(), spec(1)])
+    events = []
+    sweeps.execute(job, events.append)
+    assert sum(event.run_steps for event in events) == job.run_steps == 2 * STEPS
+    assert [event.finished for event in events] == [False] * (len(events) - 1) + [True]
+    assert events[-1].best == pytest.approx(np.nanmax(sweeps.load(job).metrics[..., 3]))
+    assert job.name.endswith("+1")
+
+
+def test_a_diverged_run_keeps_its_rows_and_harms_no_neighbour(tmp_path):
+    specs = [spec(eta=1e30), spec(1)]
+    (together,) = sweeps.jobs(plan(tmp_path, bucket=2), specs)
+    sweeps.execute(together)
+    found = sweeps.load(together)
+    lost, healthy = found.metrics
+    assert np.isfinite(healthy).all()
+    assert np.isfinite(lost[0]).all(), "before the first step nothing has diverged"
+    assert np.isnan(lost[-1, :5]).all()
+    first = np.isnan(lost[:, 0]).argmax()
+    assert np.isnan(lost[first:, :5]).all()
+
+    alone = sweeps.jobs(plan(tmp_path), specs)
+    for job in alone:
+        sweeps.execute(job)
+    rows = sweeps.table([sweeps.load(job) for job in alone], specs, 3)
+    diverged = rows[rows["eta"] == 1e30]
+    assert diverged["step"].tolist() == rows[rows["eta"] != 1e30]["step"].tolist()
+    assert (diverged["l2"] == 0.01).all()
+    assert diverged["train_loss"].isna().to_numpy().tolist() == np.isnan(lost[:, 0]).tolist()
+
+
+def test_the_table_has_the_columns_of_the_results_in_the_order_of_the_grid(tmp_path):
+    specs = [spec(0, l2=0.1, steps=6), spec(1, l2=0.0), spec(2, l2=0.01), spec(3, 0.5, steps=6)]
+    made = sweeps.jobs(plan(tmp_path), specs)
+    assert [job.specs[0].steps for job in made] == [STEPS, STEPS, 6, 6], "longest first"
+    for job in made:
+        sweeps.execute(job)
+    rows = sweeps.table([sweeps.load(job) for job in made], specs, 3)
+    assert tuple(rows.columns) == history.COLUMNS
+    assert list(dict.fromkeys(rows["run"])) == [s.slug for s in specs]
+    for s in specs:
+        run = rows[rows["run"] == s.slug]
+        assert run["step"].tolist() == training.evaluation_steps(s.steps, 6).tolist()
+        np.testing.assert_array_equal(run["epoch"], run["step"] / 3)
+        for column in ("group", "eta", "l2", "seed", "sigma_w"):
+            assert (run[column] == getattr(s, column)).all()
+        assert (run["budget"] == s.epochs).all()
+        assert ((run["test_accuracy"] * 10).round(9) % 1 == 0).all()
+    assert history.parse(history.table_bytes(rows)).equals(rows)
+
+
+def test_under_autol2_the_column_l2_is_the_coefficient_in_force(tmp_path):
+    controller = Controller(every=2, decay=0.5)
+    specs = [spec(measure="minibatch", eta=1.0, l2=0.5, group="auto_minibatch"), spec(group="constant")]
+    of = plan(tmp_path, controller=controller)
+    for job in sweeps.jobs(of, specs):
+        sweeps.execute(job)
+    rows = sweeps.table([sweeps.load(job) for job in sweeps.jobs(of, specs)], specs, 3)
+    auto = rows[rows["group"] == "auto_minibatch"]["l2"].to_numpy()
+    assert auto[0] == 0.5
+    assert (np.diff(auto) <= 0).all()
+    assert auto[-1] < 0.5
+    assert (rows[rows["group"] == "constant"]["l2"] == 0.01).all()
+
+
+def test_the_key_changes_with_setup_data_code_versions_and_flags(tmp_path, monkeypatch):
+    base = plan(tmp_path)
+    keys = {sweeps.key(base), sweeps.key(plan(tmp_path, batch=6))}
+    keys.add(sweeps.key(plan(tmp_path, controller=Controller())))
+    keys.add(sweeps.key(plan(tmp_path, controller=Controller(every=5))))
+    keys.add(sweeps.key(Plan("sweep@test", base.setup, 7, "sample", tmp_path)))
+    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup, seed=1))
+    keys.add(sweeps.key(base))
+    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
+    for name, value in (("code_key", lambda *modules: "edited"), ("versions", lambda: {"jax": "0.0"})):
+        with monkeypatch.context() as context:
+            context.setattr(sweeps, name, value)
+            keys.add(sweeps.key(base))
+    with monkeypatch.context() as context:
+        context.setenv("XLA_FLAGS", "--xla_other")
+        keys.add(sweeps.key(base))
+    assert len(keys) == 9
+    # Neither the place of the checkout nor how many runs train side by side changes a number.
+    assert sweeps.key(base) == sweeps.key(plan(tmp_path / "elsewhere", bucket=4))
+
+
+def test_files_of_jobs_differ_with_every_field_of_their_runs(tmp_path):
+    of = plan(tmp_path)
+    variants = [spec(), spec(1), spec(eta=0.2), spec(l2=0.1), spec(steps=12), spec(group="fixed")]
+    files = {sweeps.jobs(of, [variant])[0].file for variant in variants}
+    files.add(sweeps.jobs(plan(tmp_path, bucket=2), variants[:2])[0].file)
+    assert len(files) == 7
+
+
+def test_results_and_passport(tmp_path):
+    of = plan(tmp_path)
+    specs = [spec(4, steps=6), spec(5, eta=1e30, steps=6)]
+    made = sweeps.jobs(of, specs)
+    for job in made:
+        sweeps.execute(job)
+    head = sweeps.header("test", "smoke", of, {"evaluations": 6})
+    found = sweeps.results(head, of, [sweeps.load(job) for job in made], specs, 12.5)
+    passport = found.passport
+    wanted = {
+        "name": "test",
+        "scale": "smoke",
+        "seeds": [4, 5],
+        "runs": 2,
+        "diverged": 1,
+        "run_steps": 12,
+        "steps_per_epoch": 3,
+        "classes": 10,
+        "wall_seconds": 12.5,
+        "status": "done",
+    }
+    assert {name: passport[name] for name in wanted} == wanted
+    assert passport["data"]["train"] == 24
+    assert passport["data"]["test"] == 10
+    assert passport["data"]["image_size"] == 4
+    assert passport["setup"] == of.setup.model_dump(mode="json")
+    assert passport["device"].startswith("cpu")
+    assert passport["pure_step_seconds"] > 0
+    assert set(passport["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy", "l2dynamics"}
+    json.dumps(passport, allow_nan=False)
+    history.write(found, tmp_path)
+    again = history.load("test", tmp_path)
+    pd.testing.assert_frame_equal(again.table, found.table)
+
+
+def test_an_unfinished_or_damaged_job_is_not_loaded(tmp_path):
+    (job,) = sweeps.jobs(plan(tmp_path), [spec(steps=3)])
+    assert sweeps.load(job) is None
+    sweeps.execute(job)
+    assert isinstance(sweeps.load(job), Finished)
+    job.file.write_bytes(b"no such archive")
+    assert sweeps.load(job) is None
