@@ -75,5 +75,5 @@ if __name__ == "__main__":
         make_run=lambda l2, seed: train(CONSTANT, seed, l2),
         auto_run=train(AUTO),
         steps=steps_option(1000),
-        grid=(1e-3, 3e-3, 1e-2, 3e-2),
+        grid=(3e-3, 1e-2, 3e-2, 1e-1),
     )

@@ -12,21 +12,21 @@ from flax import nnx
 
 from l2dynamics import auto_l2, predict_l2
 
-x, y, x_test, y_test = cifar10(train=1000, test=1000)
+x, y, x_test, y_test = cifar10(train=2000, test=1000)
 
 
 class MyModel(nnx.Module):
-    """One convolution, two dense layers."""
+    """Two convolutions and a dense layer."""
 
     def __init__(self, rngs):
-        self.conv = nnx.Conv(3, 32, (4, 4), strides=4, rngs=rngs)
-        self.hidden = nnx.Linear(512, 256, rngs=rngs)
-        self.out = nnx.Linear(256, 10, rngs=rngs)
+        self.conv1 = nnx.Conv(3, 32, (3, 3), strides=2, rngs=rngs)
+        self.conv2 = nnx.Conv(32, 32, (3, 3), strides=2, rngs=rngs)
+        self.out = nnx.Linear(512, 10, rngs=rngs)
 
     def __call__(self, images):
         """Return the logits."""
-        features = nnx.relu(self.conv(images)).reshape(len(images), -1)
-        return self.out(nnx.relu(self.hidden(features)))
+        features = nnx.relu(self.conv2(nnx.relu(self.conv1(images))))
+        return self.out(features.reshape(len(images), -1))
 
 
 @nnx.jit
@@ -67,8 +67,8 @@ def make_run(l2, seed, tx=SGD):
 
 
 if __name__ == "__main__":
-    steps = steps_option(1500)
-    suggestion = compare(make_run, make_run(0.0, 0, AUTO), steps, grid=(1e-3, 3e-3, 1e-2, 3e-2))
+    steps = steps_option(1000)
+    suggestion = compare(make_run, make_run(0.0, 0, AUTO), steps, grid=(3e-3, 1e-2, 3e-2, 1e-1))
     if suggestion:
         # c is known now: every other budget, and a schedule, cost nothing more.
         print(f"\nten times the budget: l2 = {predict_l2(suggestion.c, 10 * steps):.2g}")

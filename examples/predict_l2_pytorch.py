@@ -44,4 +44,4 @@ def make_run(l2, seed, rule=None):
 
 if __name__ == "__main__":
     rule = AutoL2()
-    compare(make_run, make_run(rule.init_l2, 0, rule), steps_option(1000), grid=(1e-3, 3e-3, 1e-2, 3e-2))
+    compare(make_run, make_run(rule.init_l2, 0, rule), steps_option(1000), grid=(3e-3, 1e-2, 3e-2, 1e-1))
