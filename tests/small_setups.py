@@ -8,7 +8,7 @@ import numpy as np
 
 from l2dynamics.config import Setup
 from l2dynamics.data import Dataset, channel_statistics
-from l2dynamics.training import Hyper
+from l2dynamics.training import NEVER, Hyper
 
 MODELS: dict[str, dict[str, Any]] = {
     "fc": {"kind": "fc", "depth": 2, "width": 6},
@@ -75,7 +75,12 @@ def dataset(of: Setup, seed: int = 0) -> Dataset:
 
 
 def hyper(
-    eta: float = 0.5, l2: float = 0.01, sigma_w: float = 2**0.5, seed: int = 0, decays: tuple[int, ...] = ()
+    eta: float = 0.5,
+    l2: float = 0.01,
+    sigma_w: float = 2**0.5,
+    seed: int = 0,
+    decays: tuple[int, ...] = (),
+    factor: float = 0.2,
 ) -> Hyper:
     """The traced hyper-parameters of one run."""
     return Hyper(
@@ -83,6 +88,6 @@ def hyper(
         jnp.float32(l2),
         jnp.float32(sigma_w),
         jnp.int32(seed),
-        jnp.asarray(decays, jnp.int32),
-        jnp.float32(0.2),
+        jnp.asarray([*decays, *[NEVER] * (3 - len(decays))], jnp.int32),
+        jnp.float32(factor),
     )

@@ -16,7 +16,17 @@ from small_setups import dataset, hyper, setup
 from l2dynamics.autol2 import AutoL2
 from l2dynamics.losses import LOSSES
 from l2dynamics.regularization import squared_norm
-from l2dynamics.training import METRICS, Clock, Hyper, Trainer, evaluation_steps, steps_per_epoch
+from l2dynamics.runs import RunSpec
+from l2dynamics.training import (
+    METRICS,
+    NEVER,
+    Clock,
+    Hyper,
+    Trainer,
+    evaluation_steps,
+    hyper_of,
+    steps_per_epoch,
+)
 
 
 def arrays(tree):
@@ -217,6 +227,20 @@ def test_one_program_for_all_eta_l2_sigma_seed_schedule_and_length():
     assert not trainer.dispatched
 
 
+def test_runs_become_traced_values():
+    specs = [RunSpec("grid", 0.1 * (i + 1), 0.01 * i, i, 1.0, 10.0, 30) for i in range(2)]
+    of = setup(schedule={"factor": 0.2, "at": [0.3, 0.6, 0.9]})
+    together, alone, plain = hyper_of(of, specs), hyper_of(of, specs[1:]), hyper_of(setup(), specs[1:])
+    assert [leaf.shape for leaf in jax.tree.leaves(plain)] == [leaf.shape for leaf in jax.tree.leaves(alone)]
+    assert together.decays.tolist() == [[9, 18, 27]] * 2
+    assert (float(alone.factor), float(plain.factor)) == (pytest.approx(0.2), 1.0)
+    assert plain.decays.tolist() == [NEVER] * 3
+    for name, values in (("eta", [0.1, 0.2]), ("l2", [0.0, 0.01]), ("sigma_w", [1.0, 1.0]), ("seed", [0, 1])):
+        np.testing.assert_allclose(getattr(together, name), values, rtol=1e-6)
+        assert getattr(alone, name).shape == ()
+        assert float(getattr(alone, name)) == pytest.approx(values[1])
+
+
 def test_one_program_where_steps_are_dispatched():
     of = setup("cnn")
     trainer = Trainer(of, dataset(of))
@@ -236,7 +260,6 @@ def test_a_bucket_equals_its_runs_one_by_one(batch, momentum):
         hyper(1.0, 0.0, 1.0, seed=1, decays=(2,)),
         hyper(0.05, 1.0),
     ]
-    singles[2] = singles[2]._replace(decays=jnp.asarray([9], jnp.int32))
     together = Hyper(*(jnp.stack(field) for field in zip(*singles, strict=True)))
     bucket, single = Trainer(of, data, bucket=3), Trainer(of, data)
     state = train(bucket, together, 9, (2,))
@@ -256,7 +279,7 @@ def test_dispatched_steps_equal_the_loop_on_the_device(model):
     dispatched.dispatched, looped.dispatched = True, False
     hp = hyper(eta=0.05)
     one, other = train(dispatched, hp, 5, (2,)), train(looped, hp, 5, (2,))
-    assert looped.segment._cache_size() == dispatched.update._cache_size() == 1
+    assert looped.segment._cache_size() == dispatched.descend._cache_size() == 1
     assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 

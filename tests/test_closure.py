@@ -1,0 +1,106 @@
+"""The import closure and the hash of the code behind resume keys."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from l2dynamics import __getattr__ as lazy
+from l2dynamics import closure
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of the same name with imports of every form."""
+    folder = tmp_path / "l2dynamics"
+    files = {
+        "__init__.py": "",
+        "a.py": '"""A."""\nfrom l2dynamics import b\nfrom l2dynamics.sub.c import thing\nimport os\n',
+        "b.py": "def f():\n    import l2dynamics.d\n    return 1\n",
+        "d.py": "from l2dynamics import a\n",
+        "e.py": "x = 1\n",
+        "sub/__init__.py": "from l2dynamics.sub import f\n",
+        "sub/c.py": "thing = 3\n",
+        "sub/f.py": "",
+    }
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    monkeypatch.setattr(closure, "PACKAGE", folder)
+    closure._imports.cache_clear()
+    yield folder
+    closure._imports.cache_clear()
+
+
+def edit(package, name, content):
+    (package / name).write_text(content)
+    closure._imports.cache_clear()
+
+
+def test_closure_follows_imports_of_every_form_and_cycles(package):
+    script = package.parent / "stage.py"
+    script.write_text("from l2dynamics import a\n")
+    names = [file.relative_to(package.parent).as_posix() for file in closure.closure(script)]
+    inside = ["__init__", "a", "b", "d", "sub/__init__", "sub/c", "sub/f"]
+    assert names == [*(f"l2dynamics/{name}.py" for name in inside), "stage.py"]
+
+
+def test_the_key_is_that_of_the_code_and_not_of_its_words(package):
+    before = closure.code_key("l2dynamics.a")
+    edit(package, "e.py", "x = 2\n")  # not imported
+    edit(
+        package,
+        "a.py",
+        '"""Other words."""\nfrom l2dynamics import b  # why\nfrom l2dynamics.sub.c import thing\nimport os\n',
+    )
+    assert closure.code_key("l2dynamics.a") == before
+    for name, content in (
+        ("b.py", "def f():\n    import l2dynamics.d\n    return 2\n"),
+        ("sub/c.py", "thing = 4\n"),
+    ):
+        old = (package / name).read_text()
+        edit(package, name, content)
+        assert closure.code_key("l2dynamics.a") != before, name
+        edit(package, name, old)
+    assert closure.code_key("l2dynamics.a") == before
+
+
+def test_the_resume_key_covers_everything_that_trains():
+    names = {file.name for file in closure.closure(closure.PACKAGE / "training.py")}
+    assert names >= {
+        "training.py",
+        "losses.py",
+        "regularization.py",
+        "augmentation.py",
+        "autol2.py",
+        "layers.py",
+        "fc.py",
+        "cnn.py",
+        "wide_resnet.py",
+        "resnet.py",
+    }
+    assert not names & {"executors.py", "pipeline.py", "style.py", "live.py"}, "these change no number"
+
+
+def sources():
+    return sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "stages").glob("*.py")])
+
+
+@pytest.mark.parametrize("file", sources(), ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_the_closure_sees_every_import(file):
+    """No relative imports and none of the lazily exported names: the closure would miss their modules."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            if node.module == "l2dynamics":
+                for alias in node.names:
+                    module = closure.PACKAGE / alias.name
+                    is_module = module.with_suffix(".py").is_file() or (module / "__init__.py").is_file()
+                    assert is_module or alias.name == "__version__", f"line {node.lineno}: {alias.name}"
+
+
+def test_lazy_exports_exist():
+    assert callable(lazy("AutoL2"))

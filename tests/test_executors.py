@@ -1,0 +1,277 @@
+"""One process or many: the same numbers; failures, signals and what is left after them."""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_setups import dataset, setup
+
+from l2dynamics import executors, history, pipeline, sweeps
+from l2dynamics.config import Executor
+from l2dynamics.executors import JobsFailed, stop_on_signal, workers
+from l2dynamics.runs import RunSpec
+from l2dynamics.sweeps import Interrupted, Plan
+
+ROOT = Path(__file__).parents[1]
+IN_PROCESS = Executor(kind="in_process")
+
+
+def silent(event):
+    """No progress."""
+
+
+def specs(count, steps=6):
+    return [RunSpec("grid", 0.1, 0.01, seed, 1.4, steps / 3, steps) for seed in range(count)]
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
+    sweeps._trainer.cache_clear()
+    return Plan("sweep@test", setup(), 4, "sample", tmp_path)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """A checkout with the sample data and small sweeps, without anything computed."""
+    root = tmp_path / "checkout"
+    for folder in ("data/sample", "stages"):
+        shutil.copytree(ROOT / folder, root / folder)
+    for file in ("dvc.yaml", "params.yaml", "constraints.txt"):
+        shutil.copy(ROOT / file, root / file)
+    text = (root / "params.yaml").read_text().replace("scale: laptop", "scale: smoke")
+    (root / "params.yaml").write_text(text)
+    (root / "scales").mkdir()
+    done = subprocess.run(
+        [sys.executable, "stages/data.py", "mnist"],
+        cwd=root,
+        env=environment(root),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+def environment(root):
+    return {**os.environ, "L2DYNAMICS_ROOT": str(root), "L2DYNAMICS_TRACKING": "off"}
+
+
+# ------------------------------------------------------------------------------------------ how many workers
+
+
+@pytest.mark.parametrize(
+    ("executor", "cores", "count", "expected"),
+    [
+        (Executor(), 2, 10, 2),
+        (Executor(), 8, 3, 3),
+        (Executor(), 1, 10, 0),
+        (Executor(), 8, 1, 0),
+        (Executor(workers=3), 8, 10, 3),
+        (Executor(kind="processes", workers=4), 2, 10, 4),
+        (IN_PROCESS, 8, 10, 0),
+    ],
+)
+def test_workers(executor, cores, count, expected, monkeypatch):
+    monkeypatch.setattr(executors, "_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(executors.importlib.util, "find_spec", lambda name: None)
+    assert workers(executor, count) == expected
+
+
+def test_an_accelerator_takes_one_process_unless_asked_otherwise(monkeypatch):
+    monkeypatch.setattr(executors, "_cores", lambda: [0, 1])
+    monkeypatch.setattr(
+        executors.importlib.util, "find_spec", lambda name: name == "jax_cuda12_plugin" or None
+    )
+    assert workers(Executor(), 10) == 0
+    assert workers(Executor(kind="processes"), 10) == 2
+
+
+def test_the_jobs_an_interruption_left_run_as_those_before_it(plan, monkeypatch):
+    # One thread and two threads sum in another order: a last job alone must not move into this process.
+    jobs = sweeps.jobs(plan, specs(3))
+    for job in jobs[:2]:
+        sweeps.execute(job)
+    asked = []
+    monkeypatch.setattr(executors, "_cores", lambda: [0, 1])
+    monkeypatch.setattr(
+        executors, "_in_processes", lambda jobs, count, *rest: asked.append((jobs, count)) or []
+    )
+    executors.run(jobs, Executor(kind="processes"), silent)
+    assert asked == [([jobs[2]], 1)]
+
+
+# ------------------------------------------------------------------------------------------ in this process
+
+
+def test_finished_jobs_are_not_repeated(plan, monkeypatch):
+    jobs = sweeps.jobs(plan, specs(3))
+    sweeps.execute(jobs[1])
+    trained = []
+    execute = sweeps.execute
+    monkeypatch.setattr(sweeps, "execute", lambda job, *rest: (trained.append(job), execute(job, *rest)))
+    executors.run(jobs, IN_PROCESS, silent)
+    assert trained == [jobs[0], jobs[2]]
+    executors.run(jobs, IN_PROCESS, silent)
+    assert len(trained) == 2
+    assert all(sweeps.load(job) is not None for job in jobs)
+
+
+def test_a_failing_job_is_named_and_the_others_finish(plan, monkeypatch, caplog):
+    jobs = sweeps.jobs(plan, specs(3))
+    execute = sweeps.execute
+
+    def fail(job, *rest):
+        if job is jobs[1]:
+            raise RuntimeError("out of memory")
+        execute(job, *rest)
+
+    monkeypatch.setattr(sweeps, "execute", fail)
+    with caplog.at_level(logging.CRITICAL), pytest.raises(JobsFailed) as raised:
+        executors.run(jobs, IN_PROCESS, silent)
+    assert str(raised.value) == f"{jobs[1].name}: RuntimeError: out of memory"
+    assert [sweeps.load(job) is not None for job in jobs] == [True, False, True]
+
+
+def test_a_signal_stops_after_the_piece_and_saves(plan):
+    jobs = sweeps.jobs(plan, specs(2, steps=3000))
+    before = signal.getsignal(signal.SIGTERM)
+    sent = []
+
+    def report(event):
+        if not sent:
+            sent.append(event)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        executors.run(jobs, IN_PROCESS, report)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert jobs[0].file.with_suffix(".checkpoint").exists()
+    executors.run(jobs, IN_PROCESS, silent)
+    assert all(sweeps.load(job) is not None for job in jobs)
+
+
+def test_outside_the_main_thread_no_handler_is_set():
+    before = signal.getsignal(signal.SIGTERM)
+    found = []
+
+    def body():
+        with stop_on_signal() as stop:
+            found.append((stop(), signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert found == [(False, before)]
+
+
+def test_two_processes_never_train_one_stage(tmp_path):
+    with pipeline.locked(tmp_path, "sweep@fc"):
+        with (
+            pytest.raises(ValueError, match=r"^sweep@fc: another process trains it in this checkout"),
+            pipeline.locked(tmp_path, "sweep@fc"),
+        ):
+            pass
+        with pipeline.locked(tmp_path, "sweep@wrn"):
+            pass
+    with pipeline.locked(tmp_path, "sweep@fc"):
+        pass
+
+
+# ------------------------------------------------------------------------------------------ real processes
+
+_SCALE = """
+fc:
+  setup:
+    data: {name: mnist, train: 64, test: 64, image_size: 7}
+    model: {kind: fc, depth: 2, width: 16}
+    batch: 64
+    sigma_w: 1.4
+    eval_batch: 64
+  evaluations: 8
+  grids:
+    - {eta: [0.5], l2: [0.01], seeds: 3, length: {epochs: EPOCHS}}
+"""
+
+
+def stage(root):
+    """The stage ``sweep@fc`` as DVC starts it."""
+    return subprocess.Popen(
+        [sys.executable, "stages/sweep.py", "fc"],
+        cwd=root,
+        env=environment(root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def configure(root, epochs, kind, workers=0):
+    (root / "scales" / "smoke.yaml").write_text(_SCALE.replace("EPOCHS", str(epochs)))
+    text = (root / "params.yaml").read_text()
+    head = text[: text.index("executor:")]
+    (root / "params.yaml").write_text(f"{head}executor: {{kind: {kind}, workers: {workers}}}\n")
+
+
+def finish(root):
+    process = stage(root)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "sweep@fc: 3 runs" in out
+    return history.load("fc", root)
+
+
+def test_processes_and_this_process_agree(samples):
+    configure(samples, 200, "processes", workers=2)
+    many = finish(samples)
+    shutil.rmtree(samples / "work")
+    many_again = finish(samples)
+    # The same machine, the same executor: the same bits.
+    assert history.table_bytes(many.table) == history.table_bytes(many_again.table)
+    shutil.rmtree(samples / "work")
+    configure(samples, 200, "in_process")
+    one = finish(samples)
+    # Several threads add in another order than one: equal to rounding.
+    assert one.table["run"].tolist() == many.table["run"].tolist()
+    for column in ("train_loss", "test_loss", "l2_norm"):
+        np.testing.assert_allclose(one.table[column], many.table[column], rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["in_process", "processes"])
+def test_sigterm_saves_exits_75_and_the_same_command_ends_with_the_same_bits(samples, kind):
+    configure(samples, 60_000, kind, workers=2)
+    process = stage(samples)
+    folder = samples / "work" / "sweep@fc"
+    deadline = time.monotonic() + 240
+    while process.poll() is None and time.monotonic() < deadline and not list(folder.glob("*/*.npz")):
+        time.sleep(0.02)  # until the first run has finished: then the others are under way
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == executors.INTERRUPTED, err
+    assert "stopped: " in err
+    assert "Traceback" not in err
+    assert not (samples / "results" / "fc.csv").exists()
+    resumed = finish(samples)
+    shutil.rmtree(samples / "work")
+    whole = finish(samples)
+    assert history.table_bytes(resumed.table) == history.table_bytes(whole.table)
+
+
+def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
+    plan = Plan("sweep@fc", setup(), 4, "sample", samples)
+    good = sweeps.jobs(plan, specs(2))
+    # A setup whose convolution does not fit its images fails when the trainer is built.
+    small = {"name": "mnist", "train": 24, "test": 10, "image_size": 4}
+    bad = sweeps.jobs(Plan("sweep@bad", setup("cnn", data=small), 4, "sample", samples), specs(1))
+    with pytest.raises(JobsFailed, match=r"^grid-eta0\.1") as raised:
+        executors.run([*good, *bad], Executor(kind="processes", workers=2), silent)
+    assert "\n" not in str(raised.value)
+    assert [sweeps.load(job) is not None for job in [*good, *bad]] == [True, True, False]
