@@ -43,8 +43,8 @@ class TestMinimum(Strict):
     """Test-loss minimum predicted from the kernel: a network of ``width`` for each λ, until λt = ``horizon``."""
 
     width: PositiveInt = 1024
-    l2: tuple[PositiveFloat, ...] = Field(default=(0.02, 0.05, 0.1), min_length=1)
-    horizon: PositiveFloat = 1.5
+    l2: tuple[PositiveFloat, ...] = Field(default=(0.05, 0.1, 0.2), min_length=1)
+    horizon: PositiveFloat = 2.5
 
 
 class Convergence(Strict):
