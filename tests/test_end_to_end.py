@@ -14,6 +14,7 @@ import pytest
 from l2dynamics import config, figures
 
 ROOT = Path(__file__).parents[1]
+IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
 RESULTS = [*config.SWEEPS, *(f"autol2_{name}" for name in config.AUTOL2), "measure_c"]
 
 
@@ -33,6 +34,12 @@ def call(root, *command, **environment):
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+def make(root, *words):
+    """Run a target of the Makefile in the environment under test, which is taken as set up."""
+    venv = Path(sys.executable).parents[1]
+    return call(root, "make", f"VENV={venv}", "-o", f"{venv}/.stamp", *words)
 
 
 def stages_run(output):
@@ -55,8 +62,7 @@ def copy(tmp_path):
             shutil.copy2(ROOT / name, root / name, follow_symlinks=False)
     call(root, "git", "init", "-q")
     call(root, "git", "add", "-A")
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
-    call(root, "git", *identity, "commit", "-q", "-m", "copy")
+    call(root, "git", *IDENTITY, "commit", "-q", "-m", "copy")
     return root
 
 
@@ -115,3 +121,14 @@ def test_the_pipeline_at_scale_smoke(copy):
     params.write_text(params.read_text().replace("style: slides", "style: paper"))
     call(copy, "dvc", "repro", "fig2", "figS5")
     assert (copy / "reports" / "figures" / "fig2.png").read_bytes() == picture
+
+    # The commands of the README that have not run yet, see test_readme.py.
+    table = call(copy, "dvc", "metrics", "show")
+    assert table.splitlines()[0].split()[:2] == ["Path", "claim"]
+    assert max(map(len, table.splitlines())) < 300
+    assert not stages_run(make(copy, "reproduce", "SCALE=smoke"))
+    assert stages_run(make(copy, "figures")) <= set(figures.NAMES)
+    call(copy, "git", "add", "-A")
+    call(copy, "git", *IDENTITY, "commit", "-q", "-m", "smoke")
+    ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations=15", "fig2"))
+    assert ran == {"sweep@fc", "fig2"}
