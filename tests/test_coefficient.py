@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from l2dynamics import coefficient
+from l2dynamics import coefficient, history
 from l2dynamics.config import ConfigError
 from l2dynamics.history import COLUMNS, Results
 
@@ -80,14 +80,19 @@ def test_without_any_run_above_chance_there_is_no_c():
 
 def test_combined_results_keep_every_setup():
     measured = {
-        setup: results(run(0.01, 0, t), name=f"measure_c_{setup}") for setup, t in (("fc", 20), ("wrn", 40))
+        "fc": results(run(0.01, 0, 20), name="measure_c_fc"),
+        "wrn": results(run(0.02, 0, 40), name="measure_c_wrn"),
     }
     found = coefficient.combine(measured)
     assert found.name == found.passport["name"] == "measure_c"
     assert list(found.table.columns) == [*COLUMNS, "setup"]
-    assert set(found.table["run"]) == {"fc-l2_0.01-s0", "wrn-l2_0.01-s0"}
+    assert dict(zip(found.table["run"], found.table["setup"], strict=True)) == {
+        "l2_0.01-s0": "fc",
+        "l2_0.02-s0": "wrn",
+    }
+    assert history.parse(history.table_bytes(found.table)).equals(found.table)
     assert found.passport["c"]["fc"]["c"] == pytest.approx(0.2)
-    assert found.passport["c"]["wrn"]["c"] == pytest.approx(0.4)
+    assert found.passport["c"]["wrn"]["c"] == pytest.approx(0.8)
     assert found.passport["runs"] == 2
     assert found.passport["wall_seconds"] == 6.0
     assert set(found.passport["setup"]) == {"fc", "wrn"}

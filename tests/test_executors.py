@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -47,8 +48,8 @@ def samples(tmp_path):
         shutil.copytree(ROOT / folder, root / folder)
     for file in ("dvc.yaml", "params.yaml", "constraints.txt"):
         shutil.copy(ROOT / file, root / file)
-    text = (root / "params.yaml").read_text().replace("scale: laptop", "scale: smoke")
-    (root / "params.yaml").write_text(text)
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(re.sub(r"^scale: \w+", "scale: smoke", text, flags=re.MULTILINE))
     (root / "scales").mkdir()
     done = subprocess.run(
         [sys.executable, "stages/data.py", "mnist"],
