@@ -60,7 +60,7 @@ def forward_flops(setup: Setup) -> float:
     module = models.build(**setup.model.model_dump(), classes=classes)
     x = jax.ShapeDtypeStruct((2, *image(setup.data)), jnp.float32)
     params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), x)
-    analysis = jax.jit(lambda p, x: module.apply(p, x, train=True)).lower(params, x).cost_analysis()
+    analysis: Any = jax.jit(lambda p, x: module.apply(p, x, train=True)).lower(params, x).cost_analysis()
     return float(analysis["flops"]) / 2
 
 
