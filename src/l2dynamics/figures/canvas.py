@@ -85,7 +85,9 @@ def tick(axes: Axes) -> None:
             continue
         low, high = np.log10(limits)
         many = np.floor(high) - np.ceil(low) >= 1
-        between = (1.0, 2.0, 5.0) if high - low > 0.5 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+        between: tuple[float, ...] = (1.0, 3.0) if high - low > 1.1 else (1.0, 2.0, 5.0)
+        if high - low < 0.5:
+            between = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
         axis.set_major_locator(LogLocator(10.0, subs=(1.0,) if many else between, numticks=6))
         # Text instead of mathtext, which takes longer than the rest of a figure.
         axis.set_major_formatter(
@@ -194,17 +196,17 @@ class Canvas:
         name: str = "guide 1/x",
         axes: Axes | None = None,
     ) -> bool:
-        """Draw the guide line y ∝ 1/x, ``factor`` times above the points; False if there is none to guide by.
+        """Draw the guide line y ∝ 1/x, ``factor`` times above most of the highest points; False without points.
 
         Points that only bound t* from below do not place it unless there are no others.
         """
         positive = data[(data["x"] > 0) & (data["y"] > 0)]
         sure = positive[positive["flag"] == ""]
-        positive = sure if len(sure) else positive
-        if positive.empty:
+        highest = (sure if len(sure) else positive).groupby("x")["y"].max()
+        if highest.empty:
             return False
-        x = np.array([positive["x"].min(), positive["x"].max()])
-        constant = factor * float((positive["x"] * positive["y"]).max())
+        x = np.array([highest.index.min(), highest.index.max()])
+        constant = factor * float(np.quantile(highest.index * highest, 0.75))
         axes = axes or self.axes[panel]
         self.record(panel, name, pd.DataFrame({"x": x, "y": constant / x}))
         axes.plot(x, constant / x, **GUIDE_LINE)

@@ -10,7 +10,7 @@ from l2dynamics.history import Results
 RESULTS = ("fc", "wrn")
 LETTERS = (("a", "b", "c"), ("d", "e", "f"))
 TITLES = {"fc": "FC", "wrn": "WRN"}
-#: η of the fixed-budget panels in the paper; the grid's nearest value is taken.
+#: η of the fixed-budget panels in the paper.
 HEADLINE_ETA = {"fc": 0.15, "wrn": 0.2}
 
 
@@ -37,7 +37,7 @@ def draw_rows(
     summaries, budgets = [], []
     for (setup, title), (first, second, third) in zip(titles.items(), letters, strict=True):
         summary = panels.runs(results[setup])
-        eta = panels.nearest(summary["eta"], etas[setup])
+        eta = panels.headline(summary, etas[setup])
         panels.epochs_to_max(canvas, first, summary, title, collapse=collapse)
         panels.max_accuracy(canvas, second, summary, title)
         budget = panels.budget_accuracy(canvas, third, results[setup], summary, title, eta=eta)

@@ -28,7 +28,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         )
         reached = int(steps.notna().sum())
         said.append(f"({panel}) {reached} of {len(summary)} runs reached training accuracy 1.")
-        entries = panels.l2_entries(summary["l2"], marker="o")
+        entries = panels.l2_entries(summary.loc[steps.notna(), "l2"], marker="o")
         if canvas.guide(panel, drawn, factor=1.6):
             entries.append(("∝ 1/η", dict(GUIDE_LINE)))
         else:
@@ -39,7 +39,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             "Figure S1",
             [
                 "Steps until the training accuracy is 1 against η, one curve per λ; dotted line ∝ 1/η; "
-                "dashed black: λ = 0. The legend names the smallest, middle and largest λ.",
+                "dashed black: λ = 0. The legend names the smallest, middle and largest λ drawn.",
                 *said,
                 "Runs that never reach it are left out.",
                 captions.SEEDS,

@@ -29,9 +29,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         first.set_ylim(second.get_ylim())
     low, high = (limits(axes.get_ylim()[i] for axes in (first, second)) for i, limits in ((0, min), (1, max)))
     for axes in (first, second):
-        axes.set_ylim(low, high)
+        axes.set(xlim=second.get_xlim(), ylim=(low, high))
     canvas.legend("b", panels.l2_entries(summary["l2"], marker="o"), loc="best")
-    eta = panels.nearest(summary["eta"], HEADLINE_ETA)
+    eta = panels.headline(summary, HEADLINE_ETA)
     rows = panels.group(runs, "grid")
     rows = rows[rows["eta"] == eta]
     panels.training_curves(canvas, "c", rows, "train_loss", f"η = {number(eta)}", log="xy")

@@ -22,7 +22,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     tables, etas = {}, []
     for name, title in TITLES.items():
         grid = panels.group(results[name], "grid")
-        eta = panels.nearest(grid["eta"], HEADLINE_ETA[name])
+        eta = panels.headline(grid, HEADLINE_ETA[name])
         tables[name] = grid[grid["eta"] == eta]
         etas.append(f"{title} {number(eta)}")
     for metric, log in ROWS.items():

@@ -16,7 +16,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas = Canvas.grid(style, 1, 3)
     runs = results["fc_small"]
     summary = panels.runs(runs)
-    eta = panels.nearest(summary["eta"], 0.1)
+    eta = panels.headline(summary, 0.1)
     summary = summary[summary["eta"] == eta]
     width = runs.passport["setup"]["model"]["width"]
     title = f"FC, width {width}"

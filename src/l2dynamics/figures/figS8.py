@@ -32,7 +32,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             [
                 f"Maximum test accuracy, mean over seeds. (a) After T = {number(epochs)} epochs for "
                 "different η and λ: compare along the diagonals, where ηλ is constant.",
-                f"(b) At η = {number(eta)} for different λ and T, learning-rate schedule rescaled to T.",
+                f"(b) At η = {number(eta)} for different λ and T, schedule rescaled to T. Empty cells: no run.",
                 panels.counts(grid, budget, peaks=False),
             ],
             {"Runs": runs},

@@ -56,6 +56,15 @@ def nearest(values: Iterable[float], target: float) -> float:
     return min(sorted({float(v) for v in values}), key=lambda v: abs(np.log(v / target)))
 
 
+def headline(rows: pd.DataFrame, paper: float) -> float:
+    """Return the η for the panels that show a single one: the nearest to the paper's that is well covered.
+
+    Well covered is an η with at least half as many runs with λ > 0 as any other.
+    """
+    runs = rows[rows["l2"] > 0].groupby("eta")["run"].nunique()
+    return nearest(runs.index[runs >= runs.max() / 2], paper)
+
+
 def fixed_budget(summary: pd.DataFrame, eta: float) -> float:
     """Return the T of the middle λ > 0 of the grid at this η, the budget of the fixed-budget panels."""
     rows = summary[(summary["eta"] == eta) & (summary["l2"] > 0)]
@@ -100,7 +109,7 @@ def epochs_to_max(
     inset = collapse and bool(drawn["y"].notna().any())
     if inset:
         _collapse(canvas, panel, positive)
-    _make_room(axes, drawn, inset=inset)
+    _make_room(axes, drawn, entries=len(entries), inset=inset)
 
 
 def max_accuracy(
@@ -264,15 +273,19 @@ def _mark_best(canvas: Canvas, panel: str, best: float | None) -> list[tuple[str
     return [("best λ", dict(BEST_LINE))]
 
 
-def _make_room(axes: Axes, drawn: pd.DataFrame, *, inset: bool) -> None:
-    """Widen the logarithmic y axis, so that the legend above and the inset below hide no curve."""
+def _make_room(axes: Axes, drawn: pd.DataFrame, *, entries: int, inset: bool) -> None:
+    """Widen the logarithmic y axis, so that the legend (top right) and the inset (bottom left) hide no curve."""
     low, high = np.log10(axes.get_ylim())
-    high += 0.2 * (high - low)
+    start, stop = np.log10(axes.get_xlim())
     shown = drawn.dropna(subset=["y"])
-    if inset:
-        start, stop = np.log10(axes.get_xlim())
-        left = shown[np.log10(shown["x"]) < start + (INSET[0] + INSET[2] + 0.05) * (stop - start)]
-        top = INSET[1] + INSET[3] + 0.05
-        if len(left):
-            low = min(low, (np.log10(left["y"].min()) - top * high) / (1 - top))
+    along = (np.log10(shown["x"]) - start) / (stop - start)
+    heights = np.log10(shown["y"])
+    right, left = heights[along > 0.5], heights[along < INSET[0] + INSET[2] + 0.05]
+    below, above = INSET[1] + INSET[3] + 0.05, 0.95 - 0.11 * entries
+    # Each widening moves the other end's limit a little; the second round settles it.
+    for _ in range(2):
+        if len(right):
+            high = max(high, low + (right.max() - low) / above)
+        if inset and len(left):
+            low = min(low, (left.min() - below * high) / (1 - below))
     axes.set_ylim(10**low, 10**high)
