@@ -10,7 +10,7 @@ from l2dynamics import deep_linear, homogeneity, lemma1
 CNN = {"channels": 2, "dense": 3, "pool_window": 2, "pool_stride": 2}
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(depth=st.integers(1, 3), width=st.integers(2, 9), seed=st.integers(0, 2**20))
 def test_lemma_1_holds_for_random_fully_connected_nets(depth, width, seed):
     found = lemma1.measure(
