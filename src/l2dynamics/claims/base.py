@@ -105,7 +105,7 @@ def describe(*results: Results) -> str:
     for one in results:
         # measure_c has one data set per setup.
         for data in one.passport.get("datasets", {"": one.passport["data"]}).values():
-            parts.append(f"{data['name']} {data['train']} + {data['test']} ({data['source']})")
+            parts.append(f"{data['name']} {data['train']} + {data['test']}")
     return ", ".join(dict.fromkeys(parts))
 
 
@@ -204,8 +204,13 @@ def nearest(values: pd.Series, target: float) -> float:
 
 
 def at_headline_eta(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Keep the rows with the η nearest to the paper's headline value."""
-    return table[table["eta"] == nearest(table["eta"], HEADLINE_ETA[name])]
+    """Keep the rows with the η of the figures' single-η panels: the nearest to the paper's that is well covered.
+
+    Well covered is an η with at least half as many runs with λ > 0 as any other.
+    """
+    runs = table[table["l2"] > 0].groupby("eta")["run"].nunique()
+    covered = runs.index[runs >= runs.max() / 2] if len(runs) else table["eta"]
+    return table[table["eta"] == nearest(covered, HEADLINE_ETA[name])]
 
 
 def best_l2(points: pd.Series) -> float:
