@@ -133,13 +133,13 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(record, dict) or set(record) != set(FIELDS):
             raise ValueError(f"reports/claims/{path.name} has other keys: run `dvc repro claims`")
         found[path.stem] = record
+    if not found:
+        raise ValueError("reports/claims has no claims: run `dvc repro claims`")
     try:
         texts = json.loads(folder.with_name(CRITERIA).read_text(encoding="utf-8"))
         found = {id: record | {"claim": texts[id]} for id, record in found.items()}
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"reports/{CRITERIA} is missing or damaged: run `dvc repro claims`") from error
-    if not found:
-        raise ValueError("reports/claims has no claims: run `dvc repro claims`")
     return {id: found[id] for id in sorted(found, key=order)}
 
 

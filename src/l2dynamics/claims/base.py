@@ -1,6 +1,6 @@
 """What all claims share: the record, the choice of runs, intervals over seeds, the verdict over setups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -198,7 +198,7 @@ def peaked(summary: pd.DataFrame) -> pd.DataFrame:
     return kept[kept["peaked"]]
 
 
-def nearest(values: pd.Series, target: float) -> float:
+def nearest(values: Iterable[float], target: float) -> float:
     """Return the value nearest to ``target`` on a logarithmic scale."""
     return min(sorted({float(v) for v in values}), key=lambda v: abs(np.log(v / target)))
 
@@ -210,7 +210,8 @@ def at_headline_eta(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """
     runs = table[table["l2"] > 0].groupby("eta")["run"].nunique()
     covered = runs.index[runs >= runs.max() / 2] if len(runs) else table["eta"]
-    return table[table["eta"] == nearest(covered, HEADLINE_ETA[name])]
+    chosen: pd.DataFrame = table.loc[table["eta"] == nearest(covered, HEADLINE_ETA[name])]
+    return chosen
 
 
 def best_l2(points: pd.Series) -> float:
