@@ -90,8 +90,8 @@ def _finite_width(theory: Results) -> Claim:
         "largest width "
         f"and smaller than at the smallest. Mean deviation by width: {listed}. Measured: largest width; "
         "interval: smallest "
-        f"and largest over all widths and seeds; the largest width has {len(values)} seed(s). The threshold was set after "
-        f"trial runs at smaller widths. Judged from width {NARROWEST} on."
+        f"and largest over all widths and seeds; the largest width has {len(values)} seed(s). The threshold was set "
+        f"after trial runs at smaller widths. Judged from width {NARROWEST} on."
     )
     everything = [one["deviation_own"]["loss"] for one in runs]
     measured = float(np.mean(values))
