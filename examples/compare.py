@@ -43,7 +43,8 @@ def compare(make_run: MakeRun, auto_run: Curve, steps: int, grid: Iterable[float
     rows = [("no L2", "0", best_within(make_run(0.0, 0), steps)), ("tuned", f"{tuned:.2g}", best)]
     suggestion = None
     try:
-        suggestion = suggest_l2(make_run, budget=steps)
+        # A budget of a minute is only a few times what learning takes at all, hence the large share.
+        suggestion = suggest_l2(make_run, budget=steps, max_share=0.5)
         print(suggestion)
         rows.append(("predicted", f"{suggestion.l2:.2g}", best_within(make_run(suggestion.l2, 0), steps)))
     except NoPeakError as error:

@@ -162,11 +162,11 @@ def suggest_l2(
 def _search(lab: Lab, l2: float, seed: int) -> Probe | None:
     """Return the first run that peaked, or None when the time is used up."""
     slow, bad = 0.0, math.inf  # bounds found: too small to peak in time, too large to measure
-    cap = lab.limit / _SEARCH_RUNS
+    shortest = cap = lab.limit / _SEARCH_RUNS
     for _ in range(_SEARCH_RUNS):
-        if lab.left <= 0:
+        if lab.left < shortest:  # so short a run would say nothing
             break
-        probe = lab.probe(l2, seed, min(cap, lab.left))
+        probe = lab.probe(l2, seed, cap)
         if probe.status == "peaked":
             return probe
         if probe.status == "not_peaked":
