@@ -458,7 +458,8 @@ _DEVICES = """
 import json, sys
 from l2dynamics import runtime
 runtime.configure()
-import jax, numpy as np
+import jax
+from jax.sharding import AxisType
 from small_setups import dataset, hyper, setup
 from l2dynamics.training import Trainer
 
@@ -466,7 +467,7 @@ of = setup("wrn", batch=16, bn_group=2, momentum=0.9, augment=True, eval_batch=8
 data = dataset(of)
 hp = hyper(eta=0.05)
 found = []
-for mesh in (None, jax.make_mesh((8,), ("data",))):
+for mesh in (None, jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))):
     trainer = Trainer(of, data, mesh=mesh)
     state = trainer.init(hp)
     for step in range(3):
