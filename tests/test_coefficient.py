@@ -16,7 +16,7 @@ def run(l2, seed, t_star, best=0.9):
     """A run whose test accuracy first reaches its maximum at ``t_star`` epochs."""
     accuracy = np.where(t_star <= EPOCHS, best, 0.1 + (best - 0.2) * EPOCHS / t_star)
     frame = pd.DataFrame({"epoch": EPOCHS, "test_accuracy": accuracy, "l2": l2, "seed": seed, "eta": 0.2})
-    frame["run"] = f"l2_{l2}-s{seed}"
+    frame["run"], frame["group"], frame["step"] = f"l2_{l2}-s{seed}", "grid", range(len(EPOCHS))
     return frame.assign(**{column: 0.0 for column in COLUMNS if column not in frame})[list(COLUMNS)]
 
 
@@ -90,7 +90,7 @@ def test_combined_results_keep_every_setup():
         "l2_0.01-s0": "fc",
         "l2_0.02-s0": "wrn",
     }
-    assert history.parse(history.table_bytes(found.table)).equals(found.table)
+    pd.testing.assert_frame_equal(history.parse(history.table_bytes(found.table)), found.table)
     assert found.passport["c"]["fc"]["c"] == pytest.approx(0.2)
     assert found.passport["c"]["wrn"]["c"] == pytest.approx(0.8)
     assert found.passport["runs"] == 2

@@ -250,8 +250,7 @@ def test_one_program_where_steps_are_dispatched():
     assert trainer.descend._cache_size() == trainer.order._cache_size() == 1
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("batch", [8, 24])
+@pytest.mark.parametrize(("batch", "momentum"), [(8, 0.9), (24, 0.0)])
 def test_a_bucket_equals_its_runs_one_by_one(batch, momentum):
     of = setup(batch=batch, momentum=momentum, schedule={"factor": 0.2, "at": [0.5]})
     data = dataset(of)
@@ -463,7 +462,7 @@ from jax.sharding import AxisType
 from small_setups import dataset, hyper, setup
 from l2dynamics.training import Trainer
 
-of = setup("wrn", batch=16, bn_group=2, momentum=0.9, augment=True, eval_batch=8)
+of = setup("cnn_bn", batch=16, bn_group=2, momentum=0.9, augment=True, eval_batch=8)
 data = dataset(of)
 hp = hyper(eta=0.05)
 found = []
