@@ -1,4 +1,4 @@
-"""What the examples share: the CIFAR-10 sample, and the table of tuned, predicted and AutoL2."""
+"""What the examples share: the embedded data, and the table of tuned, predicted and AutoL2."""
 
 import argparse
 import itertools
@@ -22,14 +22,16 @@ def steps_option(default: int) -> int:
     return parser.parse_args().steps
 
 
-def cifar10(train: int, test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return normalised 16 × 16 training images, their labels, test images and labels."""
-    sample = data.load("cifar10", train=train, test=test, image_size=16, root=Path(__file__).parents[1])
+def sample(
+    name: str, train: int, test: int, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return normalised training images of ``size`` pixels square, their labels, test images and labels."""
+    found = data.load(name, train=train, test=test, image_size=size, root=Path(__file__).parents[1])
     images, test_images = (
-        ((np.asarray(split) / 255 - sample.mean) / sample.std).astype(np.float32)
-        for split in (sample.train_images, sample.test_images)
+        ((np.asarray(split) / 255 - found.mean) / found.std).astype(np.float32)
+        for split in (found.train_images, found.test_images)
     )
-    return images, sample.train_labels, test_images, sample.test_labels
+    return images, found.train_labels, test_images, found.test_labels
 
 
 def best_within(run: Curve, steps: int) -> float:

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from compare import cifar10, compare, steps_option
+from compare import compare, sample, steps_option
 from flax import nnx
 
 from l2dynamics import auto_l2, predict_l2
 
-x, y, x_test, y_test = cifar10(train=2000, test=1000)
+x, y, x_test, y_test = sample("cifar10", train=2000, test=1000, size=16)
 
 
 class MyModel(nnx.Module):

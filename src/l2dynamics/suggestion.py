@@ -177,8 +177,9 @@ def _search(lab: Lab, l2: float, seed: int) -> Probe | None:
             l2 /= _SEARCH_STEP
         elif bad == math.inf:
             l2 *= _SEARCH_STEP
-        else:  # the measurement lies between the two, and is worth more than another guess
-            l2, cap = math.sqrt(slow * bad), lab.left / 2
+        else:  # c is measured best at a small coefficient: follow that one for longer, and only then a larger one
+            followed = l2 == slow and cap > shortest
+            l2, cap = (math.sqrt(slow * bad) if followed else slow), lab.left / 2
     return None
 
 
