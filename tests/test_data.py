@@ -297,7 +297,11 @@ def test_loading_never_downloads(tmp_path, monkeypatch):
 
 
 def test_unanswered_connection_is_given_up(monkeypatch):
-    monkeypatch.setattr(data_prepare.socket, "create_connection", lambda *a, **k: time.sleep(60))
+    def silent(*args, **kwargs):
+        time.sleep(60)
+        raise TimeoutError  # as a socket does; the thread outlives this test
+
+    monkeypatch.setattr(data_prepare.socket, "create_connection", silent)
     began = time.perf_counter()
     assert data_prepare.unreachable("localhost", timeout=0.1) == "no answer within 0 s"
     assert time.perf_counter() - began < 5

@@ -117,8 +117,8 @@ def unreachable(host: str, port: int = 443, timeout: float = 3.0) -> str | None:
 
     def connect() -> None:
         try:
-            socket.create_connection((host, port), timeout=timeout).close()
-            outcome.append(None)
+            with socket.create_connection((host, port), timeout=timeout):
+                outcome.append(None)
         except OSError as error:
             outcome.append(str(error))
 
