@@ -19,7 +19,8 @@ def package(tmp_path, monkeypatch):
         "__init__.py": "",
         "a.py": '"""A."""\nfrom l2dynamics import b\nfrom l2dynamics.sub.c import thing\nimport os\n',
         "b.py": "def f():\n    import l2dynamics.d\n    return 1\n",
-        "d.py": "from l2dynamics import a\n",
+        "d.py": "from l2dynamics import a\nfrom l2dynamics import config\n",
+        "config.py": "limit = 1\n",
         "e.py": "x = 1\n",
         "sub/__init__.py": "from l2dynamics.sub import f\n",
         "sub/c.py": "thing = 3\n",
@@ -44,13 +45,14 @@ def test_closure_follows_imports_of_every_form_and_cycles(package):
     script = package.parent / "stage.py"
     script.write_text("from l2dynamics import a\n")
     names = [file.relative_to(package.parent).as_posix() for file in closure.closure(script)]
-    inside = ["__init__", "a", "b", "d", "sub/__init__", "sub/c", "sub/f"]
+    inside = ["__init__", "a", "b", "config", "d", "sub/__init__", "sub/c", "sub/f"]
     assert names == [*(f"l2dynamics/{name}.py" for name in inside), "stage.py"]
 
 
 def test_the_key_is_that_of_the_code_and_not_of_its_words(package):
     before = closure.code_key("l2dynamics.a")
     edit(package, "e.py", "x = 2\n")  # not imported
+    edit(package, "config.py", "limit = 2\n")  # in the key by value
     edit(
         package,
         "a.py",

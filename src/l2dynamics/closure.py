@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+BY_VALUE = frozenset({"config.py", "runs.py"})
+"""Modules that only check and list numbers. The numbers themselves are hashed, so a resume key leaves their code out."""
 
 
 def _module_files(name: str) -> list[Path]:
@@ -55,10 +57,13 @@ def closure(script: Path) -> list[Path]:
 
 
 def code_key(*modules: str) -> str:
-    """SHA-256 over the code that ``modules`` (``l2dynamics.training``, …) execute, without docstrings and comments."""
+    """SHA-256 over the code that ``modules`` (``l2dynamics.training``, …) execute, without docstrings and comments.
+
+    ``BY_VALUE`` modules are left out: whoever makes a key hashes their values.
+    """
     files = {file for name in modules for start in _module_files(name) for file in closure(start)}
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted(files - {PACKAGE / name for name in BY_VALUE}):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
