@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 BY_VALUE = frozenset({"config.py", "runs.py"})
-"""Modules that only check and list numbers. The numbers themselves are hashed, so a resume key leaves their code out."""
+"""Modules that only check and list numbers; a key hashes the numbers themselves, so it leaves their code out."""
 
 
 def _module_files(name: str) -> list[Path]:
