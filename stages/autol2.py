@@ -7,8 +7,7 @@ from l2dynamics import paths, runtime
 
 runtime.configure(cache=paths.work(paths.find_root()) / "xla")
 
-from l2dynamics import config, history, pipeline, runs, sweeps
-from l2dynamics.training import steps_per_epoch
+from l2dynamics import config, pipeline, runs, sweeps
 
 
 def main(root: Path) -> None:
@@ -23,12 +22,13 @@ def main(root: Path) -> None:
         root,
         controller=section.controller,
         bucket=section.bucket,
+        resources=section.resources or config.Resources(),
     )
-    per_epoch = steps_per_epoch(section.setup, len(sweeps.dataset(plan).train_labels))
+    per_epoch = section.setup.steps_per_epoch(len(sweeps.dataset(plan).train_labels))
     specs = runs.of_autol2(name, section, per_epoch, params.seed)
     with pipeline.locked(root, plan.stage):
         resolved = section.model_dump(mode="json", exclude_none=True)
-        history.write(pipeline.train(f"autol2_{name}", plan, specs, params, resolved), root)
+        pipeline.write(pipeline.train(f"autol2_{name}", plan, specs, params, resolved), root)
 
 
 if __name__ == "__main__":

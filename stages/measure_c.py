@@ -6,8 +6,7 @@ from l2dynamics import paths, runtime
 
 runtime.configure(cache=paths.work(paths.find_root()) / "xla")
 
-from l2dynamics import coefficient, config, history, pipeline, runs, sweeps
-from l2dynamics.training import steps_per_epoch
+from l2dynamics import coefficient, config, pipeline, runs, sweeps
 
 
 def main(root: Path) -> None:
@@ -24,12 +23,13 @@ def main(root: Path) -> None:
                 params.data["source"],
                 root,
                 bucket=section.bucket,
+                resources=section.resources or config.Resources(),
             )
-            per_epoch = steps_per_epoch(section.setup, len(sweeps.dataset(plan).train_labels))
+            per_epoch = section.setup.steps_per_epoch(len(sweeps.dataset(plan).train_labels))
             specs = runs.of_measure_c(setup, section, per_epoch, params.seed)
             resolved = section.model_dump(mode="json", exclude_none=True)
             measured[setup] = pipeline.train("measure_c", plan, specs, params, resolved)
-        history.write(coefficient.combine(measured), root)
+        pipeline.write(coefficient.combine(measured), root)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from l2dynamics import paths, runtime
 runtime.configure(cache=paths.work(paths.find_root()) / "xla")
 
 from l2dynamics import config, history, pipeline, runs, sweeps
-from l2dynamics.training import steps_per_epoch
 
 
 def main(root: Path) -> None:
@@ -22,15 +21,16 @@ def main(root: Path) -> None:
         params.data["source"],
         root,
         bucket=section.bucket,
+        resources=section.resources or config.Resources(),
     )
     c = None
     if section.predicted is not None:
         c = history.load("measure_c", root).passport["c"][section.predicted.c_of]["c"]
-    per_epoch = steps_per_epoch(section.setup, len(sweeps.dataset(plan).train_labels))
+    per_epoch = section.setup.steps_per_epoch(len(sweeps.dataset(plan).train_labels))
     specs = runs.of_sweep(name, section, per_epoch, params.seed, c)
     with pipeline.locked(root, plan.stage):
         resolved = section.model_dump(mode="json", exclude_none=True) | ({"c": c} if c else {})
-        history.write(pipeline.train(name, plan, specs, params, resolved), root)
+        pipeline.write(pipeline.train(name, plan, specs, params, resolved), root)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Unknown keys, wrong types and values out of range are refused with one line that
 Times are in epochs as in the paper; one epoch is ``ceil(train / batch)`` steps.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -35,6 +36,7 @@ SWEEPS = (
     "resnet",
 )
 AUTOL2 = ("wrn", "wrn_schedule", "fc", "cnn", "cnn_bn")
+EXECUTOR_VARIABLE = "L2DYNAMICS_EXECUTOR"
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Loss = Literal["softmax", "mse"]
 Measure = Literal["minibatch", "subset"]
@@ -145,6 +147,10 @@ class Setup(Strict):
             raise ValueError(f"batch {self.batch} is larger than data.train {self.data.train}")
         return self
 
+    def steps_per_epoch(self, examples: int) -> int:
+        """Steps of one epoch over ``examples`` training examples."""
+        return -(-examples // self.batch)
+
 
 class Length(Strict):
     """Epochs of a run as a function of η and λ; exactly one of the four forms.
@@ -229,6 +235,23 @@ class Predicted(Strict):
     seeds: PositiveInt = 1
 
 
+class Resources(Strict):
+    """What one job of a sweep takes: CPU cores and accelerators.
+
+    Without an accelerator the job computes on exactly ``cpus`` cores, whoever executes it: the number of threads
+    decides the order of sums. Ray places the job by both numbers; a fraction of a GPU shares it among jobs.
+    """
+
+    cpus: PositiveInt = 1
+    gpus: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Resources":
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus: {self.gpus:g}: a job takes a fraction of one GPU or whole ones")
+        return self
+
+
 class Sweep(Strict):
     """One sweep: a setup, its grids and how often a run is evaluated (log-spaced steps)."""
 
@@ -238,6 +261,7 @@ class Sweep(Strict):
     predicted: Predicted | None = None
     # Runs of equal length trained side by side by vmap; pays for small fully connected nets and on accelerators.
     bucket: PositiveInt = 1
+    resources: Resources | None = None
 
     @model_validator(mode="after")
     def _bucket(self) -> "Sweep":
@@ -268,6 +292,7 @@ class AutoL2Sweep(Strict):
     init_l2: Positives = (0.1,)
     measures: tuple[Measure, ...] = Field(("minibatch", "subset"), min_length=1)
     bucket: PositiveInt = 1
+    resources: Resources | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> "AutoL2Sweep":
@@ -286,6 +311,7 @@ class MeasureC(Strict):
     seeds: PositiveInt = 1
     length: Length
     bucket: PositiveInt = 1
+    resources: Resources | None = None
 
 
 class MeasureCs(Strict):
@@ -299,10 +325,10 @@ class MeasureCs(Strict):
 class Executor(Strict):
     """Who executes the runs of a sweep; ``auto`` is one process per core on CPU, this process on accelerators.
 
-    ``workers`` 0 means one per core.
+    ``ray`` is a Ray cluster. ``workers`` 0 means one per core, with Ray as many as fit in the cluster.
     """
 
-    kind: Literal["auto", "in_process", "processes"] = "auto"
+    kind: Literal["auto", "in_process", "processes", "ray"] = "auto"
     workers: int = Field(0, ge=0)
 
 
@@ -357,8 +383,13 @@ def check(section: type[Section], content: Any, where: str) -> Section:
 
 
 def load_params(root: Path) -> Params:
-    """Read and check params.yaml."""
-    return check(Params, read_yaml(root / "params.yaml"), "params.yaml")
+    """Read and check params.yaml; ``$L2DYNAMICS_EXECUTOR``, such as ``ray`` or ``processes:4``, wins over it."""
+    params = check(Params, read_yaml(root / "params.yaml"), "params.yaml")
+    if chosen := os.environ.get(EXECUTOR_VARIABLE):
+        kind, _, workers = chosen.partition(":")
+        executor = check(Executor, {"kind": kind, "workers": workers or 0}, f"{EXECUTOR_VARIABLE}={chosen}")
+        return params.model_copy(update={"executor": executor})
+    return params
 
 
 def load_section(root: Path, scale: str, name: str, section: type[Section]) -> Section:

@@ -1,11 +1,12 @@
-"""Who executes the jobs of a sweep: this process, or one process per core.
+"""Who executes the jobs of a sweep: this process, one process per core, or a Ray cluster.
 
 On CPU two single-threaded processes, each pinned to a core, finish more small runs per hour than one process with two
-threads; accelerators take one process. Either way a job is the same pure function of its specification.
+threads; accelerators take one process; beyond one machine it is Ray. Either way a job is the same pure function of
+its specification, on the same number of cores: the order of sums, and with it the last bits, are the same.
 """
 
-import importlib.util
 import logging
+import math
 import multiprocessing
 import os
 import queue
@@ -15,10 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from l2dynamics import sweeps
+from l2dynamics import affinity, distributed, executors_ray, sweeps
 from l2dynamics.config import Executor
 from l2dynamics.sweeps import Event, Interrupted, Job
 from l2dynamics.tracking.live import Tracker
@@ -34,22 +35,12 @@ class JobsFailed(Exception):
     """Some jobs raised; the others are finished and stored. The message names each with its error."""
 
 
-def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
-
-
-def workers(executor: Executor, count: int) -> int:
-    """Number of worker processes for ``count`` jobs; 0 means that this process does the work.
-
-    ``count`` includes finished jobs: a sum over one thread differs in its last bits from one over two, so the jobs
-    that an interruption has left must run as those before it did.
-    """
-    accelerated = any(
-        importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu")
-    )
-    if executor.kind == "in_process" or (accelerated and executor.kind == "auto"):
+def workers(executor: Executor, count: int, cpus: int = 1) -> int:
+    """Number of worker processes for ``count`` jobs of ``cpus`` cores; 0 means that this process does the work."""
+    here = distributed.crew().size > 1 or (affinity.accelerated() and executor.kind == "auto")
+    if executor.kind == "in_process" or here:
         return 0
-    wanted = executor.workers or len(_cores())
+    wanted = executor.workers or len(affinity.cores()) // cpus
     return min(wanted, count) if min(wanted, count) > 1 else 0
 
 
@@ -76,14 +67,14 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 def _start_worker(
-    events: Any, stop: Any, turn: Any, cores: Sequence[int], parent: int, tracker: Tracker | None
+    events: Any, stop: Any, turn: Any, cores: Sequence[set[int]], parent: int, tracker: Tracker | None
 ) -> None:
     with turn.get_lock():
         index = turn.value
         turn.value += 1
     if sys.platform == "linux":
-        # One core each: XLA sizes its thread pool by the affinity it finds when the backend starts.
-        os.sched_setaffinity(0, {cores[index % len(cores)]})
+        # XLA sizes its thread pool by the affinity it finds when the backend starts.
+        os.sched_setaffinity(0, cores[index % len(cores)])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _worker.update(events=events, stop=stop, parent=parent, tracker=tracker)
@@ -112,8 +103,18 @@ def _in_process(
             raise
         except Exception as error:
             log.exception("%s failed", job.name)
+            report(Event(job.name, 0, math.nan, math.nan, False, len(job.specs), True))
             failures.append(f"{job.name}: {type(error).__name__}: {error}")
+            if distributed.crew().size > 1:
+                break  # a lost process ends the run of all
     return failures
+
+
+def _core_sets(cpus: int) -> list[set[int]]:
+    """The cores in sets of ``cpus``, for one worker each."""
+    cores = affinity.cores()
+    count = max(1, len(cores) // cpus)
+    return [set(cores[index * cpus : (index + 1) * cpus]) for index in range(count)]
 
 
 def _in_processes(
@@ -124,11 +125,15 @@ def _in_processes(
     tracker: Tracker | None,
 ) -> list[str]:
     context = multiprocessing.get_context("spawn")
+    cores = _core_sets(jobs[0].plan.resources.cpus)
     events, stopping, turn = context.Queue(), context.Event(), context.Value("i", 0)
     failures: list[str] = []
     interrupted = False
     with ProcessPoolExecutor(
-        count, context, _start_worker, (events, stopping, turn, _cores(), os.getpid(), tracker)
+        count,
+        context,
+        _start_worker,
+        (events, stopping, turn, cores, os.getpid(), tracker),
     ) as pool:
         pending: dict[Future[None], Job] = {pool.submit(_in_worker, job): job for job in jobs}
         while pending:
@@ -148,6 +153,7 @@ def _in_processes(
                     interrupted = True
                 elif error is not None:
                     log.error("%s failed: %s", job.name, error)
+                    report(Event(job.name, 0, math.nan, math.nan, False, len(job.specs), True))
                     failures.append(f"{job.name}: {type(error).__name__}: {error}")
         time.sleep(0.05)
         _drain(events, report)
@@ -183,13 +189,18 @@ def run(
         JobsFailed: jobs raised; all others are finished.
     """
     pending = [job for job in jobs if sweeps.load(job) is None]
+    distributed.crew().same(len(pending), "number of unfinished job")
     if not pending:
         return
+    cpus = jobs[0].plan.resources.cpus
     with stop_on_signal() as stop:
-        count = workers(executor, len(jobs))
-        if count:
+        if executor.kind == "ray" and distributed.crew().size == 1:
+            failures = executors_ray.run(pending, executor, report, stop, tracker)
+        elif count := workers(executor, len(jobs), cpus):
             failures = _in_processes(pending, min(count, len(pending)), report, stop, tracker)
         else:
-            failures = _in_process(pending, report, stop, tracker)
+            # As many threads as a worker process has: they sum in the same order.
+            with nullcontext() if affinity.accelerated() else affinity.pinned(cpus):
+                failures = _in_process(pending, report, stop, tracker)
     if failures:
         raise JobsFailed("; ".join(failures))

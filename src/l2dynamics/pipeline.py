@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from l2dynamics import checkpoints, executors, paths, sweeps
+from l2dynamics import checkpoints, distributed, executors, history, paths, sweeps
 from l2dynamics.config import Params
 from l2dynamics.history import Results
 from l2dynamics.progress import SweepProgress
@@ -30,6 +30,9 @@ def locked(root: Path, stage: str) -> Iterator[None]:
     Raises:
         ValueError: another process holds it.
     """
+    if not distributed.crew().leader:
+        yield
+        return
     file = paths.work(root) / stage / ".lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as handle:
@@ -65,24 +68,37 @@ def train(
     spent = (checkpoints.load(clock) or ({}, {"seconds": 0.0}))[1]["seconds"]
     header = sweeps.header(name, params.scale, plan, config)
     total = sum(job.run_steps for job in waiting)
-    try:
-        with (
-            Tracker(name, header, plan.root) as tracker,
-            SweepProgress(plan.stage, len(jobs), total, len(jobs) - len(waiting)) as progress,
-        ):
-            executors.run(jobs, params.executor, progress, tracker)
-    finally:
+    left = sum(len(job.specs) for job in waiting)
+    if distributed.crew().leader:
+        try:
+            with (
+                Tracker(name, header, plan.root) as tracker,
+                SweepProgress(plan.stage, len(specs), total, len(specs) - left) as progress,
+            ):
+                executors.run(jobs, params.executor, progress, tracker)
+        finally:
+            wall = spent + time.perf_counter() - began
+            checkpoints.save(clock, {}, {"seconds": wall})
+    else:
+        executors.run(jobs, params.executor, lambda event: None)
         wall = spent + time.perf_counter() - began
-        checkpoints.save(clock, {}, {"seconds": wall})
     finished = [found for job in jobs if (found := sweeps.load(job)) is not None]
     results = sweeps.results(header, plan, finished, specs, wall)
     best = results.table["test_accuracy"].max()
+    if not distributed.crew().leader:
+        return results
     print(
         f"{plan.stage}: {len(specs)} runs, {results.passport['run_steps']:,} steps, {wall:.0f} s "
         f"({results.passport['diverged']} diverged), best test accuracy {best:.4f}\n"
         f"results/{name}.csv and .json; figures: `dvc repro`; runs: `make ui`"
     )
     return results
+
+
+def write(results: Results, root: Path) -> None:
+    """Write the results of a stage, once for all hosts."""
+    if distributed.crew().leader:
+        history.write(results, root)
 
 
 def main(stage: Callable[[Path], None]) -> None:
@@ -92,6 +108,7 @@ def main(stage: Callable[[Path], None]) -> None:
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
+        distributed.initialize()
         stage(paths.find_root())
     except (ValueError, executors.JobsFailed, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

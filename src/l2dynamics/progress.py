@@ -14,17 +14,19 @@ QUIET_SECONDS = 60.0
 
 
 class SweepProgress:
-    """Shows runs, steps a second, time remaining, best test accuracy and, for AutoL2, the current λ.
+    """Shows runs done, running and failed, steps/s, time remaining, best test accuracy and, for AutoL2, the current λ.
 
     Args:
         title: name of the stage.
-        jobs: number of jobs to do.
-        run_steps: their steps, summed over runs.
-        done: jobs already finished by an earlier call.
+        runs: number of runs.
+        run_steps: steps to do, summed over runs.
+        done: runs already finished by an earlier call.
     """
 
-    def __init__(self, title: str, jobs: int, run_steps: int, done: int = 0) -> None:
-        self.title, self.jobs, self.total, self.done = title, jobs, run_steps, done
+    def __init__(self, title: str, runs: int, run_steps: int, done: int = 0) -> None:
+        self.title, self.runs, self.total, self.done = title, runs, run_steps, done
+        self.failed = 0
+        self._running: dict[str, int] = {}
         self.steps, self.best, self.l2 = 0, -math.inf, math.nan
         self._console = Console(file=sys.stderr)
         self._bar = Progress(
@@ -52,15 +54,22 @@ class SweepProgress:
         rate = self.steps / max(time.monotonic() - self._began, 1e-9)
         best = f", best {self.best:.3f}" if math.isfinite(self.best) else ""
         l2 = f", λ {self.l2:.2g}" if math.isfinite(self.l2) else ""
-        return f"{self.done}/{self.jobs} jobs, {rate:.0f} steps/s{best}{l2}"
+        running = sum(self._running.values())
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done}/{self.runs} runs, {running} running{failed}, {rate:.0f} steps/s{best}{l2}"
 
     def __call__(self, event: Event) -> None:
         """Take an event of a job into account."""
         self.steps += event.run_steps
-        self.done += event.finished
+        self._running[event.job] = event.runs
+        if event.finished or event.failed:
+            del self._running[event.job]
+        self.done += event.runs * event.finished
+        self.failed += event.runs * event.failed
         if math.isfinite(event.best):
             self.best = max(self.best, event.best)
-        self.l2 = event.l2
+        if math.isfinite(event.l2):
+            self.l2 = event.l2
         self._bar.update(self._task, completed=self.steps, status=self._status())
         if not self._console.is_terminal and time.monotonic() - self._spoke > QUIET_SECONDS:
             self._spoke = time.monotonic()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from l2dynamics import __version__, checkpoints, paths
+from l2dynamics import __version__, checkpoints, distributed, paths
 from l2dynamics.closure import code_key
-from l2dynamics.config import Controller, Setup
+from l2dynamics.config import Controller, Resources, Setup
 from l2dynamics.history import COLUMNS, Results
 from l2dynamics.runs import RunSpec, buckets
 from l2dynamics.tracking.live import Tracker
@@ -48,16 +48,19 @@ class Plan:
     root: Path
     controller: Controller | None = None
     bucket: int = 1
+    resources: Resources = field(default_factory=Resources)
 
 
 class Event(NamedTuple):
-    """Progress of a job: run-steps done since the last event, best test accuracy so far, λ in force."""
+    """Progress of a job: run-steps done since the last event, best test accuracy so far, λ in force, number of runs."""
 
     job: str
     run_steps: int
     best: float
     l2: float
     finished: bool
+    runs: int = 1
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,14 @@ class Job:
 
 
 class Finished(NamedTuple):
-    """What a finished job left: metrics ``[runs, evaluations, 6]`` at ``steps``, and its time in pure training."""
+    """What a finished job left: metrics ``[runs, evaluations, 6]`` at ``steps``, its time in training, its device."""
 
     specs: tuple[RunSpec, ...]
     steps: np.ndarray
     metrics: np.ndarray
     pure_seconds: float
     seconds: float
+    device: str = ""
 
 
 def _json(value: Any) -> bytes:
@@ -146,25 +150,20 @@ def load(job: Job) -> Finished | None:
     if found is None:
         return None
     arrays, meta = found
-    return Finished(job.specs, arrays["steps"], arrays["metrics"], meta["pure_seconds"], meta["seconds"])
+    times = meta["pure_seconds"], meta["seconds"]
+    return Finished(job.specs, arrays["steps"], arrays["metrics"], *times, meta.get("device", "unknown"))
 
 
 @lru_cache(maxsize=4)
 def _trainer(plan: Plan, measure: str | None, bucket: int | None) -> Any:
-    import jax
-
     from l2dynamics.autol2 import AutoL2
-    from l2dynamics.training import Trainer
 
     controller = None
     if measure is not None:
         assert plan.controller is not None
         controller = AutoL2(**plan.controller.model_dump())
-    devices = jax.devices()
-    mesh = None
-    if len(devices) > 1 and bucket is None and plan.setup.batch % len(devices) == 0:
-        mesh = jax.make_mesh((len(devices),), ("data",))
-    return Trainer(
+    mesh = None if bucket is not None else distributed.mesh(plan.setup.batch)
+    return distributed.trainer_class(mesh)(
         plan.setup,
         dataset(plan),
         controller=controller,
@@ -195,9 +194,10 @@ def execute(
     """
     import jax
 
-    from l2dynamics.training import Clock, evaluation_steps, hyper_of
+    from l2dynamics.training import evaluation_steps, hyper_of
 
     began = time.perf_counter()
+    crew = distributed.crew()
     bucket = len(job.specs) if len(job.specs) > 1 else None
     trainer = _trainer(job.plan, job.specs[0].measure, bucket)
     hyper = hyper_of(job.plan.setup, job.specs)
@@ -206,39 +206,44 @@ def execute(
     checkpoint = job.file.with_suffix(".checkpoint")
 
     state, step, spent, pure = trainer.init(hyper), 0, 0.0, 0.0
-    if (saved := checkpoints.load(checkpoint)) is not None:
+    if (saved := distributed.newest(checkpoint)) is not None:
         arrays, meta = saved
         structure = jax.tree.structure(state)
         leaves = [jax.numpy.asarray(arrays[f"leaf{i}"]) for i in range(structure.num_leaves)]
         state, step = jax.tree.unflatten(structure, leaves), meta["step"]
         metrics, spent, pure = arrays["metrics"], meta["seconds"], meta["pure_seconds"]
+        if trainer.mesh is not None:
+            state = distributed.replicate(state, trainer.mesh)
+    crew.same(step, "checkpoint")
 
-    clock, last_saved, reported = Clock(), time.perf_counter(), step
+    clock, last_saved, reported = crew.clock(), time.perf_counter(), step
 
     def save() -> None:
-        arrays = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        arrays = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
         seconds = spent + time.perf_counter() - began
         meta = {"step": step, "seconds": seconds, "pure_seconds": pure + clock.pure_seconds}
-        checkpoints.save(checkpoint, {**arrays, "metrics": metrics}, meta, keep=True)
+        distributed.save(checkpoint, {**arrays, "metrics": metrics}, meta, trainer.mesh)
 
     def tell(finished: bool = False) -> None:
         nonlocal reported
         tested = metrics[..., 3]
         best = float(np.nanmax(tested)) if np.isfinite(tested).any() else float("nan")
         l2 = float(np.min(np.asarray(trainer.l2(state, hyper))))
-        report(Event(job.name, (step - reported) * len(job.specs), best, l2, finished))
+        done = (step - reported) * len(job.specs)
+        report(Event(job.name, done, best, l2, finished, len(job.specs)))
         reported = step
 
+    tell()
     for index, target in enumerate(steps):
         if target < step:
             continue
         for reached, advanced in clock.pieces(trainer, state, hyper, step, int(target)):
             step, state = reached, advanced
             tell()
-            if stop():
+            if crew.any(stop()):
                 save()
                 raise Interrupted(job.name)
-            if time.perf_counter() - last_saved > CHECKPOINT_SECONDS:
+            if crew.any(time.perf_counter() - last_saved > CHECKPOINT_SECONDS):
                 save()
                 last_saved = time.perf_counter()
         metrics[:, index] = trainer.evaluate(state, hyper).reshape(len(job.specs), 6)
@@ -254,8 +259,12 @@ def execute(
             tracker.progress(table([so_far], job.specs, trainer.steps_per_epoch))
     arrays = {"steps": steps, "metrics": metrics}
     seconds = spent + time.perf_counter() - began
-    checkpoints.save(job.file, arrays, {"pure_seconds": pure + clock.pure_seconds, "seconds": seconds})
-    checkpoints.remove(checkpoint)
+    device = f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}"
+    times = {"pure_seconds": pure + clock.pure_seconds, "seconds": seconds, "device": device}
+    if crew.leader:
+        checkpoints.save(job.file, arrays, times)
+        distributed.forget(checkpoint)
+    crew.see(job.file.exists, job.file)
     tell(finished=True)
     if tracker is not None:
         rows = table([Finished(job.specs, steps, metrics, 0.0, 0.0)], job.specs, trainer.steps_per_epoch)
@@ -301,8 +310,6 @@ def _git_commit(root: Path) -> str:
 
 def header(name: str, scale: str, plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a passport that is known before training."""
-    from l2dynamics.training import steps_per_epoch
-
     data = dataset(plan)
     return {
         "name": name,
@@ -318,7 +325,7 @@ def header(name: str, scale: str, plan: Plan, config: Mapping[str, Any]) -> dict
         },
         "setup": plan.setup.model_dump(mode="json"),
         "config": dict(config),
-        "steps_per_epoch": steps_per_epoch(plan.setup, len(data.train_labels)),
+        "steps_per_epoch": plan.setup.steps_per_epoch(len(data.train_labels)),
         "classes": data.classes,
         "key": key(plan),
         **machine(plan.root),
@@ -333,11 +340,8 @@ def results(
     wall_seconds: float,
 ) -> Results:
     """Table and passport of a sweep from its header (see :func:`header`) and its finished jobs."""
-    import jax
-
     rows = table(finished, order, head["steps_per_epoch"])
     last = rows.groupby("run", sort=False).tail(1)
-    device = jax.devices()[0]
     passport = {
         **head,
         "status": "done",
@@ -345,7 +349,7 @@ def results(
         "runs": len(order),
         "diverged": int(last["train_loss"].isna().sum()),
         "run_steps": sum(spec.steps for spec in order),
-        "device": f"{device.platform}: {device.device_kind}",
+        "device": ", ".join(sorted({job.device for job in finished})),
         "pure_step_seconds": sum(job.pure_seconds for job in finished),
         "worker_seconds": sum(job.seconds for job in finished),
         "wall_seconds": wall_seconds,
