@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pickle
 import re
@@ -200,6 +201,36 @@ def test_divergence_is_kept_as_nan(root: Path) -> None:
     assert run.data.tags["diverged"] == "true"
     values = np.array([v for _, v in sorted(curve(client, run, "test_loss").items())])
     np.testing.assert_array_equal(values, run_of(results, -1)["test_loss"])
+
+
+def test_points_are_stored_as_mlflow_would(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points go into a local database directly; the same through MLflow's client, the slow way."""
+    history.write(fake(), root)
+    sync(root)
+    store = Store(address.tracking_uri(root), root)
+    experiment, record = store.experiment(catalog.experiment("fc")), records.of_results(fake())[0]
+    pieces = [[("a", 3.0, 2), ("a", 5.0, 1), ("b", math.nan, 7), ("c", math.inf, 0)], [("a", 1.0, 9)]]
+    pieces += [pieces[0], [("a", 7.0, 9), ("b", 2.0, 6), ("d", -math.inf, 1)]]
+    found = []
+    for inserted in (True, False):
+        if not inserted:
+            monkeypatch.setattr(Store, "_insert", lambda *args: False)
+        run = store.create(experiment, record)
+        for points in pieces:
+            store.fill(run, points)
+        with closing(sqlite3.connect(root / "mlflow" / "mlflow.db")) as connection:
+            found.append(
+                [
+                    connection.execute(
+                        f"SELECT key, value, timestamp - ?, step, is_nan FROM {table} WHERE run_uuid = ? "
+                        "ORDER BY key, step, value",
+                        (run.info.start_time, run.info.run_id),
+                    ).fetchall()
+                    for table in ("metrics", "latest_metrics")
+                ]
+            )
+    assert found[0] == found[1]
+    assert [len(rows) for rows in found[0]] == [8, 4]
 
 
 def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtrit
 
 from l2dynamics.history import RUN_COLUMNS
 from l2dynamics.prediction import t_star
@@ -330,7 +330,7 @@ def _slope(weights: np.ndarray, sums: np.ndarray, member: np.ndarray) -> np.ndar
 
 def _half_width(spread: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Half width of the 95 % Student interval of a mean; NaN for n = 1."""
-    quantile = np.where(n > 1, stats.t.ppf(0.975, np.maximum(n - 1, 1)), np.nan)
+    quantile = np.where(n > 1, stdtrit(np.maximum(n - 1, 1), 0.975), np.nan)
     return np.asarray(quantile * spread / np.sqrt(n))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from l2dynamics.config import ConfigError
 from l2dynamics.history import Results
@@ -44,7 +44,7 @@ def measure(results: Results) -> dict[str, Any]:
     logs = np.log([run["c"] for run in per_run])
     half = 0.0
     if len(logs) > 1:
-        half = float(stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)))
+        half = float(stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / np.sqrt(len(logs)))
     mean = float(logs.mean())
     return {
         "c": float(np.exp(mean)),

@@ -93,7 +93,7 @@ def tick(axes: Axes) -> None:
         axis.set_major_formatter(
             FuncFormatter((lambda v, _: _power(v)) if many else (lambda v, _: number(v, digits=4)))
         )
-        axis.set_minor_locator(LogLocator(10.0, subs=range(2, 10)) if high - low < 4 else NullLocator())
+        axis.set_minor_locator(LogLocator(10.0, subs=range(2, 10)) if high - low < 2 else NullLocator())
         axis.set_minor_formatter(NullFormatter())
 
 

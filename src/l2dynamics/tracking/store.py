@@ -5,9 +5,11 @@ else is a run that somebody did not finish, or that held something else, and is 
 """
 
 import fcntl
+import math
 import os
 import re
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -23,6 +25,13 @@ KEY, DIGEST, SWEEP = "l2dynamics.key", "l2dynamics.digest", "l2dynamics.sweep"
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 #: MLflow cuts longer params and tags with a warning, characters.
 _LONGEST = 5000
+_LARGEST = sys.float_info.max
+_INSERT = "INSERT {} INTO {} (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, ?, ?, ?, ?, ?)"
+_IF_LATER = (
+    " ON CONFLICT (key, run_uuid) DO UPDATE SET (value, timestamp, step, is_nan) = "
+    "(excluded.value, excluded.timestamp, excluded.step, excluded.is_nan) "
+    "WHERE (excluded.step, excluded.timestamp, excluded.value) > (step, timestamp, value)"
+)
 _REBUILD = "; delete the file and run `dvc repro -f -s track`: the results files hold everything"
 _REMEDIES = {
     "database is locked": "; another program writes to it: run `dvc repro track` again",
@@ -132,7 +141,9 @@ class Store:
 
     def create(self, experiment_id: str, record: Record, parent: str | None = None) -> Any:
         """Start a run; a parent's id makes it a child."""
-        tags = _shown(record.tags) | {KEY: record.key} | ({PARENT: parent} if parent else {})
+        # All tags at once: a tag that is written later costs a transaction of its own.
+        tags = _shown(record.tags) | {KEY: record.key, DIGEST: record.digest}
+        tags |= {PARENT: parent} if parent else {}
         with self.errors():
             return self.client.create_run(experiment_id, run_name=record.title, tags=tags)
 
@@ -147,7 +158,9 @@ class Store:
         from mlflow.entities import Metric, Param, RunTag
 
         start = run.info.start_time
-        metrics = [Metric(key, value, start + x, x) for key, value, x in points]
+        with self.errors():
+            inserted = self._database is not None and self._insert(self._database, run, points)
+        metrics = [] if inserted else [Metric(key, value, start + x, x) for key, value, x in points]
         listed = [Param(k, v[:_LONGEST]) for k, v in (params or {}).items() if v]
         changed = [RunTag(k, v) for k, v in _shown(tags or {}).items() if run.data.tags.get(k) != v]
         with self.errors():
@@ -199,6 +212,24 @@ class Store:
         """Attach a text as a file."""
         with self.errors():
             self.client.log_text(run.info.run_id, text, name)
+
+    def _insert(self, database: Path, run: Any, points: Sequence[Point]) -> bool:
+        # MLflow makes an object of every point, and another of every latest point: 255 runs of 500 points took
+        # 3 times as long. False where the tables are not as they were in MLflow 3.17.
+        start, run_id = run.info.start_time, run.info.run_id
+        limited = [
+            (key, min(max(value, -_LARGEST), _LARGEST), x, math.isnan(value)) for key, value, x in points
+        ]
+        rows = [(run_id, key, 0.0 if nan else value, start + x, x, nan) for key, value, x, nan in limited]
+        try:
+            with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+                connection.executemany(_INSERT.format("OR IGNORE", "metrics"), rows)
+                connection.executemany(_INSERT.format("", "latest_metrics") + _IF_LATER, rows)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise
+            return False
+        return True
 
     def _artifacts(self) -> Path:
         return self._folder / "artifacts"
