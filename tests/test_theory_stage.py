@@ -23,7 +23,7 @@ TINY = {
     "convergence": {"widths": [8, 16], "samples": 4, "seeds": 2},
     "decay": {"depths": [1], "widths": [8, 16], "samples": 4, "seeds": 1, "l2": 0.5, "points": 3},
     "deep_linear": {"depths": [1], "widths": [4, 9], "strengths": [0.2]},
-    "residual": False,
+    "convolutional": False,
 }
 
 

@@ -65,19 +65,19 @@ def measure(
         return homogeneity.euler(function, weights, k, direction_key)
 
 
-def table(seed: int, *, residual: bool) -> dict[str, Any]:
+def table(seed: int, *, convolutional: bool) -> dict[str, Any]:
     """Measure every network without biases, and those without batch norm also with them.
 
     Args:
         seed: of everything random.
-        residual: measure the residual networks too.
+        convolutional: measure the convolutional networks too.
 
     Returns:
         ``{"table": [{network, k, biases, degree: [m = 0, 1, 2], residual: […]}]}``.
     """
     rows = []
     for label, kind, architecture, k, shape in NETWORKS:
-        if kind == "wrn" and not residual:
+        if kind != "fc" and not convolutional:
             continue
         plain = not architecture.get("batch_norm", kind == "wrn")
         for biases in (False, True) if plain else (False,):

@@ -91,8 +91,8 @@ class TheoryConfig(Strict):
     convergence: Convergence
     decay: Decay
     deep_linear: DeepLinear
-    # Residual networks in the Lemma-1 table; they take longest to compile.
-    residual: bool = True
+    # Convolutional networks in the Lemma-1 table; their third derivatives take a minute to compile.
+    convolutional: bool = True
 
     @model_validator(mode="after")
     def _fits(self) -> "TheoryConfig":

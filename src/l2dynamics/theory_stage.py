@@ -110,7 +110,10 @@ def _compute(config: TheoryConfig, task: experiments.Problem, seed: int, folder:
         "kernels": lambda tell: experiments.kernels(config, task, reference, seconds, seed),
         "minimum": lambda tell: experiments.minimum(config, task, reference),
         "fixed_points": lambda tell: experiments.fixed_points(config, seed),
-        "lemma1": lambda tell: {"rows": [], "numbers": lemma1.table(seed, residual=config.residual)},
+        "lemma1": lambda tell: {
+            "rows": [],
+            "numbers": lemma1.table(seed, convolutional=config.convolutional),
+        },
     }
     part, probe = config.training, config.test_minimum
     descents = {"training@drawn": experiments.Descent(part.width, seed, part.l2, part.horizon)}
