@@ -4,7 +4,7 @@
 #   make reproduce SCALE=smoke  the same at another scale: smoke, laptop (default), accelerator, paper
 #   make figures                draw the figures again from the results; trains nothing
 #   make ui                     browse all runs in MLflow on http://127.0.0.1:5000
-#   make test, make lint        pytest; ruff and mypy. Arguments: make test ARGS="tests/test_data.py -x"
+#   make test, make lint        pytest on all cores; ruff and mypy. Arguments: make test ARGS="tests/test_data.py -x" JOBS=0
 #   make clean                  forget everything computed, so that `make reproduce` starts anew
 #
 # An interrupted target goes on where it stopped when it is called again.
@@ -13,6 +13,7 @@ PYTHON ?= python3
 SCALE ?= laptop
 PORT ?= 5000
 ARGS ?=
+JOBS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,7 +57,7 @@ ui: setup
 	@$(BIN)/python -m l2dynamics.tracking ui --port $(PORT)
 
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .
