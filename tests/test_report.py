@@ -12,7 +12,9 @@ import pytest
 import synthetic
 from matplotlib.figure import Figure
 
-from l2dynamics import claims, figures, history, paths, provenance, report
+from l2dynamics import claims, curves, figures, history, paths, provenance, report
+from l2dynamics.figures.style import AUTO, l2_color
+from l2dynamics.tracking import catalog
 
 THEORY = "A table:\n\n| k | minimum |\n| --- | --- |\n| 2 | yes |\n\n<script>alert(1)</script>\n"
 NASTY = "<img src=x onerror=alert(1)> | `a` *b* & _c_ | [d](javascript:x)"
@@ -128,7 +130,8 @@ def test_every_link_within_the_page_has_a_target(page):
 
 
 def test_links_to_files_exist(root, page):
-    files = [a["href"] for tag, a in page.tags if tag == "a" and not a["href"].startswith(("#", "https:"))]
+    elsewhere = ("#", "https:", curves.SERVER)
+    files = [a["href"] for tag, a in page.tags if tag == "a" and not a["href"].startswith(elsewhere)]
     assert files
     for file in files:
         assert (root / "reports" / file).is_file(), file
@@ -138,7 +141,8 @@ def test_names_from_files_are_escaped(page):
     assert NASTY in page.text
     assert not any(attributes.get("src") == "x" for _, attributes in page.tags)
     assert "<script>alert(1)</script>" in page.text
-    assert [tag for tag, _ in page.tags].count("script") == 1
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "curves"}, {}, {}]
 
 
 def test_claims_are_shown_with_numbers_and_verdicts(page):
@@ -149,6 +153,53 @@ def test_claims_are_shown_with_numbers_and_verdicts(page):
         assert verdict in page.text
     assert "What does not hold here" in page.text
     assert "t* ∝ 1/(ηλ). It is not. Measured −0.98" in page.text
+
+
+def test_page_holds_every_training_curve(root):
+    text = report.write(root, THEORY)[0].read_text(encoding="utf-8")
+    (block,) = re.findall(r'<script type="application/json" id="curves">(.*?)</script>', text, re.DOTALL)
+    sweeps = json.loads(block)["sweeps"]
+    assert set(sweeps) == {"fc", "measure_c"}
+    table = history.load("fc", root).table
+    for run, (_, rows) in zip(sweeps["fc"]["runs"], table.groupby("run", sort=False), strict=True):
+        assert run["name"] == f"η=0.15 λ=0.01 seed={rows['seed'].iloc[0]}"
+        assert run["color"] == l2_color(0.01)
+        assert run["epoch"] == pytest.approx(rows["epoch"].tolist(), rel=1e-3)
+        assert run["test_accuracy"] == pytest.approx(rows["test_accuracy"].tolist(), rel=1e-3)
+        best = rows["test_accuracy"].max()
+        assert run["best"] == pytest.approx(best, rel=1e-3)
+        first = rows.loc[rows["test_accuracy"] >= best - 0.005, "epoch"].iloc[0]
+        assert run["t_star"] == pytest.approx(first, rel=1e-3)
+    assert "Copyright (c) 2022 Leon Sorokin" in text
+
+
+def test_curves_of_long_diverged_and_adaptive_runs():
+    one = synthetic.run_rows(eta=0.15, l2=0.01, seed=0, budget=100)
+    long = pd.concat([one.assign(step=one["step"] + i * 1000, epoch=one["epoch"] + i) for i in range(9)])
+    long.loc[long["epoch"] > 50, "train_loss"] = float("nan")
+    auto = one.assign(run="auto", group="auto_minibatch")
+    made = curves.sweep(synthetic.results("autol2_fc", pd.concat([long, auto], ignore_index=True)))
+    first, second = made["runs"]
+    assert len(first["epoch"]) == curves.MOST_POINTS < len(long)
+    assert None in first["train_loss"]
+    assert (second["color"], second["l2"]) == (AUTO, None)
+    assert second["coefficient"] == [0.01] * len(one)
+    assert "</" not in curves.dumps({"name": "</script>"})
+
+
+def test_claims_lead_to_the_experiments_of_their_runs():
+    assert [name for name, _ in report.experiments("01-wrn_aug", ["figS2"])] == ["wrn_aug"]
+    assert [name for name, _ in report.experiments("07", ["fig4"])] == ["wrn_aug", "measure_c"]
+    assert [name for name, _ in report.experiments("14-fc_small-time", ["figS7"])] == ["fc_small"]
+    ((_, address),) = report.experiments("16", ["fig5"])
+    assert address.startswith(f"http://127.0.0.1:5000/#/experiments/{len(catalog.EXPERIMENTS) + 1}/runs?")
+
+
+def test_every_figure_belongs_to_the_experiments_whose_runs_it_shows():
+    for name in set(figures.NAMES) - {"fig5"}:
+        read = set(figures.module(name).RESULTS)
+        holding = {entry.setup for entry in catalog.EXPERIMENTS if read & set(entry.results)}
+        assert {entry.setup for entry in catalog.EXPERIMENTS if name in entry.figures} == holding, name
 
 
 def test_page_says_how_it_was_made(page):
@@ -207,7 +258,7 @@ def test_figure_without_caption_and_broken_passport_are_refused(root):
 
 def test_a_page_too_large_is_refused(root, monkeypatch):
     monkeypatch.setattr(report, "MAX_BYTES", 1000)
-    with pytest.raises(ValueError, match=r"0\.1 MB, more than 0: set figures\.style"):
+    with pytest.raises(ValueError, match=r"0\.\d MB, more than 0: set figures\.style"):
         report.write(root, THEORY)
 
 
@@ -241,7 +292,16 @@ def test_minutes_add_up(root):
 
 
 def test_templates_are_package_files():
-    for name in ("report.html.j2", "report.md.j2", "report.css", "report.js", "choices.md"):
+    vendored = ("vendor/README.md", "vendor/uplot/LICENSE", "vendor/uplot/uPlot.iife.min.js")
+    for name in (
+        "report.html.j2",
+        "report.md.j2",
+        "report.css",
+        "report.js",
+        "explorer.js",
+        "choices.md",
+        *vendored,
+    ):
         assert (report.TEMPLATES / name).is_file()
     css = (report.TEMPLATES / "report.css").read_text()
     assert "prefers-color-scheme: dark" in css

@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
-from l2dynamics import claims, figures, history, paths, provenance
+from l2dynamics import claims, curves, figures, history, paths, provenance
+from l2dynamics.tracking import catalog, views
 
 TITLE = "Training dynamics of deep networks with L2 regularization"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,9 +26,10 @@ MAX_BYTES = 8_000_000
 SCREEN = 0.62
 """Pixels on the page per pixel of the PNG: text in figures is then a little smaller than that of the page."""
 
+
 VERDICTS = {True: ("holds", "holds"), False: ("fails", "fails"), None: ("open", "not judged")}
 
-HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
+HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, str]], ...] = (
     (
         "The time of the best test accuracy is proportional to 1/λ",
         "With vanilla SGD t* ∝ 1/(ηλ): the numbers are exponents, −1 in the paper. Top row: fully "
@@ -36,6 +38,7 @@ HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
         "right: with a fixed number of epochs one λ is best.",
         ("01-fc", "01-cnn", "01-cnn_bn", "01-wrn", "01-wrn_aug", "02-fc", "02-wrn"),
         ("fig2",),
+        {"sweep": "fc", "x": "product", "points": "t_star-product"},
     ),
     (
         "One short run at large λ predicts the best λ for any budget",
@@ -44,6 +47,7 @@ HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
         "grid. 07 is the largest factor between the two λ over all budgets, 08 the largest loss of accuracy.",
         ("07", "08", "09", "c2-wrn"),
         ("fig4",),
+        {"sweep": "wrn_aug", "x": "l2"},
     ),
     (
         "AutoL2, which lowers λ during training, against the best constant λ",
@@ -52,6 +56,7 @@ HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
         "of the figure shows the curves.",
         ("10-wrn", "10-fc", "10-cnn", "10-cnn_bn", "11"),
         ("fig1",),
+        {"sweep": "autol2_wrn", "points": "best-l2"},
     ),
 )
 
@@ -80,6 +85,7 @@ class Row:
     n: int
     verdict: Verdict
     figures: tuple[str, ...]
+    experiments: tuple[tuple[str, str], ...]
     data: str
     paper_value: str
     measured_value: str
@@ -121,7 +127,7 @@ def write(root: Path, theory: str) -> list[Path]:
     pictures = {name: picture(paths.figures(root), name) for name in figures.NAMES}
     choices = (TEMPLATES / "choices.md").read_text(encoding="utf-8")
     report = assemble(records, passports, pictures)
-    page = html(report, theory, choices).encode()
+    page = html(report, theory, choices, curves.dumps(curves.collect(root))).encode()
     if len(page) > MAX_BYTES:
         raise ValueError(
             f"reports/index.html would have {len(page) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: set "
@@ -156,10 +162,11 @@ def assemble(
             "text": text,
             "rows": [by_id[id] for id in ids if id in by_id],
             "figures": [pictures[name] for name in names],
+            "explorer": explorer if explorer["sweep"] in names_of(passports) else None,
         }
-        for title, text, ids, names in HEADLINES
+        for title, text, ids, names, explorer in HEADLINES
     ]
-    shown = [pictures[name] for *_, names in HEADLINES for name in names]
+    shown = [pictures[name] for *_, names, _ in HEADLINES for name in names]
     scale = " + ".join(dict.fromkeys(str(passport["scale"]) for passport in passports))
     return {
         "title": TITLE,
@@ -197,11 +204,33 @@ def row(position: int, id: str, record: Mapping[str, Any]) -> Row:
         n=int(record["n"]),
         verdict=Verdict(*VERDICTS[record["ok"]]),
         figures=tuple(str(record["figure"]).split()),
+        experiments=experiments(id, str(record["figure"]).split()),
         data=str(record["data"]),
         paper_value=_key(record["paper"]),
         measured_value=_key(record["measured"]),
         low_value=_key(low),
     )
+
+
+def experiments(id: str, shown: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the MLflow experiments whose runs decide a claim: name and address under `make ui`.
+
+    Args:
+        id: of the claim; ``01-wrn_aug`` names its setup, a claim over setups has all of its figures.
+        shown: its figures.
+    """
+    part = id.partition("-")[2].partition("-")[0]
+    own = [entry for entry in catalog.ALL if entry.setup == part]
+    found = own or [entry for entry in catalog.ALL if set(entry.figures) & set(shown)]
+    return tuple(
+        (entry.setup, f"{curves.SERVER}/#/experiments/{catalog.number(entry)}/runs?{views.ADDRESS}")
+        for entry in found
+    )
+
+
+def names_of(passports: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the names of the results."""
+    return {str(passport["name"]) for passport in passports}
 
 
 def number(value: Any) -> str:
@@ -246,15 +275,27 @@ def picture(folder: Path, name: str) -> Picture:
     )
 
 
-def html(report: Mapping[str, Any], theory: str, choices: str) -> str:
-    """Render the page. Everything from files is escaped; Markdown is rendered without raw HTML."""
+def html(report: Mapping[str, Any], theory: str, choices: str, data: str) -> str:
+    """Render the page. Everything from files is escaped; Markdown is rendered without raw HTML.
+
+    Args:
+        report: from :func:`assemble`.
+        theory: Markdown.
+        choices: Markdown.
+        data: of the interactive curves, from :func:`l2dynamics.curves.dumps`.
+    """
     render = MarkdownIt("commonmark", {"html": False}).enable("table").render
+    plotter = TEMPLATES / "vendor" / "uplot"
     return _template("report.html.j2", escape=True).render(
         report=report,
         theory=Markup(render(theory)),
         choices=Markup(render(choices)),
-        css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        js=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        css=_inline(plotter / "uPlot.min.css", TEMPLATES / "report.css"),
+        js=_inline(TEMPLATES / "report.js"),
+        plotter=_inline(plotter / "uPlot.iife.min.js"),
+        plotter_licence=(plotter / "LICENSE").read_text(encoding="utf-8"),
+        explorer=_inline(TEMPLATES / "explorer.js"),
+        curves=Markup(data),
     )
 
 
@@ -272,6 +313,10 @@ def escape_markdown(text: Any) -> str:
     """Make text mean itself in Markdown, also inside a table."""
     escaped = "".join(f"\\{letter}" if letter in "\\`*_[]|~#$" else letter for letter in str(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _inline(*files: Path) -> Markup:
+    return Markup("\n".join(file.read_text(encoding="utf-8").strip() for file in files))
 
 
 def _template(name: str, *, escape: bool) -> jinja2.Template:

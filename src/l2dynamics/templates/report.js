@@ -17,9 +17,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 const dialog = document.querySelector("dialog");
-for (const image of document.querySelectorAll("figure img")) {
-  image.addEventListener("click", () => {
-    const large = dialog.querySelector("img");
+for (const link of document.querySelectorAll("a.zoom")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const [image, large] = [link.querySelector("img"), dialog.querySelector("img")];
     large.src = image.src;
     large.alt = image.alt;
     dialog.showModal();

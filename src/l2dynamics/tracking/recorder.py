@@ -59,6 +59,7 @@ class Recorder:
             store.delete(others)
             if run is None or len(others) == len(present):
                 run, rows = store.create(experiment, record, self._parent(experiment)), 0
+                store.dataset(run, self.header.get("data") or {})
             points = records.curves(record, rows)
             params = record.params if rows == 0 else {}
             if finished:

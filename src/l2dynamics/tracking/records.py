@@ -23,7 +23,7 @@ from l2dynamics.history import Results
 from l2dynamics.tracking import catalog
 
 #: Raise it when what is logged changes: every run is then logged anew.
-FORMAT = 1
+FORMAT = 2
 #: MLflow's x-axis is an integer: ``by_eta_lambda/…`` counts t·η·λ (t in epochs) in millionths.
 ETA_LAMBDA_UNIT = 1e6
 BY_ETA_LAMBDA = ("test_accuracy", "train_loss")

@@ -11,7 +11,7 @@ from types import FrameType
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from l2dynamics.tracking import address
+from l2dynamics.tracking import address, views
 from l2dynamics.tracking.address import TrackingError
 from l2dynamics.tracking.store import Store
 
@@ -71,6 +71,7 @@ def serve(root: Path, port: int = 5000) -> int:
     try:
         _wait(server, port)
         print(f"MLflow: http://{HOST}:{port} (Ctrl-C stops it)", flush=True)
+        print(f"Curves: http://{HOST}:{port}/#/experiments/1/runs?{views.ADDRESS}", flush=True)
         server.wait()
         return 0
     finally:

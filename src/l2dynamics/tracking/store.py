@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from l2dynamics.tracking import address
+from l2dynamics.tracking import address, catalog, views
 from l2dynamics.tracking.address import TrackingError
 from l2dynamics.tracking.catalog import Experiment
 from l2dynamics.tracking.records import Point, Record
@@ -67,13 +67,16 @@ class Store:
         except ImportError as error:
             raise TrackingError("MLflow is not installed: pip install 'l2dynamics[pipeline]'") from error
         with self.locked() if self._database else nullcontext(), self.errors():
+            new = self._database is not None and not (
+                self._database.exists() and self._database.stat().st_size
+            )
             if self._database:
-                if self._database.exists() and self._database.stat().st_size:
-                    self._follow_a_move(self._database)
-                else:
-                    self._create(self._database)
+                self._create(self._database) if new else self._follow_a_move(self._database)
             self.client: Any = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
+            if new:  # in this order: the report's links know their numbers
+                for experiment in catalog.ALL:
+                    self.experiment(experiment)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -115,7 +118,8 @@ class Store:
                 found_id, tags = found.experiment_id, found.tags
                 if found.lifecycle_stage == "deleted":
                     self.client.restore_experiment(found_id)
-            for key, value in {NOTE: experiment.description, "setup": experiment.setup}.items():
+            wanted = {NOTE: experiment.description, "setup": experiment.setup, **views.tags()}
+            for key, value in wanted.items():
                 if tags.get(key) != value:
                     self.client.set_experiment_tag(found_id, key, value)
         self._experiments[experiment.title] = found_id

@@ -101,6 +101,7 @@ def sync_sweep(store: Store, results: Results, done: Synced) -> None:
     numbers = records.outcomes(todo, int(passport.get("classes") or 10))
     for record in todo:
         run = store.create(experiment, record, parent.info.run_id)
+        store.dataset(run, passport.get("data") or {})
         store.finish(run, records.curves(record) + numbers[record.key], record.params, record)
         done.written += 1
 
