@@ -2,9 +2,11 @@
 #
 #   make reproduce              the whole pipeline: data, sweeps, theory, figures, claims, report, MLflow
 #   make reproduce SCALE=smoke  the same at another scale: smoke, laptop (default), accelerator, paper
-#   make figures                draw the figures again from the results; trains nothing
+#                               VERBOSE=1: every finished job on the terminal (work/logs/ always has it)
+#   make figures                draw the figures again from the results; trains nothing. STYLE=paper|slides
 #   make ui                     browse all runs in MLflow on http://127.0.0.1:5000
 #   make test, make lint        pytest on all cores; ruff and mypy. Arguments: make test ARGS="tests/test_data.py -x" JOBS=0
+#   make docs                   build the documentation as a site in build/docs/
 #   make clean                  forget everything computed, so that `make reproduce` starts anew
 #
 # An interrupted target goes on where it stopped when it is called again.
@@ -12,6 +14,8 @@
 PYTHON ?= python3
 SCALE ?= laptop
 PORT ?= 5000
+STYLE ?=
+VERBOSE ?=
 ARGS ?=
 JOBS ?= auto
 
@@ -25,8 +29,9 @@ RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export L2DYNAMICS_VERBOSE := $(VERBOSE)
 
-.PHONY: help setup reproduce figures ui test lint clean
+.PHONY: help setup reproduce figures ui docs test lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -50,8 +55,14 @@ reproduce: setup
 	@echo "Done: reports/README.md (figures and claims), reports/index.html (the same, one file); \`make ui\` shows the runs."
 
 figures: setup
+	@$(if $(STYLE),$(BIN)/python scripts/set_scale.py --style $(STYLE),:)
 	@$(BIN)/dvc repro --single-item $(FIGURES)
 	@echo "Done: reports/figures/"
+
+docs: setup
+	@$(BIN)/python scripts/make_reference.py
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "Done: build/docs/index.html"
 
 ui: setup
 	@$(BIN)/python -m l2dynamics.tracking ui --port $(PORT)

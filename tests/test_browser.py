@@ -64,6 +64,7 @@ def open_report(browser, report_url):
 
     def open_one(**options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(120_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
@@ -203,6 +204,7 @@ def test_mlflow_shows_every_run_and_its_curve(browser, server):
     with urlopen(f"{server}/ajax-api/2.0/mlflow/experiments/get?experiment_id=1") as answer:
         assert json.load(answer)["experiment"]["name"].startswith("fc ")
     page = browser.new_page(viewport={"width": 1500, "height": 1100})
+    page.set_default_timeout(120_000)
     page.goto(f"{server}/#/experiments/1/runs?{views.ADDRESS}")
     page.get_by_text(f"{RUNS} matching runs").wait_for(timeout=90_000)
     plots = page.locator(".js-plotly-plot")
@@ -212,7 +214,6 @@ def test_mlflow_shows_every_run_and_its_curve(browser, server):
         """n => [...document.querySelectorAll('.js-plotly-plot')].slice(0, 2).every(plot =>
              new Set((plot.data ?? []).filter(one => one.x?.length > 10).map(one => one.name)).size === n)""",
         arg=RUNS,
-        timeout=60_000,
     )
     for eta in ("0.15", "0.5"):
         assert page.get_by_role("link", name=f"η={eta} λ=0.03 seed=0").count() >= 1

@@ -193,6 +193,15 @@ def test_scale_is_set_and_set_back_without_a_trace(params, scale):
     assert params.read_bytes() == PARAMS.encode()
 
 
+def test_style_of_the_figures_is_set_alone(params):
+    text = PARAMS + "figures:\n  style: paper # paper | slides\n"
+    params.write_bytes(text.encode())
+    assert set_scale(params.parent, "--style", "slides").stdout == "params.yaml: style is now slides\n"
+    assert params.read_bytes() == text.replace("style: paper", "style: slides").encode()
+    refused = set_scale(params.parent, "--style", "poster")
+    assert refused.stderr == "error: STYLE: 'poster' is unknown, choose one of paper, slides\n"
+
+
 def test_unchanged_scale_leaves_the_file_alone(params):
     os.utime(params, (1, 1))
     done = set_scale(params.parent, "laptop")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from l2dynamics import checkpoints, distributed, executors, history, paths, sweeps
+from l2dynamics import checkpoints, distributed, executors, history, logs, paths, sweeps
 from l2dynamics.config import Params
 from l2dynamics.history import Results
 from l2dynamics.progress import SweepProgress
@@ -84,15 +84,26 @@ def train(
         wall = spent + time.perf_counter() - began
     finished = [found for job in jobs if (found := sweeps.load(job)) is not None]
     results = sweeps.results(header, plan, finished, specs, wall)
-    best = results.table["test_accuracy"].max()
-    if not distributed.crew().leader:
-        return results
-    print(
-        f"{plan.stage}: {len(specs)} runs, {results.passport['run_steps']:,} steps, {wall:.0f} s "
-        f"({results.passport['diverged']} diverged), best test accuracy {best:.4f}\n"
-        f"results/{name}.csv and .json; figures: `dvc repro`; runs: `make ui`"
-    )
+    if distributed.crew().leader:
+        for line in summary(plan.stage, results):
+            print(line)
+            log.debug(line)
     return results
+
+
+def summary(stage: str, results: Results) -> list[str]:
+    """Return the three lines of a stage at its end: what was done, the best run, where to look."""
+    passport, table = results.passport, results.table
+    done = (
+        f"{stage}: {passport['runs']} runs, {passport['run_steps']:,} steps, "
+        f"{passport['wall_seconds']:.0f} s, {passport['diverged']} diverged"
+    )
+    accuracy = table["test_accuracy"]
+    best = "best: none, every run diverged before its first evaluation"
+    if accuracy.notna().any():
+        row: Any = table.loc[accuracy.idxmax()]
+        best = f"best: test accuracy {row['test_accuracy']:.4f} after {row['epoch']:.4g} epochs, {row['run']}"
+    return [done, best, f"look: results/{results.name}.csv and .json; figures: `dvc repro`; runs: `make ui`"]
 
 
 def write(results: Results, root: Path) -> None:
@@ -106,13 +117,19 @@ def main(stage: Callable[[Path], None]) -> None:
 
     Exit codes: 2 bad input or data, 1 failed runs or a file that cannot be written, 75 stopped with its state saved.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         distributed.initialize()
-        stage(paths.find_root())
+        root = paths.find_root()
+        file = logs.configure(root, sys.argv)
+        log.debug("begins: %s", " ".join(sys.argv))
+        stage(root)
+        if distributed.crew().leader:
+            print(f"log: {file.relative_to(root)}")
     except (ValueError, executors.JobsFailed, OSError) as error:
+        log.debug("failed: %s", error)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ValueError) else 1)
     except sweeps.Interrupted as error:
+        log.debug("stopped: %s", error)
         print(f"stopped: {error}", file=sys.stderr)
         sys.exit(executors.INTERRUPTED)

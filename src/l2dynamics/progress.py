@@ -1,5 +1,6 @@
-"""Progress of a long stage: a bar on a terminal, one line a minute elsewhere."""
+"""Progress of a long stage: a bar on a terminal, one line a minute elsewhere; every finished job in the log file."""
 
+import logging
 import math
 import sys
 import time
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from l2dynamics.sweeps import Event
+
+log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 60.0
 
@@ -71,8 +74,12 @@ class SweepProgress:
         if math.isfinite(event.l2):
             self.l2 = event.l2
         self._bar.update(self._task, completed=self.steps, status=self._status())
+        if event.finished or event.failed:
+            state = "finished" if event.finished else "failed"
+            log.info("%s: %s %s (%s)", self.title, event.job, state, self._status())
         if not self._console.is_terminal and time.monotonic() - self._spoke > QUIET_SECONDS:
             self._spoke = time.monotonic()
             share = self.steps / max(self.total, 1)
             left = (self._spoke - self._began) * (1 - share) / max(share, 1e-9)
-            self._console.print(f"{self.title}: {share:.0%}, {self._status()}, {left:.0f} s left")
+            line = f"{self.title}: {share:.0%}, {self._status()}, {left:.0f} s left"
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)

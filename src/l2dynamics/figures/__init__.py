@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from l2dynamics.figures.style import Style
 
-NAMES: tuple[str, ...] = (*(f"fig{i}" for i in range(1, 6)), *(f"figS{i}" for i in range(1, 13)))
+EXTRA: tuple[str, ...] = ()
+"""Figures that the paper has not; CONTRIBUTING.md says how to add one."""
+
+NAMES: tuple[str, ...] = (*(f"fig{i}" for i in range(1, 6)), *(f"figS{i}" for i in range(1, 13)), *EXTRA)
 """All figures, in the order of the paper."""
 
 
