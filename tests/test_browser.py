@@ -206,9 +206,9 @@ def test_mlflow_shows_every_run_and_its_curve(browser, server):
     page = browser.new_page(viewport={"width": 1500, "height": 1100})
     page.set_default_timeout(120_000)
     page.goto(f"{server}/#/experiments/1/runs?{views.ADDRESS}")
-    page.get_by_text(f"{RUNS} matching runs").wait_for(timeout=90_000)
+    page.get_by_text(f"{RUNS} matching runs").wait_for()
     plots = page.locator(".js-plotly-plot")
-    plots.first.wait_for(timeout=60_000)
+    plots.first.wait_for()
     # A run may have several traces, all of its name.
     page.wait_for_function(
         """n => [...document.querySelectorAll('.js-plotly-plot')].slice(0, 2).every(plot =>

@@ -101,7 +101,7 @@ def summary(stage: str, results: Results) -> list[str]:
     accuracy = table["test_accuracy"]
     best = "best: none, every run diverged before its first evaluation"
     if accuracy.notna().any():
-        row: Any = table.loc[accuracy.idxmax()]
+        row: Any = table.iloc[int(accuracy.argmax())]
         best = f"best: test accuracy {row['test_accuracy']:.4f} after {row['epoch']:.4g} epochs, {row['run']}"
     return [done, best, f"look: results/{results.name}.csv and .json; figures: `dvc repro`; runs: `make ui`"]
 
