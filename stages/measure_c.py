@@ -1,10 +1,11 @@
 """Stage ``measure_c``: short runs at large λ measure c = t* λ of FC, CNN and WRN; writes results/measure_c.*."""
 
+from functools import partial
 from pathlib import Path
 
-from l2dynamics import paths, runtime
+from l2dynamics import runtime
 
-runtime.configure(cache=paths.work(paths.find_root()) / "xla")
+runtime.begin_stage()
 
 from l2dynamics import coefficient, config, pipeline, runs, sweeps
 
@@ -12,23 +13,26 @@ from l2dynamics import coefficient, config, pipeline, runs, sweeps
 def main(root: Path) -> None:
     params = config.load_params(root)
     sections = config.load_section(root, params.scale, "measure_c", config.MeasureCs)
-    measured = {}
+    plans = {}
+    for setup in ("fc", "cnn", "wrn"):
+        section: config.MeasureC = getattr(sections, setup)
+        plan = sweeps.Plan(
+            f"measure_c/{setup}",
+            section.setup,
+            section.evaluations,
+            params.data["source"],
+            root,
+            bucket=section.bucket,
+            resources=section.resources or config.Resources(),
+        )
+        list_of = partial(runs.of_measure_c, setup, section, seed=params.seed)
+        specs = pipeline.list_runs(plan, f"scales/{params.scale}.yaml: measure_c.{setup}", list_of)
+        plans[setup] = (plan, specs, section.model_dump(mode="json", exclude_none=True))
     with pipeline.locked(root, "measure_c"):
-        for setup in ("fc", "cnn", "wrn"):
-            section: config.MeasureC = getattr(sections, setup)
-            plan = sweeps.Plan(
-                f"measure_c/{setup}",
-                section.setup,
-                section.evaluations,
-                params.data["source"],
-                root,
-                bucket=section.bucket,
-                resources=section.resources or config.Resources(),
-            )
-            per_epoch = section.setup.steps_per_epoch(len(sweeps.dataset(plan).train_labels))
-            specs = runs.of_measure_c(setup, section, per_epoch, params.seed)
-            resolved = section.model_dump(mode="json", exclude_none=True)
-            measured[setup] = pipeline.train("measure_c", plan, specs, params, resolved)
+        measured = {
+            setup: pipeline.train("measure_c", plan, specs, params, resolved)
+            for setup, (plan, specs, resolved) in plans.items()
+        }
         pipeline.write(coefficient.combine(measured), root)
 
 

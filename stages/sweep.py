@@ -1,17 +1,16 @@
 """Stage ``sweep@NAME``: train every run of one sweep of the paper; writes results/NAME.csv and .json."""
 
-import sys
 from pathlib import Path
 
-from l2dynamics import paths, runtime
+from l2dynamics import runtime
 
-runtime.configure(cache=paths.work(paths.find_root()) / "xla")
+runtime.begin_stage()
 
-from l2dynamics import config, history, pipeline, runs, sweeps
+from l2dynamics import config, pipeline, runs, sweeps
 
 
 def main(root: Path) -> None:
-    name = sys.argv[1]
+    name = pipeline.argument(config.SWEEPS)
     params = config.load_params(root)
     section = config.load_section(root, params.scale, name, config.Sweep)
     plan = sweeps.Plan(
@@ -25,9 +24,11 @@ def main(root: Path) -> None:
     )
     c = None
     if section.predicted is not None:
-        c = history.load("measure_c", root).passport["c"][section.predicted.c_of]["c"]
-    per_epoch = section.setup.steps_per_epoch(len(sweeps.dataset(plan).train_labels))
-    specs = runs.of_sweep(name, section, per_epoch, params.seed, c)
+        c = pipeline.measured_c(root, section.predicted.c_of)
+    where = f"scales/{params.scale}.yaml: {name}"
+    specs = pipeline.list_runs(
+        plan, where, lambda per_epoch: runs.of_sweep(name, section, per_epoch, params.seed, c)
+    )
     with pipeline.locked(root, plan.stage):
         resolved = section.model_dump(mode="json", exclude_none=True) | ({"c": c} if c else {})
         pipeline.write(pipeline.train(name, plan, specs, params, resolved), root)

@@ -12,23 +12,22 @@ from l2dynamics import config, paths, runtime
 
 def main() -> None:
     root = paths.find_root()
-    runtime.configure(paths.work(root) / "jax_cache")
     from l2dynamics import theory_stage
+    from l2dynamics.locks import locked
     from l2dynamics.theory_config import TheoryConfig
 
     params = config.load_params(root)
     section = config.load_section(root, params.scale, "theory", TheoryConfig)
-    numbers = theory_stage.run(section, params.scale, params.seed, params.data["source"], root)
+    with locked(root, "theory"):
+        numbers = theory_stage.run(section, params.scale, params.seed, params.data["source"], root)
     summary = {"minimum": numbers["minimum"]["exponent"], "networks": len(numbers["training"])}
     print(f"results/theory.csv, results/theory.json: {json.dumps(summary)}")
 
 
 if __name__ == "__main__":
+    runtime.begin_stage("jax_cache")
     try:
         main()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, the same command goes on", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(2 if isinstance(error, ValueError) else 1)

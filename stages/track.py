@@ -2,12 +2,13 @@
 
 import sys
 
-from l2dynamics import history, paths
+from l2dynamics import history, interruption, paths
 from l2dynamics.tracking import address
 from l2dynamics.tracking.sync import sync
 
 
 def main() -> int:
+    interruption.stop_at_once()
     try:
         root = paths.find_root()
         done = sync(root)

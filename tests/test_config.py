@@ -313,7 +313,7 @@ def test_missing_files_and_sections_are_named(tmp_path):
     (tmp_path / "scales").mkdir()
     (tmp_path / "scales" / "smoke.yaml").write_text("fc: 3\n")
     for name in ("wrn", "fc.deeper", "autol2.wrn"):
-        with pytest.raises(ConfigError, match=rf"^scales/smoke.yaml: section {name} is missing$"):
+        with pytest.raises(ConfigError, match=rf"^scales/smoke.yaml: section {name} is missing: add it"):
             config.load_section(tmp_path, "smoke", name, Sweep)
     with pytest.raises(ConfigError, match=r"^scales/smoke.yaml: fc: "):
         config.load_section(tmp_path, "smoke", "fc", Sweep)

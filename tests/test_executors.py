@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from small_setups import dataset, setup
 
-from l2dynamics import affinity, executors, history, pipeline, sweeps
+from l2dynamics import affinity, executors, history, interruption, pipeline, sweeps
 from l2dynamics.config import Executor
-from l2dynamics.executors import JobsFailed, stop_on_signal, workers
+from l2dynamics.executors import JobsFailed, workers
+from l2dynamics.interruption import Interrupted, stop_on_signal
 from l2dynamics.runs import RunSpec
-from l2dynamics.sweeps import Interrupted, Plan
+from l2dynamics.sweeps import Plan
 
 ROOT = Path(__file__).parents[1]
 IN_PROCESS = Executor(kind="in_process")
@@ -259,7 +260,7 @@ def test_sigterm_saves_exits_75_and_the_same_command_ends_with_the_same_bits(sam
         time.sleep(0.02)  # until the first run has finished: then the others are under way
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == executors.INTERRUPTED, err
+    assert process.returncode == interruption.EXIT_CODE, err
     assert "stopped: " in err
     assert "Traceback" not in err
     assert not (samples / "results" / "fc.csv").exists()

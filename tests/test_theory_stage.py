@@ -58,7 +58,7 @@ def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, roo
     def fail(*_, **__):
         raise AssertionError("a finished part was computed again")
 
-    kept = list((root / "work/theory").rglob("decay@1-8-3.json"))
+    kept = list((root / "work/theory").rglob("decay@1-8-3.npz"))
     assert len(kept) == 1
     kept[0].unlink()
     for name in ("training", "kernels", "minimum", "fixed_points", "reference_kernel"):
@@ -119,4 +119,6 @@ def test_script_reports_errors_in_one_line(tmp_path):
         env={**os.environ, "L2DYNAMICS_ROOT": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == "error: scales/smoke.yaml: section theory is missing\n"
+    assert (
+        done.stderr == "error: scales/smoke.yaml: section theory is missing: add it, as in the other scales\n"
+    )

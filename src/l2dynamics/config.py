@@ -4,21 +4,14 @@ Unknown keys, wrong types and values out of range are refused with one line that
 Times are in epochs as in the paper; one epoch is ``ceil(train / batch)`` steps.
 """
 
+import difflib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
-from pydantic import NonNegativeFloat as NonNegative
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -37,7 +30,27 @@ SWEEPS = (
 )
 AUTOL2 = ("wrn", "wrn_schedule", "fc", "cnn", "cnn_bn")
 EXECUTOR_VARIABLE = "L2DYNAMICS_EXECUTOR"
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+MAX_STEPS = 1_000_000_000
+"""No run of the paper is longer; a longer one is taken for a slip of the pen."""
+MAX_RUNS = 100_000
+EXAMPLES = {"mnist": 60_000, "cifar10": 50_000, "imagenet2012": 1_281_167}
+
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number: write one, such as 1, in place of true or false")
+    return value
+
+
+# YAML's true would pass for 1. The upper bounds only keep slips of the pen from filling the memory.
+_NUMBER = BeforeValidator(_no_switch)
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31), _NUMBER]
+PositiveFloat = Annotated[float, Field(gt=0), _NUMBER]
+NonNegative = Annotated[float, Field(ge=0), _NUMBER]
+Size = Annotated[int, Field(gt=0, le=100_000), _NUMBER]
+Depth = Annotated[int, Field(gt=0, le=1000), _NUMBER]
+Fraction = Annotated[float, Field(gt=0, lt=1), _NUMBER]
+Evaluations = Annotated[int, Field(ge=2, le=100_000), _NUMBER]
 Loss = Literal["softmax", "mse"]
 Measure = Literal["minibatch", "subset"]
 
@@ -58,39 +71,39 @@ class Data(Strict):
     name: Literal["mnist", "cifar10", "imagenet2012"]
     train: PositiveInt | None = None
     test: PositiveInt | None = None
-    image_size: PositiveInt | None = None
+    image_size: Size | None = None
 
 
 class FcModel(Strict):
     """Fully connected, ``depth`` hidden ReLU layers of ``width``."""
 
     kind: Literal["fc"]
-    depth: PositiveInt = 3
-    width: PositiveInt
+    depth: Depth = 3
+    width: Size
 
 
 class CnnModel(Strict):
     """The CNN of SM A with or without batch norm; the paper: 300 channels, 500 units, window 6, stride 1."""
 
     kind: Literal["cnn"]
-    channels: PositiveInt
-    dense: PositiveInt
+    channels: Size
+    dense: Size
     batch_norm: bool
-    pool_window: PositiveInt
-    pool_stride: PositiveInt
+    pool_window: Size
+    pool_stride: Size
 
 
 class WrnModel(Strict):
     """Wide ResNet ``depth``-``widen`` (Zagoruyko & Komodakis 2016); the paper: 28-10."""
 
     kind: Literal["wrn"]
-    depth: PositiveInt
-    widen: PositiveInt
+    depth: Depth
+    widen: Size
 
     @model_validator(mode="after")
     def _depth(self) -> "WrnModel":
         if self.depth % 6 != 4:
-            raise ValueError("depth must be 6n + 4 (10, 16, 22, 28, …)")
+            raise ValueError(f"depth {self.depth} is not 6n + 4: take 10, 16, 22, 28, …")
         return self
 
 
@@ -98,8 +111,8 @@ class ResNetModel(Strict):
     """Bottleneck ResNet; ResNet-50: blocks [3, 4, 6, 3], width 64, ImageNet stem."""
 
     kind: Literal["resnet"]
-    blocks: tuple[PositiveInt, ...] = Field(min_length=1)
-    width: PositiveInt
+    blocks: tuple[Depth, ...] = Field(min_length=1, max_length=16)
+    width: Size
     stem: Literal["imagenet", "cifar"]
 
 
@@ -115,7 +128,7 @@ class Schedule(Strict):
     @model_validator(mode="after")
     def _increasing(self) -> "Schedule":
         if list(self.at) != sorted(set(self.at)):
-            raise ValueError("at must increase")
+            raise ValueError(f"at must increase: sort {list(self.at)} and drop repetitions")
         return self
 
 
@@ -126,7 +139,7 @@ class Setup(Strict):
     model: Model
     loss: Loss = "softmax"
     batch: PositiveInt
-    momentum: float = Field(0.0, ge=0, lt=1)
+    momentum: Annotated[float, Field(ge=0, lt=1), _NUMBER] = 0.0
     augment: bool = False
     schedule: Schedule | None = None
     sigma_w: PositiveFloat
@@ -142,14 +155,20 @@ class Setup(Strict):
     @model_validator(mode="after")
     def _groups(self) -> "Setup":
         if self.bn_group is not None and self.batch % self.bn_group:
-            raise ValueError(f"batch {self.batch} must be a multiple of bn_group {self.bn_group}")
+            raise ValueError(
+                f"batch {self.batch} must be a multiple of bn_group {self.bn_group}: change one of them"
+            )
         if self.data.train is not None and self.batch > self.data.train:
-            raise ValueError(f"batch {self.batch} is larger than data.train {self.data.train}")
+            raise ValueError(f"batch {self.batch} is larger than data.train {self.data.train}: lower it")
         return self
 
     def steps_per_epoch(self, examples: int) -> int:
         """Steps of one epoch over ``examples`` training examples."""
         return -(-examples // self.batch)
+
+    def steps(self, epochs: float) -> float:
+        """Steps of so many epochs; where ``data.train`` is not given, of the full set."""
+        return epochs * self.steps_per_epoch(self.data.train or EXAMPLES[self.data.name])
 
 
 class Length(Strict):
@@ -167,17 +186,18 @@ class Length(Strict):
     @model_validator(mode="after")
     def _one(self) -> "Length":
         if sum(value is not None for value in self.__dict__.values()) != 1:
-            raise ValueError("give exactly one of epochs, product, inverse_l2, inverse_eta")
+            given = ", ".join(name for name, value in self.__dict__.items() if value is not None) or "none"
+            raise ValueError(f"give exactly one of epochs, product, inverse_l2, inverse_eta, not {given}")
         return self
 
     def of(self, eta: float, l2: float) -> float:
-        """Epochs T for learning rate ``eta`` and coefficient ``l2``."""
+        """Epochs T for learning rate ``eta`` and coefficient ``l2``; infinite where η λ vanishes."""
         if self.epochs is not None:
             return self.epochs
         if self.inverse_eta is not None:
             return self.inverse_eta / eta
         if self.product is not None:
-            return self.product / (eta * l2)
+            return self.product / (eta * l2) if eta * l2 else math.inf
         assert self.inverse_l2 is not None
         return self.inverse_l2 / l2
 
@@ -188,7 +208,34 @@ NonNegatives = Annotated[tuple[NonNegative, ...], Field(min_length=1)]
 
 def _unique(name: str, values: Sequence[float] | None) -> None:
     if values is not None and len(set(values)) != len(values):
-        raise ValueError(f"{name} lists a value twice")
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ValueError(f"{name} lists a value twice: remove one {twice:g}")
+
+
+def _runnable(setup: Setup, lengths: Iterator[tuple[str, float | None]], seeds: int) -> None:
+    """Refuse more runs or steps than anyone means; ``lengths`` are names and epochs of the runs of one seed."""
+    count = 0
+    for name, epochs in lengths:
+        count += epochs is not None
+        if epochs is not None and not setup.steps(epochs) <= MAX_STEPS:
+            raise ValueError(
+                f"{name} needs {setup.steps(epochs):.2g} steps, more than {MAX_STEPS:.0e}: "
+                "shorten its length, raise η·λ or set max_epochs"
+            )
+    if count * seeds > MAX_RUNS:
+        raise ValueError(f"{count * seeds:.2g} runs are more than {MAX_RUNS}: lower seeds ({seeds:.2g})")
+
+
+def _complete_length(l2: Sequence[float], length: Length, zero: Length | None) -> None:
+    if 0.0 in l2 and length.epochs is None:
+        if zero is None:
+            raise ValueError("l2 contains 0: give its length as zero: {epochs: …} or {inverse_eta: …}")
+        if zero.product is not None or zero.inverse_l2 is not None:
+            raise ValueError("zero is the length of λ = 0: only epochs or inverse_eta make sense")
+    if any(value > 0 for value in l2) and length.inverse_eta is not None:
+        raise ValueError(
+            "length: inverse_eta is for λ = 0 only (zero:): give epochs, product or inverse_l2 here"
+        )
 
 
 class Grid(Strict):
@@ -208,13 +255,7 @@ class Grid(Strict):
     def _complete(self) -> "Grid":
         for name in ("eta", "l2", "sigma_w"):
             _unique(name, getattr(self, name))
-        if 0.0 in self.l2 and self.length.epochs is None:
-            if self.zero is None:
-                raise ValueError("l2 contains 0: give its length as zero: {epochs: …} or {inverse_eta: …}")
-            if self.zero.product is not None or self.zero.inverse_l2 is not None:
-                raise ValueError("zero is the length of λ = 0: only epochs or inverse_eta make sense")
-        if any(value > 0 for value in self.l2) and self.length.inverse_eta is not None:
-            raise ValueError("length: inverse_eta is for λ = 0 only (zero:)")
+        _complete_length(self.l2, self.length, self.zero)
         return self
 
     def epochs(self, eta: float, l2: float) -> float | None:
@@ -231,8 +272,14 @@ class Predicted(Strict):
     c_of: Literal["fc", "cnn", "wrn"]
     eta: PositiveFloat
     budgets: Positives
-    multiples: tuple[Literal[1, 2], ...] = (1, 2)
+    multiples: tuple[Literal[1, 2], ...] = Field((1, 2), min_length=1)
     seeds: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Predicted":
+        _unique("budgets", self.budgets)
+        _unique("multiples", self.multiples)
+        return self
 
 
 class Resources(Strict):
@@ -256,7 +303,7 @@ class Sweep(Strict):
     """One sweep: a setup, its grids and how often a run is evaluated (log-spaced steps)."""
 
     setup: Setup
-    evaluations: int = Field(40, ge=2)
+    evaluations: Evaluations = 40
     grids: tuple[Grid, ...] = Field(min_length=1)
     predicted: Predicted | None = None
     # Runs of equal length trained side by side by vmap; pays for small fully connected nets and on accelerators.
@@ -266,14 +313,35 @@ class Sweep(Strict):
     @model_validator(mode="after")
     def _bucket(self) -> "Sweep":
         if self.bucket > 1 and self.setup.model.kind != "fc":
-            raise ValueError("bucket > 1 is for fc models only: convolutions under vmap become grouped ones")
+            raise ValueError(
+                f"bucket {self.bucket} is for fc models only (convolutions under vmap become grouped ones): "
+                "set bucket: 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lengths(self) -> "Sweep":
+        runs = 0
+        for index, grid in enumerate(self.grids):
+            lengths = (
+                (f"grids.{index}: η = {eta:g}, λ = {l2:g}", grid.epochs(eta, l2))
+                for eta in grid.eta
+                for l2 in grid.l2
+            )
+            _runnable(self.setup, lengths, grid.seeds * len(grid.sigma_w or (1,)))
+            runs += sum(grid.epochs(eta, l2) is not None for eta in grid.eta for l2 in grid.l2)
+        if not runs:
+            raise ValueError("grids: max_epochs leaves every run out: raise it")
+        if self.predicted is not None:
+            budgets = ((f"predicted: budget {budget:g}", budget) for budget in self.predicted.budgets)
+            _runnable(self.setup, budgets, self.predicted.seeds * len(self.predicted.multiples))
         return self
 
 
 class Controller(Strict):
     """AutoL2 (Algorithm 1): decay factor, measurement interval in steps, refractory period in steps times λ."""
 
-    decay: float = Field(0.1, gt=0, lt=1)
+    decay: Fraction = 0.1
     every: PositiveInt = 10
     refractory: NonNegative = 0.1
 
@@ -282,7 +350,7 @@ class AutoL2Sweep(Strict):
     """AutoL2 against constant coefficients: same budget, same seeds."""
 
     setup: Setup
-    evaluations: int = Field(40, ge=2)
+    evaluations: Evaluations = 40
     eta: PositiveFloat
     epochs: PositiveFloat
     l2: Positives
@@ -298,6 +366,9 @@ class AutoL2Sweep(Strict):
     def _distinct(self) -> "AutoL2Sweep":
         _unique("l2", self.l2)
         _unique("init_l2", self.init_l2)
+        if len(set(self.measures)) != len(self.measures):
+            raise ValueError("measures lists a value twice: remove one")
+        _runnable(self.setup, iter([(f"epochs {self.epochs:g}", self.epochs)]), self.seeds)
         return self
 
 
@@ -305,13 +376,21 @@ class MeasureC(Strict):
     """Short runs at large λ that measure c = t* λ of one setup (Section 3)."""
 
     setup: Setup
-    evaluations: int = Field(60, ge=2)
+    evaluations: Evaluations = 60
     eta: PositiveFloat
     l2: Positives
     seeds: PositiveInt = 1
     length: Length
     bucket: PositiveInt = 1
     resources: Resources | None = None
+
+    @model_validator(mode="after")
+    def _grid(self) -> "MeasureC":
+        _unique("l2", self.l2)
+        _complete_length(self.l2, self.length, None)
+        lengths = ((f"η = {self.eta:g}, λ = {l2:g}", self.length.of(self.eta, l2)) for l2 in self.l2)
+        _runnable(self.setup, lengths, self.seeds)
+        return self
 
 
 class MeasureCs(Strict):
@@ -329,17 +408,28 @@ class Executor(Strict):
     """
 
     kind: Literal["auto", "in_process", "processes", "ray"] = "auto"
-    workers: int = Field(0, ge=0)
+    workers: Annotated[int, Field(ge=0, le=100_000), _NUMBER] = 0
 
 
 class Params(Strict):
     """params.yaml: what does not depend on the scale."""
 
     scale: Literal["smoke", "laptop", "accelerator", "paper"]
-    seed: int = Field(0, ge=0, lt=2**31)
+    # A grid of n seeds goes up to seed + n − 1, and seeds are 32-bit integers.
+    seed: Annotated[int, Field(ge=0, lt=2**31 - MAX_RUNS), _NUMBER] = 0
     data: dict[Literal["source"], Literal["sample", "tfds"]]
     executor: Executor = Executor()
     figures: dict[Literal["style"], Literal["paper", "slides"]] = {"style": "paper"}
+
+    @model_validator(mode="after")
+    def _filled(self) -> "Params":
+        for name, mapping, key in (
+            ("data", self.data, "source: sample"),
+            ("figures", self.figures, "style: paper"),
+        ):
+            if not mapping:
+                raise ValueError(f"{name} is empty: write {name}: {{{key}}}")
+        return self
 
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -354,20 +444,88 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = YAML(typ="safe").load(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
+        raise ConfigError(f"{path}: no such file: restore it with `git checkout`") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}): restore it") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}: correct it") from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: a value cannot be read ({reason}): correct it") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must be a mapping of sections")
+        raise ConfigError(f"{path}: must be a mapping of sections, such as `seed: 0`")
     return content
 
 
-def _complaints(error: ValidationError) -> Iterator[str]:
+_REMEDIES = (  # by the beginning of pydantic's name of the problem
+    ("missing", "add it"),
+    ("int", "write a whole number, without unit or quotes"),
+    ("float", "write a number, without unit or quotes"),
+    ("finite", "write a finite number"),
+    ("bool", "write true or false"),
+    ("tuple", "write a list, such as [0.1]"),
+    ("dict", "write a mapping {name: value}"),
+    ("model", "write a mapping {name: value}"),
+    ("literal", "choose one of these"),
+    ("union_tag_invalid", "choose one of these"),
+    ("union_tag", "add kind: fc, cnn, wrn or resnet"),
+    ("greater", "raise it"),
+    ("less", "lower it"),
+    ("too_short", "add a value"),
+    ("too_long", "remove some"),
+    ("string", "write a text"),
+)
+
+
+def _remedy(problem: Any, known: Sequence[str]) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":
+        return ""  # our own messages say it
+    if kind == "extra_forbidden":
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
+        return f": write {close[0]} or remove it" if close else ": remove it"
+    if kind == "less_than" and context.get("lt") == 1:
+        return ": give a fraction, such as 0.3"
+    return f": {next((remedy for start, remedy in _REMEDIES if kind.startswith(start)), 'correct it')}"
+
+
+def _field(location: Sequence[Any], content: Any, missing: bool) -> str:
+    """The path of a value as it stands in the file: pydantic adds the kind of a model, which is no key there."""
+    parts = []
+    for index, part in enumerate(location):
+        last = missing and index == len(location) - 1
+        inside = part in content if isinstance(content, dict) else isinstance(part, int)
+        if not (inside or last):
+            continue
+        text = str(part)
+        parts.append(text if text.isprintable() and len(text) < 60 else f"{text[:60]!r}")
+        try:
+            content = content[part]
+        except (LookupError, TypeError):
+            content = None
+    return ".".join(parts)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, BaseModel) or (isinstance(value, dict) and value):
+        return ""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits, a mapping that holds itself
+        text = type(value).__name__
+    return f" (got {text if len(text) <= 80 else text[:79] + '…'})"
+
+
+def _complaints(error: ValidationError, section: type[BaseModel], content: Any) -> Iterator[str]:
+    schema = section.model_json_schema()
+    models = [schema, *schema.get("$defs", {}).values()]
+    known = sorted({name for model in models for name in model.get("properties", {})})
     for problem in error.errors(include_url=False):
-        field = ".".join(str(part) for part in problem["loc"])
-        value = problem.get("input")
-        shown = "" if isinstance(value, dict | BaseModel) else f" (got {value!r})"
-        yield f"{field + ': ' if field else ''}{problem['msg'].removeprefix('Value error, ')}{shown}"
+        field = _field(problem["loc"], content, problem["type"] == "missing")
+        message = " ".join(problem["msg"].removeprefix("Value error, ").split())
+        # A rule between fields names them and their values itself.
+        shown = "" if problem["type"] in {"missing", "value_error"} else _shown(problem.get("input"))
+        yield f"{field + ': ' if field else ''}{message}{shown}{_remedy(problem, known)}"
 
 
 def check(section: type[Section], content: Any, where: str) -> Section:
@@ -379,7 +537,7 @@ def check(section: type[Section], content: Any, where: str) -> Section:
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(_complaints(error))) from error
+        raise ConfigError(f"{where}: " + "; ".join(_complaints(error, section, content))) from error
 
 
 def load_params(root: Path) -> Params:
@@ -405,6 +563,6 @@ def load_section(root: Path, scale: str, name: str, section: type[Section]) -> S
     node: Any = content
     for part in name.split("."):
         if not isinstance(node, dict) or part not in node:
-            raise ConfigError(f"{where}: section {name} is missing")
+            raise ConfigError(f"{where}: section {name} is missing: add it, as in the other scales")
         node = node[part]
     return check(section, node, f"{where}: {name}")

@@ -5,6 +5,7 @@ threads; accelerators take one process; beyond one machine it is Ray. Either way
 its specification, on the same number of cores: the order of sums, and with it the last bits, are the same.
 """
 
+import errno
 import logging
 import math
 import multiprocessing
@@ -12,21 +13,22 @@ import os
 import queue
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from typing import Any
 
-from l2dynamics import affinity, distributed, executors_ray, sweeps
+from l2dynamics import affinity, distributed, executors_ray, interruption, sweeps
 from l2dynamics.config import Executor
-from l2dynamics.sweeps import Event, Interrupted, Job
+from l2dynamics.interruption import Interrupted
+from l2dynamics.sweeps import Event, Job
 from l2dynamics.tracking.live import Tracker
 
 log = logging.getLogger(__name__)
-INTERRUPTED = 75
-"""Exit code of a stage that was asked to stop and saved its state (EX_TEMPFAIL)."""
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO})
+"""After one of these no job can store what it trains: the sweep ends."""
 
 _worker: dict[str, Any] = {}
 
@@ -42,28 +44,6 @@ def workers(executor: Executor, count: int, cpus: int = 1) -> int:
         return 0
     wanted = executor.workers or len(affinity.cores()) // cpus
     return min(wanted, count) if min(wanted, count) > 1 else 0
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C ask for a stop; a second Ctrl-C is an ordinary one."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: Any) -> None:
-        del frame
-        asked.set()
-        log.warning("stopping: saving checkpoints (signal %d)", number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _start_worker(
@@ -84,7 +64,7 @@ def _in_worker(job: Job) -> None:
     def stop() -> bool:
         # A killed parent cannot say stop: its lock is free, so another stage may already train the same runs.
         if os.getppid() != _worker["parent"]:
-            os._exit(INTERRUPTED)
+            os._exit(interruption.EXIT_CODE)
         return bool(_worker["stop"].is_set())
 
     sweeps.execute(job, _worker["events"].put, stop, _worker["tracker"])
@@ -99,15 +79,25 @@ def _in_process(
             raise Interrupted(job.name)
         try:
             sweeps.execute(job, report, stop, tracker)
-        except (Interrupted, KeyboardInterrupt):
+        except Interrupted:
             raise
         except Exception as error:
+            if _is_of_the_disk(error):
+                raise
             log.exception("%s failed", job.name)
             report(Event(job.name, 0, math.nan, math.nan, False, len(job.specs), True))
-            failures.append(f"{job.name}: {type(error).__name__}: {error}")
+            failures.append(_line(job, error))
             if distributed.crew().size > 1:
                 break  # a lost process ends the run of all
     return failures
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS
+
+
+def _line(job: Job, error: BaseException) -> str:
+    return f"{job.name}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _core_sets(cpus: int) -> list[set[int]]:
@@ -124,42 +114,80 @@ def _in_processes(
     stop: Callable[[], bool],
     tracker: Tracker | None,
 ) -> list[str]:
+    """Run jobs in worker processes, also when a worker dies: the system's answer to memory that is full."""
+    failures: list[str] = []
+    left = _in_pool(jobs, count, report, stop, tracker, failures)
+    while left:
+        # Which job the dead worker had is unknown. The pool starts jobs in order: it is one of the first ``count``.
+        log.warning("a worker process died, killed or out of memory: its jobs are repeated one at a time")
+        for job in left[:count]:
+            while _in_pool([job], 1, report, stop, tracker, failures):
+                if not sweeps.halve(job):
+                    report(Event(job.name, 0, math.nan, math.nan, False, len(job.specs), True))
+                    failures.append(
+                        f"{job.name}: its worker process died again: killed, or one run alone needs more memory"
+                    )
+                    break
+                log.warning(
+                    "%s: its worker process died again: going on with half as many runs at once", job.name
+                )
+        left = _in_pool(left[count:], count, report, stop, tracker, failures)
+    return failures
+
+
+def _in_pool(
+    jobs: Sequence[Job],
+    count: int,
+    report: Callable[[Event], None],
+    stop: Callable[[], bool],
+    tracker: Tracker | None,
+    failures: list[str],
+) -> list[Job]:
+    """Run jobs in a pool, add what failed to ``failures``, and return the jobs that a dead worker left, in order."""
+    if not jobs:
+        return []
     context = multiprocessing.get_context("spawn")
     cores = _core_sets(jobs[0].plan.resources.cpus)
     events, stopping, turn = context.Queue(), context.Event(), context.Value("i", 0)
-    failures: list[str] = []
-    interrupted = False
+    interrupted, full, lost = False, None, set()
     with ProcessPoolExecutor(
-        count,
+        min(count, len(jobs)),
         context,
         _start_worker,
         (events, stopping, turn, cores, os.getpid(), tracker),
     ) as pool:
-        pending: dict[Future[None], Job] = {pool.submit(_in_worker, job): job for job in jobs}
+        with interruption.signals_blocked():
+            pending: dict[Future[None], Job] = {pool.submit(_in_worker, job): job for job in jobs}
         while pending:
             done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
             _drain(events, report)
-            if stop() and not stopping.is_set():
-                stopping.set()
-                for future in list(pending):
-                    if future.cancel():
-                        interrupted = True
-                        del pending[future]
-                done = {future for future in done if future in pending}
             for future in done:
                 job = pending.pop(future)
                 error = future.exception()
                 if isinstance(error, Interrupted):
                     interrupted = True
+                elif isinstance(error, BrokenProcessPool):
+                    lost.add(job)
+                elif error is not None and _is_of_the_disk(error):
+                    full = error
                 elif error is not None:
                     log.error("%s failed: %s", job.name, error)
                     report(Event(job.name, 0, math.nan, math.nan, False, len(job.specs), True))
-                    failures.append(f"{job.name}: {type(error).__name__}: {error}")
+                    failures.append(_line(job, error))
+            # Of a broken pool, too, the living workers must save and end: it waits for them.
+            if (stop() or full or lost) and not stopping.is_set():
+                stopping.set()
+                for future in list(pending):
+                    if future.cancel():
+                        interrupted = True
+                        del pending[future]
         time.sleep(0.05)
         _drain(events, report)
-    if interrupted:
+    if full is not None:
+        raise full
+    if interrupted or (lost and stop()):
         raise Interrupted("the state is saved; the same command goes on from it")
-    return failures
+    return [job for job in jobs if job in lost]
 
 
 def _drain(events: Any, report: Callable[[Event], None]) -> None:
@@ -187,13 +215,14 @@ def run(
     Raises:
         Interrupted: SIGTERM or Ctrl-C; checkpoints are saved.
         JobsFailed: jobs raised; all others are finished.
+        OSError: the disk is full or broken; whatever was stored before is intact.
     """
     pending = [job for job in jobs if sweeps.load(job) is None]
     distributed.crew().same(len(pending), "number of unfinished job")
     if not pending:
         return
     cpus = jobs[0].plan.resources.cpus
-    with stop_on_signal() as stop:
+    with interruption.stop_on_signal() as stop:
         if executor.kind == "ray" and distributed.crew().size == 1:
             failures = executors_ray.run(pending, executor, report, stop, tracker)
         elif count := workers(executor, len(jobs), cpus):

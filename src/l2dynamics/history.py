@@ -195,6 +195,9 @@ def replace(path: Path, content: bytes) -> None:
         OSError: the file cannot be written; the message names it.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for remnant in path.parent.glob(f".{path.name}.*.tmp"):
+        if not _lives(int(remnant.suffixes[-2][1:])):
+            remnant.unlink(missing_ok=True)
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -205,6 +208,16 @@ def replace(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _files(name: str, root: Path) -> tuple[Path, Path]:

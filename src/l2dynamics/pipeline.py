@@ -1,19 +1,18 @@
-"""What the training stages share: lock, progress, live tracking, one line for every expected failure.
+"""What the training stages share: checks, lock, progress, live tracking, one line for every expected failure.
 
 The stages themselves only say which section they read and which results they write.
 """
 
-import fcntl
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from l2dynamics import checkpoints, distributed, executors, history, logs, paths, sweeps
-from l2dynamics.config import Params
+from l2dynamics import checkpoints, distributed, executors, history, interruption, locks, logs, paths, sweeps
+from l2dynamics.config import ConfigError, Params
 from l2dynamics.history import Results
 from l2dynamics.progress import SweepProgress
 from l2dynamics.runs import RunSpec
@@ -25,24 +24,58 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def locked(root: Path, stage: str) -> Iterator[None]:
-    """Hold the lock of a stage, so that two processes never train the same runs.
+    """Hold the lock of a stage, see :func:`l2dynamics.locks.locked`; on several hosts the leader does."""
+    with locks.locked(root, stage) if distributed.crew().leader else nullcontext():
+        yield
+
+
+def argument(choices: Sequence[str]) -> str:
+    """The one argument of a stage's command line.
 
     Raises:
-        ValueError: another process holds it.
+        ValueError: it is missing, unknown, or there are more.
     """
-    if not distributed.crew().leader:
-        yield
-        return
-    file = paths.work(root) / stage / ".lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{stage}: another process trains it in this checkout; wait for it or stop it"
-            ) from None
-        yield
+    if len(sys.argv) != 2 or sys.argv[1] not in choices:
+        given = " ".join(sys.argv[1:]) or "nothing"
+        raise ValueError(f"usage: python {sys.argv[0]} NAME, NAME one of {', '.join(choices)} (got {given})")
+    return sys.argv[1]
+
+
+def measured_c(root: Path, setup: str) -> float:
+    """The coefficient c that stage ``measure_c`` found for a setup.
+
+    Raises:
+        ValueError: the stage has not run, or its results are damaged.
+    """
+    passport = history.load("measure_c", root).passport
+    try:
+        return float(passport["c"][setup]["c"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"results/measure_c.json has no c of {setup}: run `dvc repro measure_c`") from None
+
+
+def list_runs(plan: Plan, where: str, list_of: Callable[[int], list[RunSpec]]) -> list[RunSpec]:
+    """Load the data of a plan, check that its setup fits them, and list its runs.
+
+    Args:
+        plan: the setup.
+        where: file and section, for messages.
+        list_of: from the number of steps per epoch to the runs.
+
+    Raises:
+        ConfigError: data, setup or runs are impossible; one line that names file, field, value and remedy.
+    """
+    try:
+        per_epoch = sweeps.check(plan)
+        return list_of(per_epoch)
+    except ValueError as error:
+        message = str(error)
+        if message.startswith("data.source"):
+            raise ConfigError(f"params.yaml: {message}") from error
+        if message.startswith("data."):
+            raise ConfigError(f"{where}.setup.{message}") from error
+        section = where.rpartition(": ")[2]
+        raise ConfigError(f"{where}: {message.removeprefix(f'{section}: ')}") from error
 
 
 def train(
@@ -58,10 +91,12 @@ def train(
         config: the resolved section, for the passport.
 
     Raises:
-        sweeps.Interrupted: SIGTERM or Ctrl-C; the state is saved.
+        interruption.Interrupted: SIGTERM or Ctrl-C; the state is saved.
         executors.JobsFailed: jobs raised; the others are finished.
+        OSError: a file cannot be written, e.g. the disk is full; whatever was stored before is intact.
     """
     began = time.perf_counter()
+    interruption.checkpoint_seconds(sweeps.CHECKPOINT_SECONDS)
     jobs = sweeps.jobs(plan, specs)
     waiting = [job for job in jobs if sweeps.load(job) is None]
     clock = jobs[0].folder / "wall.npz"
@@ -76,9 +111,12 @@ def train(
                 SweepProgress(plan.stage, len(specs), total, len(specs) - left) as progress,
             ):
                 executors.run(jobs, params.executor, progress, tracker)
-        finally:
-            wall = spent + time.perf_counter() - began
-            checkpoints.save(clock, {}, {"seconds": wall})
+        except BaseException:
+            with suppress(OSError):  # what went wrong first is what matters
+                checkpoints.save(clock, {}, {"seconds": spent + time.perf_counter() - began})
+            raise
+        wall = spent + time.perf_counter() - began
+        checkpoints.save(clock, {}, {"seconds": wall})
     else:
         executors.run(jobs, params.executor, lambda event: None)
         wall = spent + time.perf_counter() - began
@@ -117,6 +155,7 @@ def main(stage: Callable[[Path], None]) -> None:
 
     Exit codes: 2 bad input or data, 1 failed runs or a file that cannot be written, 75 stopped with its state saved.
     """
+    interruption.stop_at_once()  # until and after the training, which stops when its state is saved
     try:
         distributed.initialize()
         root = paths.find_root()
@@ -129,7 +168,7 @@ def main(stage: Callable[[Path], None]) -> None:
         log.debug("failed: %s", error)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ValueError) else 1)
-    except sweeps.Interrupted as error:
+    except interruption.Interrupted as error:
         log.debug("stopped: %s", error)
         print(f"stopped: {error}", file=sys.stderr)
-        sys.exit(executors.INTERRUPTED)
+        sys.exit(interruption.EXIT_CODE)

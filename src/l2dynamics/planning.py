@@ -1,5 +1,6 @@
 """What a scale costs before anyone starts it (``l2dynamics plan``), and what is left of it (``l2dynamics clean``)."""
 
+import fcntl
 import json
 import shutil
 from collections.abc import Iterable
@@ -134,13 +135,24 @@ def plan_command(*, scale: str, device: str | None, as_json: bool) -> None:
 
 
 def leftovers(root: Path) -> dict[str, int]:
-    """Folders under work/ with their sizes in bytes, relative to the checkout."""
+    """What lies in work/ with its size in bytes, relative to the checkout; links are not followed."""
     found: dict[str, int] = {}
     work = paths.work(root)
-    for folder in sorted(work.iterdir()) if work.is_dir() else []:
-        sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-        found[folder.relative_to(root).as_posix()] = sum(sizes)
+    for entry in sorted(work.iterdir()) if work.is_dir() else []:
+        inside = entry.rglob("*") if entry.is_dir() and not entry.is_symlink() else [entry]
+        sizes = [file.lstat().st_size for file in inside if not file.is_dir()]
+        found[entry.relative_to(root).as_posix()] = sum(sizes)
     return found
+
+
+def _require_idle(root: Path, found: Iterable[str]) -> None:
+    for entry in found:
+        for lock in (root / entry).rglob(".lock"):
+            with lock.open() as handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ConfigError(f"{entry}: a process trains it; wait for it or stop it") from None
 
 
 def clean_command(*, yes: bool, as_json: bool) -> None:
@@ -155,6 +167,19 @@ def clean_command(*, yes: bool, as_json: bool) -> None:
             print(f"{folder}: {size / 1e6:.1f} MB")
         if not found:
             print("work/ holds nothing")
-    if found and (yes or (not as_json and Confirm.ask("Delete these checkpoints and finished runs?"))):
-        for folder in found:
-            shutil.rmtree(root / folder)
+    if not found or not (yes or (not as_json and _confirmed())):
+        return
+    _require_idle(root, found)
+    for entry in found:
+        path = root / entry
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _confirmed() -> bool:
+    try:
+        return bool(Confirm.ask("Delete these checkpoints and finished runs?"))
+    except EOFError:
+        raise ConfigError("nobody answers, nothing is deleted: call `l2dynamics clean --yes`") from None

@@ -22,6 +22,21 @@ def required_flags() -> tuple[str, ...]:
     return (CPU_FUSION_FLAG,) if version in _MISCOMPILING else ()
 
 
+def begin_stage(cache: str = "xla") -> None:
+    """Set up the process of a stage: what a signal does, XLA's flags and the compilation cache ``work/<cache>``.
+
+    Outside a checkout it ends with one line.
+    """
+    from l2dynamics import interruption, paths
+
+    interruption.stop_at_once()  # importing jax takes seconds
+    try:
+        configure(paths.work(paths.find_root()) / cache)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 def configure(cache: Path | None = None) -> None:
     """Set the XLA flags and the persistent compilation cache of this process and of its children.
 

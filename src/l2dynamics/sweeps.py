@@ -8,13 +8,14 @@ edited trainer never continues an old checkpoint.
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,15 +27,13 @@ from l2dynamics import __version__, checkpoints, distributed, paths
 from l2dynamics.closure import code_key
 from l2dynamics.config import Controller, Resources, Setup
 from l2dynamics.history import COLUMNS, Results
+from l2dynamics.interruption import Interrupted, checkpoint_seconds
 from l2dynamics.runs import RunSpec, buckets
 from l2dynamics.tracking.live import Tracker
 
+log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 15.0
 VERSIONED = ("jax", "jaxlib", "flax", "optax", "numpy")
-
-
-class Interrupted(Exception):
-    """A stop was asked for; the state is saved and the same command goes on from it."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,41 @@ def dataset(plan: Plan) -> Any:
     return _dataset(wanted.name, wanted.train, wanted.test, wanted.image_size, plan.source, plan.root)
 
 
+def check(plan: Plan) -> int:
+    """Check a setup against its data by tracing the network once, without training; return the steps per epoch.
+
+    Raises:
+        ValueError: the data cannot be used, or the setup does not fit them.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from l2dynamics import models
+    from l2dynamics.training import steps_per_epoch
+
+    setup, data = plan.setup, dataset(plan)
+    examples, shape = len(data.train_labels), data.train_images.shape[1:]
+    if setup.batch > examples:
+        raise ValueError(
+            f"setup.batch: {setup.batch} is larger than the training set of {examples}: lower it"
+        )
+    module = models.build(**setup.model.model_dump(), classes=data.classes, bn_group=setup.bn_group)
+    x = jax.ShapeDtypeStruct((setup.bn_group or 2, *shape), jnp.float32)
+    try:
+        params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), x)
+        out = jax.eval_shape(lambda params, x: module.apply(params, x, train=True), params, x)
+        if 0 in out.shape or any(0 in leaf.shape for leaf in jax.tree.leaves(params)):
+            raise ValueError("a layer has no outputs")
+    except Exception as error:
+        size = " × ".join(map(str, shape))
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(
+            f"setup.model: {setup.model.kind} cannot be built on images of {size} ({reason}): "
+            "take larger images, smaller windows or fewer units"
+        ) from error
+    return steps_per_epoch(setup, examples)
+
+
 def key(plan: Plan) -> str:
     """Hash of everything a run's numbers depend on besides its specification: setup, data, code, versions, flags."""
     parts = {
@@ -181,7 +215,8 @@ def execute(
 ) -> None:
     """Train a job to its end, from its checkpoint if there is one, and store the finished runs.
 
-    Diverged runs keep their rows, with NaN from the divergence on.
+    Diverged runs keep their rows, with NaN from the divergence on. A bucket that does not fit into memory goes on in
+    halves; its file is the same.
 
     Args:
         job: what to train.
@@ -192,6 +227,83 @@ def execute(
     Raises:
         Interrupted: ``stop`` said so; the checkpoint holds the state.
     """
+    told = 0
+
+    def tell(event: Event) -> None:
+        nonlocal told
+        told += event.run_steps
+        report(event)
+
+    if not _halved(job).exists():
+        try:
+            _train(job, tell, stop, tracker)
+            return
+        except Exception as error:
+            if distributed.crew().size > 1 or not _is_out_of_memory(error) or not halve(job):
+                raise
+            half, reason = len(job.specs) // 2, " ".join(str(error).split())[:120]
+        log.warning("%s: out of memory (%s): going on with %d runs at once", job.name, reason, half)
+        _trainer.cache_clear()
+        report(Event(job.name, -told, float("nan"), float("nan"), False, len(job.specs)))
+
+    def relay(event: Event) -> None:
+        report(event._replace(job=job.name, finished=False, runs=len(job.specs)))
+
+    for part in halves(job):
+        if load(part) is None:
+            execute(part, relay, stop, tracker)
+    best = _join(job)
+    report(Event(job.name, 0, best, float("nan"), True, len(job.specs)))
+
+
+def halves(job: Job) -> tuple[Job, Job]:
+    """The two jobs that a job too large for the memory is split into."""
+    middle = len(job.specs) // 2
+    return replace(job, specs=job.specs[:middle]), replace(job, specs=job.specs[middle:])
+
+
+def halve(job: Job) -> bool:
+    """Have a job that ran out of memory trained in halves from now on; False if a single run was too much."""
+    if len(job.specs) == 1:
+        return False
+    if not _halved(job).exists():
+        checkpoints.save(_halved(job), {}, {})
+        distributed.forget(job.file.with_suffix(".checkpoint"))
+        return True
+    return next((halve(part) for part in halves(job) if load(part) is None), False)
+
+
+def _halved(job: Job) -> Path:
+    return job.file.with_suffix(".halved")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # XLA has one exception for everything; its status code is the beginning of the message.
+    return isinstance(error, MemoryError) or (
+        type(error).__name__ in {"JaxRuntimeError", "XlaRuntimeError"}
+        and str(error).startswith("RESOURCE_EXHAUSTED")
+    )
+
+
+def _join(job: Job) -> float:
+    """Store the finished halves of a job as its own file; return its best test accuracy."""
+    parts = [found for part in halves(job) if (found := load(part)) is not None]
+    metrics = np.concatenate([part.metrics for part in parts])
+    meta = {
+        "pure_seconds": sum(part.pure_seconds for part in parts),
+        "seconds": sum(part.seconds for part in parts),
+    }
+    checkpoints.save(job.file, {"steps": parts[0].steps, "metrics": metrics}, meta)
+    for part in halves(job):
+        checkpoints.remove(part.file)
+    checkpoints.remove(_halved(job))
+    tested = metrics[..., 3]
+    return float(np.nanmax(tested)) if np.isfinite(tested).any() else float("nan")
+
+
+def _train(
+    job: Job, report: Callable[[Event], None], stop: Callable[[], bool], tracker: Tracker | None
+) -> None:
     import jax
 
     from l2dynamics.training import evaluation_steps, hyper_of
@@ -217,6 +329,7 @@ def execute(
     crew.same(step, "checkpoint")
 
     clock, last_saved, reported = crew.clock(), time.perf_counter(), step
+    interval = checkpoint_seconds(CHECKPOINT_SECONDS)
 
     def save() -> None:
         arrays = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves(state))}
@@ -243,7 +356,7 @@ def execute(
             if crew.any(stop()):
                 save()
                 raise Interrupted(job.name)
-            if crew.any(time.perf_counter() - last_saved > CHECKPOINT_SECONDS):
+            if crew.any(time.perf_counter() - last_saved > interval):
                 save()
                 last_saved = time.perf_counter()
         metrics[:, index] = trainer.evaluate(state, hyper).reshape(len(job.specs), 6)

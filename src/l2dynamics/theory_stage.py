@@ -1,6 +1,5 @@
 """Stage ``theory`` as a list of tasks whose results are kept one by one, so that it can be interrupted anywhere."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from l2dynamics import checkpoints, history, lemma1, paths, theory_results
+from l2dynamics import checkpoints, history, interruption, lemma1, paths, theory_results
 from l2dynamics import theory_experiments as experiments
 from l2dynamics.closure import code_key
 from l2dynamics.theory_config import TheoryConfig
@@ -42,13 +41,13 @@ def run(config: TheoryConfig, scale: str, seed: int, source: str, root: Path) ->
         OSError: a file cannot be written.
     """
     began = time.perf_counter()
+    experiments.CHECKPOINT_SECONDS = interruption.checkpoint_seconds(experiments.CHECKPOINT_SECONDS)
     task = experiments.problem(config, source, root)
     experiments.require_stable(config.training.eta, float(np.linalg.eigvalsh(task.kernel)[-1]))
     key = _key(config, seed, task.source.digest)
     folder = paths.work(root) / "theory" / key[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        parts = _compute(config, task, seed, folder)
+    parts = _compute(config, task, seed, folder)
     numbers: dict[str, Any] = {}
     for name, part in parts.items():
         group, _, member = name.partition("@")
@@ -142,19 +141,18 @@ def _compute(config: TheoryConfig, task: experiments.Problem, seed: int, folder:
                     return experiments.decay(config, task, depth, width, own_seed, tell)
 
                 work[f"decay@{depth}-{width}-{own_seed}"] = shrink
-    parts = {}
+    parts: dict[str, Part] = {}
     with _progress(len(work)) as (start, tell, finish):
         for name, compute in work.items():
-            file = folder / f"{name}.json"
+            file = folder / f"{name}.npz"
             start(name)
-            if file.is_file():
-                part = json.loads(file.read_bytes())
+            if (saved := checkpoints.load(file)) is not None:
+                parts[name] = saved[1]
             else:
                 began = time.perf_counter()
                 fresh = compute(tell)
-                part = history.plain({**fresh, "seconds": time.perf_counter() - began})
-                history.replace(file, history.json_bytes(part))
-            parts[name] = part
+                parts[name] = history.plain({**fresh, "seconds": time.perf_counter() - began})
+                checkpoints.save(file, {}, parts[name])
             finish()
     return parts
 
@@ -168,16 +166,6 @@ def _reference(
     kernel, seconds = experiments.reference_kernel(config, task, seed)
     checkpoints.save(file, {"kernel": np.asarray(kernel)}, {"seconds": seconds})
     return kernel, seconds
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError("another process computes this theory: wait for it or end it") from error
-        yield
 
 
 @contextmanager

@@ -1,0 +1,516 @@
+"""Full disks, full memory, dead workers, damaged files, wrong clocks: a sweep loses nothing by them and says so."""
+
+import errno
+import logging
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from small_setups import dataset, setup
+
+from l2dynamics import checkpoints, executors, history, interruption, pipeline, planning, sweeps, training
+from l2dynamics.config import ConfigError, Executor
+from l2dynamics.runs import RunSpec
+from l2dynamics.sweeps import Plan
+
+ROOT = Path(__file__).parents[1]
+IN_PROCESS = Executor(kind="in_process")
+STEPS = 12
+
+
+class Toy:
+    """A trainer in place of the compiled one, which takes seconds to make: gradient descent on one weight a run."""
+
+    steps_per_epoch = 3
+    mesh = None
+    largest = 100
+    """Number of runs that fit into the memory at once."""
+
+    def init(self, hyper):
+        return {"w": np.float32(hyper.sigma_w) * (1 + np.float32(hyper.seed))}
+
+    def advance(self, state, hyper, start, stop):
+        if state["w"].size > Toy.largest:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8589934592 bytes.")
+        w = state["w"]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in range(start, stop):
+                w = w - np.float32(hyper.eta) * (np.sin(w * step) + np.float32(hyper.l2) * w)
+        return {"w": w}
+
+    def evaluate(self, state, hyper):
+        with np.errstate(over="ignore", invalid="ignore"):
+            columns = [np.square(state["w"]), np.cos(state["w"]) ** 2]
+        return np.stack([*columns, *columns, np.abs(state["w"]), self.l2(state, hyper)], -1).astype(
+            np.float64
+        )
+
+    def l2(self, state, hyper):
+        return np.asarray(hyper.l2)
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    """Random images in place of the samples, the toy in place of the trainer, stops after every few steps."""
+
+    def trainer(plan, measure, bucket):
+        return Toy()
+
+    trainer.cache_clear = lambda: None
+    monkeypatch.setattr(Toy, "largest", Toy.largest)
+    monkeypatch.setattr(sweeps, "_trainer", trainer)
+    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
+    monkeypatch.setattr(training.Clock, "target_seconds", 0.0)
+
+
+def spec(seed=0, eta=0.1, l2=0.01, steps=STEPS):
+    return RunSpec("grid", eta, l2, seed, 1.4, steps / 3, steps)
+
+
+def plan(root, bucket=1):
+    return Plan("sweep@test", setup(), 4, "sample", Path(root), None, bucket)
+
+
+def silent(event):
+    """No progress."""
+
+
+def results(jobs):
+    return [found.metrics for job in jobs if (found := sweeps.load(job)) is not None]
+
+
+# ------------------------------------------------------------------------------------------------- the memory
+
+
+def test_a_bucket_too_large_for_the_memory_goes_on_in_halves(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Toy, "largest", 2)
+    specs = [spec(seed) for seed in range(5)]
+    (job,) = sweeps.jobs(plan(tmp_path, bucket=5), specs)
+    events = []
+    sweeps.execute(job, events.append)
+    said = [r.getMessage() for r in caplog.records]
+    assert [text.partition("going on with ")[2] for text in said] == ["2 runs at once", "1 runs at once"]
+    assert all(text.startswith("grid-eta0.1") and "RESOURCE_EXHAUSTED" in text for text in said)
+    assert sum(event.run_steps for event in events) == job.run_steps
+    assert [event.finished for event in events].count(True) == 1
+    assert {event.job for event in events} == {job.name}
+    assert sorted(file.suffix for file in job.folder.iterdir()) == [".npz"], "nothing else is left"
+    found = sweeps.load(job)
+    assert found.metrics.shape == (5, len(found.steps), 6)
+    alone = sweeps.jobs(plan(tmp_path / "alone"), specs)
+    for one in alone:
+        sweeps.execute(one)
+    np.testing.assert_array_equal(found.metrics, np.concatenate(results(alone)))
+
+
+def test_a_halved_bucket_that_is_stopped_goes_on_in_halves_to_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(Toy, "largest", 2)
+    (job,) = sweeps.jobs(plan(tmp_path, bucket=4), [spec(seed) for seed in range(4)])
+    sweeps.execute(job)
+    (expected,) = results([job])
+    job.file.unlink()
+    for questions in (3, 13, 5):
+        asked = iter(range(questions))
+        with pytest.raises(interruption.Interrupted):
+            sweeps.execute(job, stop=lambda asked=asked: next(asked, None) is None)
+    monkeypatch.setattr(Toy, "largest", 4)  # there is room again, but what was begun in halves ends in halves
+    sweeps.execute(job)
+    np.testing.assert_array_equal(results([job])[0], expected)
+
+
+def test_one_run_too_large_for_the_memory_fails_and_is_named(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Toy, "largest", 0)
+    jobs = sweeps.jobs(plan(tmp_path, bucket=2), [spec(), spec(1)])
+    with caplog.at_level(logging.CRITICAL), pytest.raises(executors.JobsFailed, match="RESOURCE_EXHAUSTED"):
+        executors.run(jobs, IN_PROCESS, silent)
+
+
+@pytest.mark.parametrize("hungry", [[2], [0, 4]])
+def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_path, monkeypatch, hungry):
+    """The system kills a worker without saying for which job; those of more than one run get a second chance."""
+    jobs = sweeps.jobs(
+        plan(tmp_path, bucket=4), [spec(i, steps=30 - j) for j in range(5) for i in range(1 + j % 2)]
+    )
+    assert [len(job.specs) for job in jobs] == [2, 2, 1, 1, 1]
+    culprits, pools, trained = [jobs[i] for i in hungry], [], []
+
+    def pool(some, count, report, stop, tracker, failures):
+        pools.append(([jobs.index(job) for job in some], count))
+        for index, job in enumerate(some):
+            if job in culprits and not (len(job.specs) > 1 and sweeps._halved(job).exists()):
+                return list(some[max(0, index - count + 1) :])
+            trained.append(job)
+        return []
+
+    monkeypatch.setattr(executors, "_in_pool", pool)
+    monkeypatch.setattr(executors, "workers", lambda *args: 2)
+    alone = [job for job in culprits if len(job.specs) == 1]
+    if alone:
+        with pytest.raises(executors.JobsFailed, match="its worker process died again") as raised:
+            executors.run(jobs, Executor(kind="processes"), silent)
+        assert [line.split(":")[0] for line in str(raised.value).split("; ")] == [job.name for job in alone]
+    else:
+        executors.run(jobs, Executor(kind="processes"), silent)
+    assert set(trained) == set(jobs) - set(alone)
+    assert {count for some, count in pools if len(some) > 1} == {2}
+
+
+def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
+    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+
+    class Pool:
+        def __init__(self, *args):
+            self.answers = iter([None, BrokenProcessPool("died"), BrokenProcessPool("died")])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            return None
+
+        def submit(self, function, job):
+            future = Future()
+            answer = next(self.answers)
+            future.set_result(None) if answer is None else future.set_exception(answer)
+            return future
+
+    monkeypatch.setattr(executors, "ProcessPoolExecutor", Pool)
+    failures = []
+    assert executors._in_pool(jobs, 2, silent, lambda: False, None, failures) == jobs[1:]
+    assert failures == []
+    with pytest.raises(interruption.Interrupted):
+        executors._in_pool(jobs, 2, silent, lambda: True, None, failures)
+
+
+# ---------------------------------------------------------------------------------------------------- the disk
+
+
+def full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_fills_up_ends_the_sweep_with_one_error_and_nothing_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "CHECKPOINT_SECONDS", 0.0)
+    jobs = sweeps.jobs(plan(tmp_path / "whole"), [spec(seed) for seed in range(3)])
+    executors.run(jobs, IN_PROCESS, silent)
+    expected = results(jobs)
+
+    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    fsync = os.fsync
+    for writes in (1, 4, 9):  # while checkpointing the first run, and later ones
+        left = iter(range(writes))
+        with monkeypatch.context() as context:
+            context.setattr(
+                os, "fsync", lambda file, left=left: full() if next(left, None) is None else fsync(file)
+            )
+            with pytest.raises(OSError, match=r"No space left.*what was saved before is intact") as raised:
+                executors.run(jobs, IN_PROCESS, silent)
+        assert raised.value.errno == errno.ENOSPC
+        assert not list(tmp_path.rglob("*.tmp"))
+    executors.run(jobs, IN_PROCESS, silent)
+    for found, wanted in zip(results(jobs), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
+    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(4)])
+    seen = []
+
+    class Pool:
+        def __init__(self, count, context, initializer, arguments):
+            self.stopping = arguments[1]
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            seen.append(self.stopping.is_set())
+
+        def submit(self, function, job):
+            future = Future()
+            if job is jobs[0]:
+                future.set_exception(OSError(errno.ENOSPC, "cannot write", "a.npz"))
+            return future
+
+    monkeypatch.setattr(executors, "ProcessPoolExecutor", Pool)
+    with pytest.raises(OSError, match="cannot write"):
+        executors._in_pool(jobs, 2, silent, lambda: False, None, [])
+    assert seen == [True]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout with the MNIST sample, its manifest and a small sweep."""
+    root = tmp_path / "checkout"
+    for folder in ("data/sample/mnist", "stages"):
+        shutil.copytree(ROOT / folder, root / folder)
+    for file in ("dvc.yaml", "params.yaml", "data/manifests/mnist.json", "data/sample/SHA256SUMS"):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, root / file)
+    text = (root / "params.yaml").read_text()
+    text = text.replace("scale: laptop", "scale: smoke").replace("kind: auto", "kind: in_process")
+    (root / "params.yaml").write_text(text)
+    (root / "scales").mkdir()
+    (root / "scales" / "smoke.yaml").write_text(
+        "fc:\n"
+        "  setup:\n"
+        "    data: {name: mnist, train: 64, test: 64, image_size: 7}\n"
+        "    model: {kind: fc, depth: 2, width: 16}\n"
+        "    batch: 64\n"
+        "    sigma_w: 1.4\n"
+        "    eval_batch: 64\n"
+        "  evaluations: 6\n"
+        "  grids:\n"
+        "    - {eta: [0.5], l2: [0.01], seeds: 2, length: {epochs: 50}}\n"
+    )
+    return root
+
+
+def stage(root, *words, prefix=(), name="sweep.py", **options):
+    environment = {**os.environ, "L2DYNAMICS_ROOT": str(root), "L2DYNAMICS_TRACKING": "off"}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [*prefix, sys.executable, f"stages/{name}", *(words or ("fc",))],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+
+
+def contents(root):
+    return {file: file.read_bytes() for file in root.rglob("*") if file.is_file() and "xla" not in file.parts}
+
+
+def test_a_stage_on_a_full_disk_says_so_in_one_line_and_goes_on_when_there_is_room(checkout):
+    def small_disk():
+        # The system itself refuses the write, as on a full disk, of every file beyond 900 bytes.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
+
+    done = stage(checkout, preexec_fn=small_disk)
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "cannot write (File too large); what was saved before is intact" in lines[0]
+    assert "Traceback" not in done.stderr
+    assert not (checkout / "results").exists()
+    again = stage(checkout)
+    assert again.returncode == 0, again.stderr
+    assert history.load("fc", checkout).passport["status"] == "done"
+
+
+def test_a_read_only_checkout_is_one_line(checkout):
+    prefix = ()
+    if os.geteuid() == 0:  # root writes anywhere unless it gives that up
+        if shutil.which("setpriv") is None:
+            pytest.skip("root without setpriv cannot be kept from writing")
+        prefix = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps=-all")
+    folders = [checkout, *(path for path in checkout.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        before = contents(checkout)
+        done = stage(checkout, prefix=prefix)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("error: [Errno 13] Permission denied: ")
+        assert "Traceback" not in done.stderr
+        assert contents(checkout) == before
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+# --------------------------------------------------------------------------------------- damaged files, failing runs
+
+
+def test_damaged_finished_runs_are_repeated_to_the_same_bits_and_said(tmp_path, monkeypatch, caplog):
+    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    executors.run(jobs, IN_PROCESS, silent)
+    expected = results(jobs)
+    content = bytearray(jobs[1].file.read_bytes())
+    content[len(content) // 2] ^= 1
+    jobs[1].file.write_bytes(content)
+    jobs[2].file.write_bytes(jobs[2].file.read_bytes()[:100])
+    trained = []
+    execute = sweeps.execute
+    monkeypatch.setattr(sweeps, "execute", lambda job, *rest: (trained.append(job), execute(job, *rest)))
+    executors.run(jobs, IN_PROCESS, silent)
+    assert trained == jobs[1:]
+    for job in jobs[1:]:
+        assert f"{job.file.name} is damaged" in caplog.text
+    for found, wanted in zip(results(jobs), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_failing_run_alone_is_repeated_by_the_next_call(tmp_path, monkeypatch, caplog):
+    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    execute, trained = sweeps.execute, []
+
+    def fail_once(job, *rest):
+        trained.append(jobs.index(job))
+        if trained == [0, 1]:
+            raise RuntimeError("a bug\nof two lines")
+        execute(job, *rest)
+
+    monkeypatch.setattr(sweeps, "execute", fail_once)
+    with caplog.at_level(logging.CRITICAL), pytest.raises(executors.JobsFailed) as raised:
+        executors.run(jobs, IN_PROCESS, silent)
+    assert str(raised.value) == f"{jobs[1].name}: RuntimeError: a bug of two lines"
+    executors.run(jobs, IN_PROCESS, silent)
+    assert trained == [0, 1, 2, 1]
+
+
+def test_runs_that_diverge_or_stay_at_chance_level_are_recorded(tmp_path):
+    specs = [spec(eta=1e30), spec(1, l2=9.0), spec(2)]  # λ = 9 and η = 0.1 shrink the weights to nothing
+    jobs = sweeps.jobs(plan(tmp_path), specs)
+    executors.run(jobs, IN_PROCESS, silent)
+    of = plan(tmp_path)
+    found = sweeps.results(
+        sweeps.header("test", "smoke", of, {}), of, [sweeps.load(job) for job in jobs], specs, 1.0
+    )
+    assert (found.passport["status"], found.passport["runs"], found.passport["diverged"]) == ("done", 3, 1)
+    assert set(found.table["run"]) == {one.slug for one in specs}
+    last = found.table.groupby("run").tail(1).set_index("run")
+    assert np.isnan(last.loc[specs[0].slug, "test_loss"])
+    assert last.loc[specs[1].slug, "l2_norm"] < 1e-2
+
+
+# ------------------------------------------------------------------------------------------------- clocks and locks
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
+    jobs = sweeps.jobs(plan(tmp_path / "steady"), [spec()])
+    executors.run(jobs, IN_PROCESS, silent)
+    expected = results(jobs)
+    now, jumps = time.time, iter([3e8, -3e8] * 10_000)
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
+    jobs = sweeps.jobs(plan(tmp_path), [spec()])
+    executors.run(jobs, IN_PROCESS, silent)
+    np.testing.assert_array_equal(results(jobs)[0], expected[0])
+    assert 0 < sweeps.load(jobs[0]).seconds < 300
+
+
+@pytest.mark.parametrize("name", ["sweep.py", "theory.py"])
+def test_a_second_process_on_a_stage_is_refused_in_one_line(checkout, name):
+    if name == "theory.py":
+        pytest.importorskip("diffrax")
+        shutil.copy(ROOT / "scales/smoke.yaml", checkout / "scales/smoke.yaml")
+    held = "theory" if name == "theory.py" else "sweep@fc"
+    with pipeline.locked(checkout, held):
+        done = stage(checkout, *(["fc"] if held == "sweep@fc" else []), name=name)
+    assert done.returncode == 2
+    assert (
+        done.stderr == f"error: {held}: another process trains it in this checkout; wait for it or stop it\n"
+    )
+    assert not (checkout / "results").exists()
+
+
+def test_an_edited_trainer_or_other_data_begin_anew(tmp_path, monkeypatch):
+    (job,) = sweeps.jobs(plan(tmp_path), [spec()])
+    asked = iter(range(5))
+    with pytest.raises(interruption.Interrupted):
+        sweeps.execute(job, stop=lambda: next(asked, None) is None)
+    old = job.file.with_suffix(".checkpoint").read_bytes()
+    with monkeypatch.context() as context:
+        context.setattr(sweeps, "code_key", lambda *modules: "edited")
+        (edited,) = sweeps.jobs(plan(tmp_path), [spec()])
+    with monkeypatch.context() as context:
+        context.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup, seed=1))
+        (other,) = sweeps.jobs(plan(tmp_path), [spec()])
+    for fresh in (edited, other):
+        events = []
+        sweeps.execute(fresh, events.append)
+        assert sum(event.run_steps for event in events) == STEPS, "every step, from the first on"
+    assert job.file.with_suffix(".checkpoint").read_bytes() == old
+
+
+def test_what_killed_writers_left_is_removed_by_the_next_call(tmp_path):
+    folder = tmp_path / "work" / "sweep@fc" / "key"
+    folder.mkdir(parents=True)
+    (folder / ".run.npz.123.tmp").write_bytes(b"half")
+    (folder / "run.npz").write_bytes(b"whole")
+    with pipeline.locked(tmp_path, "sweep@fc"):
+        assert [file.name for file in folder.iterdir()] == ["run.npz"]
+    (tmp_path / f".fc.csv.{2**22 + 1}.tmp").write_bytes(b"half")
+    (tmp_path / f".fc.csv.{os.getppid()}.tmp").write_bytes(b"of a living process")
+    history.replace(tmp_path / "fc.csv", b"whole")
+    assert sorted(file.name for file in tmp_path.glob("*fc.csv*")) == [
+        f".fc.csv.{os.getppid()}.tmp",
+        "fc.csv",
+    ]
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan"])
+def test_a_bad_checkpoint_interval_is_one_line(text, monkeypatch):
+    monkeypatch.setenv(interruption.CHECKPOINT_SECONDS, text)
+    with pytest.raises(
+        ValueError, match=rf"^L2DYNAMICS_CHECKPOINT_SECONDS is '{text}': give a number of seconds"
+    ):
+        interruption.checkpoint_seconds(15.0)
+    monkeypatch.setenv(interruption.CHECKPOINT_SECONDS, "3")
+    assert interruption.checkpoint_seconds(15.0) == 3.0
+
+
+# ------------------------------------------------------------------------------------------------------------ clean
+
+
+@pytest.fixture
+def leftovers(tmp_path, monkeypatch):
+    for file in ("dvc.yaml", "params.yaml"):
+        (tmp_path / file).touch()
+    monkeypatch.setenv("L2DYNAMICS_ROOT", str(tmp_path))
+    checkpoints.save(tmp_path / "work/sweep@fc/key/run.npz", {"x": np.zeros(250_000)}, {})
+    checkpoints.save(tmp_path / "work/theory/key/part.npz", {}, {})
+    (tmp_path / "work/note.txt").write_text("a file")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/kept").touch()
+    (tmp_path / "work/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/fc.csv").touch()
+    return tmp_path
+
+
+def test_clean_shows_and_asks_before_it_deletes(leftovers, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(planning.Confirm, "ask", lambda question: asked.append(question))
+    planning.clean_command(yes=False, as_json=False)
+    assert len(asked) == 1
+    out = capsys.readouterr().out
+    assert "work/sweep@fc: 2.0 MB" in out
+    assert "work/theory: 0.0 MB" in out
+    assert (leftovers / "work/sweep@fc/key/run.npz").exists()
+
+    def closed(question):
+        raise EOFError
+
+    monkeypatch.setattr(planning.Confirm, "ask", closed)
+    with pytest.raises(ConfigError, match="--yes"):
+        planning.clean_command(yes=False, as_json=False)
+    planning.clean_command(yes=False, as_json=True)
+    assert (leftovers / "work/sweep@fc/key/run.npz").exists()
+    planning.clean_command(yes=True, as_json=False)
+    assert list((leftovers / "work").iterdir()) == []
+    assert (leftovers / "elsewhere/kept").exists()
+    assert (leftovers / "results/fc.csv").exists()
+    planning.clean_command(yes=True, as_json=False)
+    assert "work/ holds nothing" in capsys.readouterr().out
+
+
+def test_clean_leaves_what_is_being_trained(leftovers):
+    with (
+        pipeline.locked(leftovers, "sweep@fc"),
+        pytest.raises(ConfigError, match=r"^work/sweep@fc: a process trains it"),
+    ):
+        planning.clean_command(yes=True, as_json=False)
+    assert (leftovers / "work/theory/key/part.npz").exists()
