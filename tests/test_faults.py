@@ -301,9 +301,9 @@ def test_a_stage_on_a_full_disk_says_so_in_one_line_and_goes_on_when_there_is_ro
     done = stage(checkout, preexec_fn=small_disk)
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
+    assert len(lines) == 1, done.stderr
     assert "cannot write (File too large); what was saved before is intact" in lines[0]
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     assert not (checkout / "results").exists()
     again = stage(checkout)
     assert again.returncode == 0, again.stderr
@@ -324,7 +324,7 @@ def test_a_read_only_checkout_is_one_line(checkout):
         done = stage(checkout, prefix=prefix)
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith("error: [Errno 13] Permission denied: ")
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
         assert contents(checkout) == before
     finally:
         for folder in folders:
