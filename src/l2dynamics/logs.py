@@ -14,6 +14,13 @@ VERBOSE = "L2DYNAMICS_VERBOSE"
 FLAG = "--verbose"
 
 
+class _Spare(logging.FileHandler):
+    """A log that cannot be written, as on a full disk, stops nothing and fills no terminal with tracebacks."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing."""
+
+
 def log_file(root: Path, stage: str) -> Path:
     """Return the log of a stage."""
     return paths.work(root) / "logs" / f"{stage.replace('/', '-')}.log"
@@ -36,7 +43,7 @@ def configure(root: Path, argv: MutableSequence[str]) -> Path:
     argv[:] = [word for word in argv if word != FLAG]
     file = log_file(root, "@".join([Path(argv[0]).stem, *argv[1:]]))
     file.parent.mkdir(parents=True, exist_ok=True)
-    written = logging.FileHandler(file, encoding="utf-8")
+    written = _Spare(file, encoding="utf-8")
     written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     shown = logging.StreamHandler(sys.stderr)
     shown.setLevel(logging.DEBUG if verbose else logging.WARNING)
