@@ -30,6 +30,7 @@ EXECUTED = {
     "dvc exp run -S 'scales/laptop.yaml:fc.evaluations=60' fig2": "test_end_to_end.py",
     "make figures": "test_end_to_end.py",
     "make ui": "test_tracking.py",
+    "make docs": "test_docs.py",
     "l2dynamics plan --scale paper": "test_readme.py",
 }
 

@@ -137,11 +137,16 @@ class Setup(Strict):
 
     data: Data
     model: Model
+    # softmax: cross-entropy divided by 2 · classes, as the paper's; mse: the same for squared errors.
     loss: Loss = "softmax"
+    # Examples per update; the size of the training set for full-batch descent.
     batch: PositiveInt
     momentum: Annotated[float, Field(ge=0, lt=1), _NUMBER] = 0.0
+    # Horizontal flips, crops after padding by 4 pixels, mixup.
     augment: bool = False
+    # None: a constant learning rate.
     schedule: Schedule | None = None
+    # Initial weights are N(0, sigma_w² / inputs), biases N(0, sigma_b²); a grid may vary sigma_w.
     sigma_w: PositiveFloat
     sigma_b: NonNegative = 0.0
     # Examples that share batch-norm statistics in training: the paper's per-device batch. None: the whole batch.
@@ -241,12 +246,19 @@ def _complete_length(l2: Sequence[float], length: Length, zero: Length | None) -
 class Grid(Strict):
     """Every combination of η, λ, σw and seed, each trained for ``length`` (λ = 0: for ``zero``)."""
 
+    # What figures and claims find the runs by.
     group: Literal["grid", "fixed", "scaled", "budget"] = "grid"
+    # Learning rates η.
     eta: Positives
+    # Coefficients λ.
     l2: NonNegatives
+    # None: that of the setup.
     sigma_w: Positives | None = None
+    # Seeds `seed`, `seed` + 1, … of params.yaml.
     seeds: PositiveInt = 1
+    # How long a run is.
     length: Length
+    # How long a run with λ = 0 is.
     zero: Length | None = None
     # Combinations that need more epochs than this are left out, as in the paper (Fig. 2d–f: 4000).
     max_epochs: PositiveFloat | None = None
@@ -302,9 +314,13 @@ class Resources(Strict):
 class Sweep(Strict):
     """One sweep: a setup, its grids and how often a run is evaluated (log-spaced steps)."""
 
+    # What is trained.
     setup: Setup
+    # How often a run is evaluated, at log-spaced steps, and at the end.
     evaluations: Evaluations = 40
+    # Which runs.
     grids: tuple[Grid, ...] = Field(min_length=1)
+    # Runs at λ = c/T besides.
     predicted: Predicted | None = None
     # Runs of equal length trained side by side by vmap; pays for small fully connected nets and on accelerators.
     bucket: PositiveInt = 1
@@ -351,13 +367,17 @@ class AutoL2Sweep(Strict):
 
     setup: Setup
     evaluations: Evaluations = 40
+    # Learning rate η of all runs.
     eta: PositiveFloat
+    # Length T of all runs.
     epochs: PositiveFloat
+    # The constant coefficients that AutoL2 is compared with.
     l2: Positives
     seeds: PositiveInt
     controller: Controller = Controller()
     # λ0 of the AutoL2 runs; the paper: 0.1.
     init_l2: Positives = (0.1,)
+    # Where AutoL2 measures loss and error: on the minibatch, on a fixed training subset.
     measures: tuple[Measure, ...] = Field(("minibatch", "subset"), min_length=1)
     bucket: PositiveInt = 1
     resources: Resources | None = None
@@ -377,7 +397,9 @@ class MeasureC(Strict):
 
     setup: Setup
     evaluations: Evaluations = 60
+    # Learning rate η.
     eta: PositiveFloat
+    # Large coefficients λ: their runs are short.
     l2: Positives
     seeds: PositiveInt = 1
     length: Length
@@ -414,11 +436,16 @@ class Executor(Strict):
 class Params(Strict):
     """params.yaml: what does not depend on the scale."""
 
+    # Which file of scales/ holds the numbers.
     scale: Literal["smoke", "laptop", "accelerator", "paper"]
+    # First seed; a grid with n seeds takes seed, …, seed + n − 1.
     # A grid of n seeds goes up to seed + n − 1, and seeds are 32-bit integers.
     seed: Annotated[int, Field(ge=0, lt=2**31 - MAX_RUNS), _NUMBER] = 0
+    # sample: the examples in data/sample/; tfds: the full sets, in TFDS_DATA_DIR.
     data: dict[Literal["source"], Literal["sample", "tfds"]]
+    # Who executes the runs.
     executor: Executor = Executor()
+    # Look of the figures: paper (column width) or slides (large).
     figures: dict[Literal["style"], Literal["paper", "slides"]] = {"style": "paper"}
 
     @model_validator(mode="after")
