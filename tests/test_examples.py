@@ -59,3 +59,10 @@ def test_autol2_example_is_short():
     """A training with AutoL2 takes about sixty lines."""
     lines = (ROOT / "examples" / "autol2_flax.py").read_text().splitlines()
     assert len(lines) <= 80
+
+
+def test_other_optimizers_are_compared():
+    done = run_example("other_optimizers.py", "--longest", "60")
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^(SGD|momentum|Adam|AdamW)\b.* (-?\d+\.\d\d)  \d", done.stdout, flags=re.MULTILINE)
+    assert [name for name, _ in rows] == ["SGD", "momentum", "Adam", "AdamW"], done.stdout
