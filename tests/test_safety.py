@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from l2dynamics import checkpoints
+from l2dynamics import checkpoints, data_files
 from l2dynamics.tracking import address, server
 
 ROOT = Path(__file__).parents[1]
@@ -73,11 +74,8 @@ def test_servers_listen_on_the_loopback_address_only():
     [
         f"http://me:{SECRET}@127.0.0.1:9/mlflow",
         f"http://127.0.0.1:9/?token={SECRET}",
-        f"postgresql://me:{SECRET}@127.0.0.1:9/l2",
         f"mysql+pymysql://me:{SECRET}@127.0.0.1:9/l2",
-        f"databricks://me:{SECRET}@127.0.0.1:9",
         f"http://me:{SECRET}@[broken",
-        f"ftp://{SECRET}@127.0.0.1",
     ],
 )
 def test_secrets_of_an_address_are_neither_printed_nor_stored(uri, tmp_path):
@@ -106,3 +104,36 @@ def test_what_is_shown_of_an_address_holds_no_secret(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{SECRET}@host:5000/?key={SECRET}")
     for text in (os.environ["MLFLOW_TRACKING_URI"], f"401 for {SECRET}", json.dumps({"auth": SECRET})):
         assert SECRET not in address.public(text)
+
+
+def test_names_in_a_figure_cannot_become_markup(tmp_path):
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from l2dynamics.figures import style
+    from l2dynamics.figures.style import Drawing
+
+    nasty = "</text></svg><script>alert(1)</script><image href='javascript:x'/> & \""
+    paper = style.get_style("paper")
+    with paper.context():
+        figure = Figure(figsize=(3, 2))
+        axes = figure.subplots()
+        axes.plot([1, 2], label=nasty)
+        axes.set_title(nasty)
+        axes.legend()
+    data = pd.DataFrame({"panel": ["a"], "curve": [nasty], "x": [1.0], "y": [2.0]})
+    _, svg, csv = style.save(Drawing(figure, nasty, data), tmp_path, "fig1", paper)
+    tree = ElementTree.parse(svg)  # well-formed: nothing has closed an element early
+    names = {element.tag.rpartition("}")[2] for element in tree.iter()}
+    assert "script" not in names
+    assert not any("javascript" in value for element in tree.iter() for value in element.attrib.values())
+    assert pd.read_csv(csv)["curve"].tolist() == [nasty]
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/outside", "mnist/3.0.1/../../../outside"])
+def test_a_manifest_cannot_name_a_file_outside_the_data_folder(name, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "outside").touch()
+    manifest = {"name": "mnist", "files": {name: {"bytes": 0, "sha256": ""}}}
+    with pytest.raises(ValueError, match="outside the data folder"):
+        data_files.check(manifest, tmp_path / "data")

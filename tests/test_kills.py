@@ -1,0 +1,43 @@
+"""Killed at random moments, a stage goes on by the same command to the same bytes (``scripts/kill_campaign.py``)."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).parents[1] / "scripts" / "kill_campaign.py"
+
+
+@pytest.fixture(autouse=True)
+def asked_for(request):
+    if "slow" not in request.config.option.markexpr:
+        pytest.skip("minutes long: pytest -m slow tests/test_kills.py")
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("kill_campaign", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["kill_campaign"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["kill_campaign"]
+
+
+def test_a_sweep_under_autol2_survives_three_kills(script, tmp_path):
+    tallies = script.campaign(tmp_path, ["autol2"], 3, seed=1, epochs=2000, ways=("power", "term", "kill"))
+    tally = tallies["autol2"]
+    assert tally.problems == []
+    assert sum(tally.ways.values()) == 3
+    assert tally.slowest_stop < script.PATIENCE
+
+
+@pytest.mark.parametrize("stage", ["sweep", "autol2", "measure_c", "theory", "track"])
+def test_every_stage_survives_five_kills(script, tmp_path, stage):
+    stages = ["sweep", "track"] if stage == "track" else [stage]
+    tallies = script.campaign(tmp_path, stages, 5, seed=2)
+    for tally in tallies.values():
+        assert tally.problems == []
+        assert sum(tally.ways.values()) == 5
