@@ -13,6 +13,7 @@ exclude_patterns = ["README.md"]
 html_theme = "furo"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 # Links that leave docs/ (../README.md, ../examples) are for readers of the repository; tests/test_docs.py checks them.

@@ -195,7 +195,7 @@ def server(tmp_path, monkeypatch):
         yield ui.stdout.readline().split()[1]
     finally:
         ui.terminate()
-        ui.communicate(timeout=30)
+        ui.communicate(timeout=120)
 
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.

@@ -189,6 +189,7 @@ def test_curves_of_long_diverged_and_adaptive_runs():
 
 def test_claims_lead_to_the_experiments_of_their_runs():
     assert [name for name, _ in report.experiments("01-wrn_aug", ["figS2"])] == ["wrn_aug"]
+    assert [name for name, _ in report.experiments("10-wrn", ["figS9"])] == ["wrn_aug"]
     assert [name for name, _ in report.experiments("07", ["fig4"])] == ["wrn_aug", "measure_c"]
     assert [name for name, _ in report.experiments("14-fc_small-time", ["figS7"])] == ["fc_small"]
     ((_, address),) = report.experiments("16", ["fig5"])

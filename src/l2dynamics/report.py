@@ -220,8 +220,12 @@ def experiments(id: str, shown: Sequence[str]) -> tuple[tuple[str, str], ...]:
         shown: its figures.
     """
     part = id.partition("-")[2].partition("-")[0]
-    own = [entry for entry in catalog.ALL if entry.setup == part]
-    found = own or [entry for entry in catalog.ALL if set(entry.figures) & set(shown)]
+    found = [entry for entry in catalog.ALL if set(entry.figures) & set(shown)]
+    if part:
+        named = [entry for entry in catalog.ALL if entry.setup == part]
+        # AutoL2 on `wrn` is in the experiment `wrn_aug`, which has the figure.
+        alike = [entry for entry in found if entry.setup.startswith(part)]
+        found = [entry for entry in named if entry in found] or alike or named or found
     return tuple(
         (entry.setup, f"{curves.SERVER}/#/experiments/{catalog.number(entry)}/runs?{views.ADDRESS}")
         for entry in found
