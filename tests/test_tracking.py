@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import os
@@ -11,8 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -669,3 +670,81 @@ def test_every_sweep_has_an_experiment() -> None:
     titles = [entry.title for entry in (*catalog.EXPERIMENTS, catalog.THEORY, catalog.REPORT)]
     assert len(set(titles)) == len(titles)
     assert catalog.experiment("my_sweep").title == "my_sweep"
+
+
+@contextmanager
+def troubled_server(trouble: str, root: Path) -> Iterator[str]:
+    """The address of a store in trouble: nobody listens, nobody answers, the server dies, another writer."""
+    if trouble == "locked":
+        with closing(sqlite3.connect(root / "mlflow/mlflow.db")) as writer:
+            writer.execute("BEGIN EXCLUSIVE")
+            yield ""
+        return
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        if trouble != "down":
+            listener.listen()
+
+        def die() -> None:
+            # It answers that it is well, and is gone with the first request.
+            with suppress(OSError):
+                connection, _ = listener.accept()
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
+                connection.close()
+            listener.close()
+
+        thread = threading.Thread(target=die)
+        if trouble == "dies":
+            thread.start()
+        yield uri
+        if trouble == "dies":
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            thread.join(60)
+
+
+@pytest.mark.parametrize("trouble", ["down", "silent", "dies", "locked"])
+def test_a_store_in_trouble_costs_training_seconds_and_track_completes_it(
+    trouble: str, root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    results = fake()
+    lost = 0.0
+
+    def timed(action: Callable[[], Any]) -> Any:
+        nonlocal lost
+        began = time.monotonic()
+        answer = action()
+        lost += time.monotonic() - began
+        return answer
+
+    with troubled_server(trouble, root) as uri:
+        if uri:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        tracker = timed(lambda: Tracker("fc", results.passport, root, every=0.0))
+        for index in range(6):
+            rows = run_of(results, index)
+            timed(lambda rows=rows: tracker.progress(rows.iloc[:4]))
+            timed(lambda rows=rows: tracker.finished(rows))
+        timed(tracker.close)
+    print(f"{trouble}: {lost:.2f} s of the training lost")
+    assert lost < 15
+    assert "Traceback" not in capfd.readouterr().err
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    deadline = time.monotonic() + 120
+    while list((root / "work/tracking").glob("*")) and time.monotonic() < deadline:
+        time.sleep(0.1)  # until the recorder has ended, too
+    history.write(results, root)
+    sync(root)
+    assert_complete(root, results)
+
+
+def test_a_clock_that_jumps_doubles_and_loses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = fake()
+    history.write(results, root)
+    now, jumps = time.time, itertools.cycle([3e7, -3e7])
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
+    assert sync(root).written == 7
+    assert (sync(root).written, sync(root).removed) == (0, 0)
+    assert_complete(root, results)
