@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -146,7 +147,7 @@ def _environment(resources: Resources) -> dict[str, str]:
 
 @contextmanager
 def _cluster() -> Iterator[Any]:
-    """Connect to the cluster of ``$RAY_ADDRESS`` or of ``ray start``, or start one on this machine.
+    """Connect to the cluster of ``$RAY_ADDRESS`` (``auto``: of ``ray start``), or start one on this machine.
 
     Raises:
         ConfigError: Ray is not installed, or the cluster does not answer.
@@ -165,13 +166,16 @@ def _cluster() -> Iterator[Any]:
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if main else None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        ray.init(address="auto", **options)
-    except ConnectionError as error:
-        if address := os.environ.get("RAY_ADDRESS"):
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
+            _probe(address)
+            ray.init(address=address, **options)
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"RAY_ADDRESS={address}: no Ray cluster answers there: start it or unset the variable"
             ) from error
+    else:
+        log.warning("RAY_ADDRESS is not set: Ray runs on this machine alone")
         ray.init(
             num_cpus=len(affinity.cores()),
             include_dashboard=False,
@@ -185,6 +189,13 @@ def _cluster() -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _probe(address: str) -> None:
+    """Fail at once where nobody listens: Ray itself would try for minutes."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 def _warn_if_it_must_wait(ray: Any, resources: Resources) -> None:

@@ -51,7 +51,8 @@ class SweepProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def _status(self) -> str:
         rate = self.steps / max(time.monotonic() - self._began, 1e-9)
