@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import affinity, checkpoints, executors, executors_ray, history, sweeps
+from l2dynamics import affinity, checkpoints, executors_ray, history, interruption, sweeps
 from l2dynamics.config import ConfigError, Executor, Resources, load_params
 from l2dynamics.progress import SweepProgress
 from l2dynamics.sweeps import Event
@@ -30,7 +30,7 @@ fc:
   grids:
     - {eta: [0.5], l2: [0.01], seeds: SEEDS, length: {epochs: EPOCHS}}
 """
-# The stage as DVC starts it; in the end the driver says whether it has loaded jax.
+# The stage as DVC starts it; in the end the driver says whether jax has taken its devices.
 _DRIVER = """
 import runpy, sys
 sys.argv = ["stages/sweep.py", "fc"]
@@ -39,7 +39,8 @@ try:
     runpy.run_path("stages/sweep.py", run_name="__main__")
 except SystemExit as end:
     code = end.code
-print("jax" in sys.modules)
+bridge = sys.modules.get("jax._src.xla_bridge")
+print(bridge is not None and bridge.backends_are_initialized())
 sys.exit(code)
 """
 
@@ -60,7 +61,12 @@ def checkout(folder: Path, seeds: int, epochs: int) -> Path:
 def start(root: Path, executor: str, address: str = "") -> subprocess.Popen:
     """The stage ``sweep@fc`` under an executor."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    env |= {"L2DYNAMICS_ROOT": str(root), "L2DYNAMICS_TRACKING": "off", "L2DYNAMICS_EXECUTOR": executor}
+    env |= {
+        "L2DYNAMICS_ROOT": str(root),
+        "L2DYNAMICS_TRACKING": "off",
+        "L2DYNAMICS_EXECUTOR": executor,
+        "L2DYNAMICS_CHECKPOINT_SECONDS": "3",
+    }
     env |= {"RAY_ADDRESS": address} if address else {}
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -86,7 +92,7 @@ def expected(root: Path) -> bytes:
     return finish(start(root, "in_process"), root)[1]
 
 
-def wait_for(condition, seconds: float = 200.0) -> None:
+def wait_for(condition, seconds: float = 400.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -201,18 +207,29 @@ def cluster():
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield made
     made.shutdown()
 
 
-def test_a_sweep_on_ray_has_the_bits_of_this_process_and_the_driver_no_jax(tmp_path):
+def test_a_sweep_on_ray_has_the_bits_of_this_process_and_the_driver_takes_no_device(tmp_path):
     pytest.importorskip("ray")
     root = checkout(tmp_path / "checkout", seeds=2, epochs=300)
     out, table = finish(start(root, "ray"), root)
     assert out.splitlines()[-1] == "False"
     assert json.loads((root / "results" / "fc.json").read_text())["device"] == "cpu: cpu"
     assert table == expected(root)
+
+
+def add_node(cluster, cores: int):
+    """A further node; on a machine that is busy Ray gives up on some of them."""
+    for _ in range(4):
+        try:
+            return cluster.add_node(num_cpus=cores)
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    pytest.fail("no node started within two minutes")
 
 
 def checkpointed(root: Path) -> list[Path]:
@@ -231,12 +248,12 @@ def trainers() -> list[int]:
 
 @pytest.mark.slow
 def test_lost_nodes_and_workers_change_no_bit(cluster, tmp_path):
-    root = checkout(tmp_path / "checkout", seeds=5, epochs=60_000)
-    doomed = cluster.add_node(num_cpus=1)
+    root = checkout(tmp_path / "checkout", seeds=5, epochs=20_000)
+    doomed = add_node(cluster, 1)
     driver = start(root, "ray", cluster.address)
     wait_for(lambda: checkpointed(root))
     cluster.remove_node(doomed, allow_graceful=False)  # in the middle of a run
-    cluster.add_node(num_cpus=2)
+    add_node(cluster, 2)
     wait_for(lambda: len(stored(root)) == 1)
     wait_for(trainers)
     os.kill(trainers()[0], signal.SIGKILL)
@@ -248,8 +265,8 @@ def test_lost_nodes_and_workers_change_no_bit(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_driver_goes_on_where_it_was(cluster, tmp_path):
-    root = checkout(tmp_path / "checkout", seeds=3, epochs=60_000)
-    cluster.add_node(num_cpus=2)
+    root = checkout(tmp_path / "checkout", seeds=3, epochs=20_000)
+    add_node(cluster, 2)
     driver = start(root, "ray", cluster.address)
     wait_for(lambda: checkpointed(root))
     driver.kill()
@@ -263,14 +280,14 @@ def test_a_killed_driver_goes_on_where_it_was(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_sigterm_saves_what_the_cluster_trains(cluster, tmp_path):
-    root = checkout(tmp_path / "checkout", seeds=4, epochs=60_000)
-    cluster.add_node(num_cpus=2)
+    root = checkout(tmp_path / "checkout", seeds=4, epochs=20_000)
+    add_node(cluster, 2)
     driver = start(root, "ray", cluster.address)
     wait_for(lambda: trainers() and list((root / "work").glob("sweep@fc/*")))
     time.sleep(10)
     driver.send_signal(signal.SIGTERM)
     _, err = driver.communicate(timeout=200)
-    assert driver.returncode == executors.INTERRUPTED, err
+    assert driver.returncode == interruption.EXIT_CODE, err
     assert "Traceback" not in err
     assert not (root / "results" / "fc.csv").exists()
     assert checkpointed(root)

@@ -1,8 +1,8 @@
 """The jobs of a sweep as tasks of a Ray cluster.
 
 Ray places the tasks, repeats those of a lost worker or node and takes nodes in as they come. The jobs are idempotent
-by their file on the shared file system, so that a task may run twice and is stored once. jax is imported by the
-tasks alone, each in a process of its own; what comes back is a small summary.
+by their file on the shared file system, so that a task may run twice and is stored once. jax computes in the tasks
+alone, each in a process of its own; the driver takes no device, and what comes back is a small summary.
 """
 
 import logging

@@ -6,6 +6,7 @@ them starts. A job is one run, or a bucket of runs; its length follows from its 
 
 import heapq
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,9 +83,10 @@ def tasks_of(root: Path, scale: str, device: str, *, width: int | None = None) -
             f"device: {device!r} is unknown, choose one of {', '.join(planning.DEVICES)}"
         )
     speed = planning.DEVICES[device][1]
+    forward_flops = cache(planning.forward_flops)
     tasks = []
     for stage, section, specs in _sections(root, scale):
-        per_step = 3 * planning.forward_flops(section.setup) * section.setup.batch
+        per_step = 3 * forward_flops(section.setup) * section.setup.batch
         wanted = max(1, int((section.resources or Resources()).gpus)) if width is None else width
         for bucket in runs.buckets(specs, section.bucket):
             seconds = per_step * bucket[0].steps * len(bucket) / speed

@@ -1,0 +1,76 @@
+"""Draw docs/scaling.svg: how long the scale ``paper`` takes on 8 to 512 accelerators, and what is lost to waiting.
+
+``python scripts/scaling_figure.py`` also prints the table of docs/cluster.md. It simulates; nothing is trained.
+"""
+
+from l2dynamics import paths, runtime
+
+runtime.configure()
+
+from matplotlib.figure import Figure  # noqa: E402
+
+from l2dynamics import scaling  # noqa: E402
+from l2dynamics.figures import style  # noqa: E402
+
+SCALE, DEVICE = "paper", "h100"
+ACCELERATORS = (8, 16, 32, 64, 128, 256, 512)
+#: Start of a process, import of jax, compilation from the cache, seconds.
+OVERHEAD = 30.0
+WIDE = dict.fromkeys(
+    ("sweep@wrn", "sweep@wrn_aug", "sweep@wrn_schedule", "sweep@wrn_sigma", "sweep@resnet"), 8
+)
+
+
+def main() -> None:
+    """Simulate, print and draw."""
+    root = paths.find_root()
+    one = scaling.tasks_of(root, SCALE, DEVICE, width=1)
+    split = [
+        scaling.Task(task.stage, task.seconds / WIDE.get(task.stage, 1), WIDE.get(task.stage, 1))
+        for task in one
+    ]
+    work = sum(task.seconds for task in one)
+    longest = max(task.seconds for task in one)
+    print(f"{len(one)} jobs, {work / 3600:.0f} hours of one accelerator, the longest {longest / 3600:.1f}")
+    ways = {
+        "all stages at once": (one, False, style.CATEGORIES[0]),
+        "all at once, WRN and ResNet on 8 each": (split, False, style.CATEGORIES[2]),
+        "one stage after another": (one, True, style.CATEGORIES[4]),
+    }
+    print("| accelerators | ideal | " + " | ".join(ways) + " |")
+    print("| --- " * (2 + len(ways)) + "|")
+    rows = {}
+    for count in ACCELERATORS:
+        rows[count] = [
+            scaling.schedule(tasks, count, OVERHEAD, one_by_one=o) for tasks, o, _ in ways.values()
+        ]
+        cells = [f"{found.makespan / 3600:.1f} h, {found.efficiency:.0%}" for found in rows[count]]
+        print(f"| {count} | {work / count / 3600:.1f} h | " + " | ".join(cells) + " |")
+    chosen = style.get_style("paper")
+    with chosen.context():
+        width, height = chosen.panel
+        figure = Figure(figsize=(2.2 * width, 1.15 * height), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.plot(ACCELERATORS, [work / n / 3600 for n in ACCELERATORS], label="ideal", **style.GUIDE_LINE)
+        for index, (name, (_, _, color)) in enumerate(ways.items()):
+            left.plot(
+                ACCELERATORS,
+                [rows[n][index].makespan / 3600 for n in ACCELERATORS],
+                "o-",
+                color=color,
+                label=name,
+            )
+            right.plot(ACCELERATORS, [rows[n][index].efficiency for n in ACCELERATORS], "o-", color=color)
+        left.set(
+            xscale="log", yscale="log", xlabel="accelerators", ylabel="hours", title="time to the last run"
+        )
+        right.set(xscale="log", xlabel="accelerators", ylim=(0, 1.05), title="share of their time in use")
+        for axes in (left, right):
+            axes.set_xticks(ACCELERATORS, [str(n) for n in ACCELERATORS])
+            axes.minorticks_off()
+        figure.legend(loc="outside lower center", ncols=2)
+        figure.savefig(root / "docs" / "scaling.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
