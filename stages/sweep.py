@@ -10,8 +10,8 @@ from l2dynamics import config, pipeline, runs, sweeps
 
 
 def main(root: Path) -> None:
-    name = pipeline.argument(config.SWEEPS)
     params = config.load_params(root)
+    name = pipeline.argument(config.sweep_names(root, params.scale))
     section = config.load_section(root, params.scale, name, config.Sweep)
     plan = sweeps.Plan(
         f"sweep@{name}",

@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -294,11 +293,12 @@ def contents(root):
 
 
 def test_a_stage_on_a_full_disk_says_so_in_one_line_and_goes_on_when_there_is_room(checkout):
-    def small_disk():
-        # The system itself refuses the write, as on a full disk, of every file beyond 900 bytes.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
-
-    done = stage(checkout, preexec_fn=small_disk)
+    # The system itself refuses the write, as on a full disk, of every file beyond 900 bytes.
+    small_disk = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900)); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    done = stage(checkout, prefix=(sys.executable, "-c", small_disk))
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, done.stderr

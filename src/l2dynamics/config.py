@@ -577,6 +577,15 @@ def load_params(root: Path) -> Params:
     return params
 
 
+def sweep_names(root: Path, scale: str) -> list[str]:
+    """Sections of ``scales/<scale>.yaml`` that are sweeps: those of the paper, and one's own."""
+    path = root / f"scales/{scale}.yaml"
+    own = [
+        name for name, content in read_yaml(path).items() if isinstance(content, dict) and "grids" in content
+    ]
+    return list(dict.fromkeys([*SWEEPS, *own]))
+
+
 def load_section(root: Path, scale: str, name: str, section: type[Section]) -> Section:
     """Read and check one section of ``scales/<scale>.yaml``.
 
