@@ -1,0 +1,117 @@
+"""One process that trains on request, so that competitors never share threads: ``python -m bench.worker JSON``.
+
+It says ``ready`` when everything is compiled, then answers every line: ``train N`` trains N steps, ``run N E`` trains
+N steps with E log-spaced evaluations; the answer is the seconds it took.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+HYPER = {"fc": (0.15, 1e-3), "cnn": (0.1, 1e-3), "wrn": (0.2, 1e-3)}
+"""η and λ at which the nets learn: the values do not change the work, but NaN might."""
+
+
+def section(name: str) -> tuple[Any, Any]:
+    """Setup of a sweep at laptop scale, and its data."""
+    from l2dynamics import config, data, paths
+
+    root = paths.find_root()
+    setup = config.load_section(root, "laptop", name, config.Sweep).setup
+    wanted = setup.data
+    loaded = data.load(
+        wanted.name,
+        train=wanted.train,
+        test=wanted.test,
+        image_size=wanted.image_size,
+        source="sample",
+        root=root,
+    )
+    return setup, loaded
+
+
+def ours(name: str) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
+    """Training and evaluation by the package."""
+    from l2dynamics import paths, runtime
+
+    runtime.configure(cache=paths.work(paths.find_root()) / "xla")
+    import jax
+
+    from l2dynamics.runs import RunSpec
+    from l2dynamics.training import Trainer, hyper_of
+
+    setup, dataset = section(name)
+    eta, l2 = HYPER[setup.model.kind]
+    trainer = Trainer(setup, dataset)
+    hyper = hyper_of(setup, [RunSpec("bench", eta, l2, 0, setup.sigma_w, 1.0, 1000)])
+    held = [trainer.init(hyper)]
+
+    def train(start: int, stop: int) -> None:
+        held[0] = jax.block_until_ready(trainer.advance(held[0], hyper, start, stop))
+
+    return train, lambda: trainer.evaluate(held[0], hyper)
+
+
+def reference(name: str, threads: int, compiled: bool) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
+    """Training and evaluation by PyTorch."""
+    import torch
+
+    from bench.reference import Reference
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    setup, dataset = section(name)
+    eta, l2 = HYPER[setup.model.kind]
+    found = Reference(setup, dataset, eta=eta, l2=l2, compiled=compiled)
+    return found.train, found.evaluate
+
+
+def gemm(threads: int) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
+    """Products of two 1024 × 1024 float32 matrices, the limit of dense arithmetic."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a, b, c = (torch.randn(1024, 1024) for _ in range(3))
+
+    def train(start: int, stop: int) -> None:
+        for _ in range(start, stop):
+            torch.mm(a, b, out=c)
+
+    return train, lambda: None
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, asked["cores"])
+    threads = len(asked["cores"])
+    if asked["by"] == "ours":
+        train, evaluate = ours(asked["name"])
+    elif asked["by"] == "gemm":
+        train, evaluate = gemm(threads)
+    else:
+        train, evaluate = reference(asked["name"], threads, asked["by"] == "torch.compile")
+    from l2dynamics.training import evaluation_steps
+
+    train(0, 3)
+    evaluate()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        command, count, *rest = line.split()
+        began = time.perf_counter()
+        if command == "train":
+            train(0, int(count))
+        else:
+            at = 0
+            for step in evaluation_steps(int(count), int(rest[0])):
+                train(at, int(step))
+                evaluate()
+                at = int(step)
+        print(time.perf_counter() - began, flush=True)
+
+
+if __name__ == "__main__":
+    main()
