@@ -6,12 +6,13 @@ sides where the package pads one: the same number of operations.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from l2dynamics.config import Setup
 from l2dynamics.data import Dataset
@@ -42,9 +43,9 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Block output."""
-        y = F.relu(self.norm1(x))
+        y = functional.relu(self.norm1(x))
         shortcut = x if self.shortcut is None else self.shortcut(y)
-        return shortcut + self.conv2(F.relu(self.norm2(self.conv1(y))))
+        return shortcut + self.conv2(functional.relu(self.norm2(self.conv1(y))))
 
 
 def network(setup: Setup, dataset: Dataset) -> nn.Module:
@@ -54,7 +55,7 @@ def network(setup: Setup, dataset: Dataset) -> nn.Module:
     if model.kind == "fc":
         sizes = [side * side * colours, *[model.width] * model.depth]
         layers: list[nn.Module] = [Flat()]
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(sizes[-1], dataset.classes))
     if model.kind == "cnn":
@@ -131,9 +132,9 @@ class Reference:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.autocast):
             logits = self.forward(x).float()
         if self.setup.loss == "mse":
-            targets = y if y.is_floating_point() else F.one_hot(y, self.classes).float()
+            targets = y if y.is_floating_point() else functional.one_hot(y, self.classes).float()
             return (logits - targets).square().sum(1).mean() / (2 * self.classes)
-        return F.cross_entropy(logits, y) / (2 * self.classes)
+        return functional.cross_entropy(logits, y) / (2 * self.classes)
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of one step."""
@@ -153,13 +154,13 @@ class Reference:
         count, _, side, _ = x.shape
         pad = max(1, 4 * side // 32)
         x = torch.where(torch.rand(count, 1, 1, 1, device=self.device) < 0.5, x.flip(3), x)
-        x = F.pad(x, (pad, pad, pad, pad))
+        x = functional.pad(x, (pad, pad, pad, pad))
         span = torch.arange(side, device=self.device)
         rows = torch.randint(0, 2 * pad + 1, (count, 1), device=self.device) + span
         columns = torch.randint(0, 2 * pad + 1, (count, 1), device=self.device) + span
         example = torch.arange(count, device=self.device)[:, None, None]
         x = x.permute(0, 2, 3, 1)[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        targets, weight = F.one_hot(y, self.classes).float(), torch.rand((), device=self.device)
+        targets, weight = functional.one_hot(y, self.classes).float(), torch.rand((), device=self.device)
         partner = torch.randperm(count, device=self.device)
         x = weight * x + (1 - weight) * x[partner]
         return x, weight * targets + (1 - weight) * targets[partner]
@@ -183,7 +184,7 @@ class Reference:
                 x.split(self.setup.eval_batch), y.split(self.setup.eval_batch), strict=True
             ):
                 logits = self.net(chunk)
-                loss += float(F.cross_entropy(logits, labels, reduction="sum")) / (2 * self.classes)
+                loss += float(functional.cross_entropy(logits, labels, reduction="sum")) / (2 * self.classes)
                 hits += float((logits.argmax(1) == labels).sum())
             found += [loss / len(y), hits / len(y)]
         return [*found, float(sum(p.square().sum() for p in self.net.parameters()) ** 0.5)]

@@ -55,7 +55,9 @@ def ours(name: str) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
     return train, lambda: trainer.evaluate(held[0], hyper)
 
 
-def reference(name: str, threads: int, compiled: bool) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
+def reference(
+    name: str, threads: int, compiled: bool
+) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
     """Training and evaluation by PyTorch."""
     import torch
 
@@ -84,6 +86,7 @@ def gemm(threads: int) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
 
 
 def main() -> None:
+    """Answer until the input ends."""
     asked = json.loads(sys.argv[1])
     if sys.platform == "linux":
         os.sched_setaffinity(0, asked["cores"])

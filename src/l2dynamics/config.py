@@ -295,7 +295,7 @@ class Predicted(Strict):
 
 
 class Resources(Strict):
-    """What one job of a sweep takes: CPU cores and accelerators.
+    """What one job of a sweep takes: CPU cores, accelerators and memory.
 
     Without an accelerator the job computes on exactly ``cpus`` cores, whoever executes it: the number of threads
     decides the order of sums. Ray places the job by both numbers; a fraction of a GPU shares it among jobs.
@@ -303,6 +303,8 @@ class Resources(Strict):
 
     cpus: PositiveInt = 1
     gpus: NonNegative = 0.0
+    # Gigabytes that the weights, gradients and activations of a job may take: a bucket that needs more is divided.
+    memory: PositiveFloat = 16.0
 
     @model_validator(mode="after")
     def _whole(self) -> "Resources":

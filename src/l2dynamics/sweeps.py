@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ import pandas as pd
 
 from l2dynamics import __version__, checkpoints, distributed, paths
 from l2dynamics.closure import code_key
-from l2dynamics.config import Controller, Resources, Setup
+from l2dynamics.config import Controller, FcModel, Resources, Setup
 from l2dynamics.history import COLUMNS, Results
 from l2dynamics.interruption import Interrupted, checkpoint_seconds
 from l2dynamics.runs import RunSpec, buckets
@@ -172,10 +173,33 @@ def key(plan: Plan) -> str:
     return hashlib.sha256(_json(parts)).hexdigest()
 
 
+def run_bytes(setup: Setup, inputs: int, classes: int) -> int:
+    """Memory that one fully connected run of a bucket takes on the device, counted generously.
+
+    Args:
+        setup: the setup, with an ``fc`` model.
+        inputs: numbers per example.
+        classes: logits per example.
+    """
+    assert isinstance(setup.model, FcModel)
+    sizes = [inputs, *[setup.model.width] * setup.model.depth, classes]
+    weights = sum((a + 1) * b for a, b in pairwise(sizes))
+    # Weights before and after the update, gradients, velocity; activations, their gradients, the batch.
+    copies = 4 if setup.momentum else 3
+    return 4 * (copies * weights + 2 * max(setup.batch, setup.eval_batch) * sum(sizes))
+
+
 def jobs(plan: Plan, specs: Sequence[RunSpec]) -> list[Job]:
-    """Group the runs of a plan into jobs, longest first."""
+    """Group the runs of a plan into jobs, longest first; a bucket is no larger than its memory allows."""
     folder = paths.work(plan.root) / plan.stage / key(plan)[:16]
-    return [Job(plan, bucket, folder) for bucket in buckets(specs, plan.bucket)]
+    size = plan.bucket
+    if size > 1:
+        data = dataset(plan)
+        inputs = int(np.prod(data.train_images.shape[1:]))
+        size = min(
+            size, max(1, int(plan.resources.memory * 1e9) // run_bytes(plan.setup, inputs, data.classes))
+        )
+    return [Job(plan, bucket, folder) for bucket in buckets(specs, size)]
 
 
 def load(job: Job) -> Finished | None:
