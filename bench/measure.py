@@ -62,7 +62,7 @@ class Workers:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{process.args} ended with exit code {process.wait()}")
+            raise RuntimeError(f"a worker ended with exit code {process.wait()}")
         return line.strip()
 
     def do(self, command: str) -> float:

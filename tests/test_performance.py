@@ -144,6 +144,7 @@ json.dump(found, sys.stdout)
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_train_in_one_program_without_the_host() -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     env = {**os.environ, "XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}
