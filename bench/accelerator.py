@@ -60,7 +60,7 @@ def images(count: int, side: int, colours: int) -> Dataset:
         pixels[few],
         labels[few],
         mean,
-        mean / 2,
+        mean,
         f"{count} random",
     )
 
@@ -132,7 +132,8 @@ class Timed:
     @property
     def programs(self) -> int:
         """Compiled segments."""
-        return int(self.trainer.segment._cache_size())
+        segment: Any = self.trainer.segment
+        return int(segment._cache_size())
 
 
 def peak(precision: str) -> float | None:

@@ -52,9 +52,8 @@ def run(trainer: Trainer, **values: Any) -> None:
         trainer.evaluate(state, hp)
 
 
-@pytest.mark.parametrize("model", ["fc", "cnn"])
-def test_the_second_run_of_a_sweep_compiles_nothing(model: str) -> None:
-    of = setup(model, momentum=0.9)
+def test_the_second_run_of_a_sweep_compiles_nothing() -> None:
+    of = setup(momentum=0.9)
     trainer = Trainer(of, dataset(of))
     with compilations() as first:
         run(trainer)
@@ -162,9 +161,8 @@ def test_eight_devices_train_in_one_program_without_the_host() -> None:
 # ------------------------------------------------------------------------------------------ precision
 
 
-@pytest.mark.parametrize("model", ["fc", "cnn_bn"])
-def test_bfloat16_keeps_weights_velocity_and_sums_in_float32(model: str) -> None:
-    of = {precision: setup(model, momentum=0.9, precision=precision) for precision in ("float32", "bfloat16")}
+def test_bfloat16_keeps_weights_velocity_and_sums_in_float32() -> None:
+    of = {precision: setup(momentum=0.9, precision=precision) for precision in ("float32", "bfloat16")}
     losses = {}
     for precision, one in of.items():
         trainer = Trainer(one, dataset(one))
