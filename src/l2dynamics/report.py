@@ -31,17 +31,17 @@ VERDICTS = {True: ("holds", "holds"), False: ("fails", "fails"), None: ("open", 
 
 HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, str]], ...] = (
     (
-        "The time of the best test accuracy is proportional to 1/λ",
+        "Is the time of the best test accuracy proportional to 1/λ?",
         "With vanilla SGD t* ∝ 1/(ηλ): the numbers are exponents, −1 in the paper. Top row: fully "
         "connected network, bottom row: Wide ResNet. Left: epochs to the best accuracy; middle: that "
-        "accuracy, which has a plateau at small λ; "
-        "right: with a fixed number of epochs one λ is best.",
+        "accuracy, which in the paper has a plateau at small λ; "
+        "right: the accuracy within a fixed number of epochs, where in the paper one λ is best.",
         ("01-fc", "01-cnn", "01-cnn_bn", "01-wrn", "01-wrn_aug", "02-fc", "02-wrn"),
         ("fig2",),
         {"sweep": "fc", "x": "product", "points": "t_star-product"},
     ),
     (
-        "One short run at large λ predicts the best λ for any budget",
+        "Does one short run at large λ predict the best λ for any budget?",
         "c = t*·λ is measured in a short run; λ = c/T is then the prediction for T epochs, compared with "
         "the best λ of a "
         "grid. 07 is the largest factor between the two λ over all budgets, 08 the largest loss of accuracy.",
@@ -50,7 +50,7 @@ HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, str
         {"sweep": "wrn_aug", "x": "l2"},
     ),
     (
-        "AutoL2, which lowers λ during training, against the best constant λ",
+        "Does AutoL2, which lowers λ during training, beat the best constant λ?",
         "The numbers are differences of test accuracy, AutoL2 minus the best constant λ of a grid, same "
         "seeds and budget, at a constant learning rate (10) and with a learning-rate schedule (11). Panel c "
         "of the figure shows the curves.",
