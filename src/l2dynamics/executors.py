@@ -56,8 +56,10 @@ def _start_worker(
         # XLA sizes its thread pool by the affinity it finds when the backend starts.
         os.sched_setaffinity(0, cores[index % len(cores)])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _worker.update(events=events, stop=stop, parent=parent, tracker=tracker)
+    # SIGTERM ends a worker, but only between jobs: so a broken pool ends the workers that have saved their state.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 def _in_worker(job: Job) -> None:
@@ -67,7 +69,11 @@ def _in_worker(job: Job) -> None:
             os._exit(interruption.EXIT_CODE)
         return bool(_worker["stop"].is_set())
 
-    sweeps.execute(job, _worker["events"].put, stop, _worker["tracker"])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        sweeps.execute(job, _worker["events"].put, stop, _worker["tracker"])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 def _in_process(

@@ -46,16 +46,14 @@ def checkpoint_seconds(default: float) -> float:
 
 
 def stop_at_once() -> None:
-    """From now on a signal ends this process by ``SystemExit(75)``: for what is saved as it goes."""
+    """From now on a signal ends this process with ``EXIT_CODE``: for what is saved as it goes."""
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
-        print(
-            f"stopped: {signal.Signals(number).name}; the same command goes on from what is saved",
-            file=sys.stderr,
-        )
-        _cut_off_later()
-        raise SystemExit(EXIT_CODE)
+        # No exception: raised inside a callback of the garbage collector or of XLA it would be swallowed.
+        name = signal.Signals(number).name
+        os.write(2, f"stopped: {name}; the same command goes on from what is saved\n".encode())
+        _end()
 
     for number in _SIGNALS:
         signal.signal(number, end)
@@ -107,11 +105,15 @@ def _cut_off_later() -> threading.Timer:
             file=sys.stderr,
             flush=True,
         )
-        for child in multiprocessing.active_children():
-            child.kill()
-        os._exit(EXIT_CODE)
+        _end()
 
     timer = threading.Timer(GRACE_SECONDS, cut_off)
     timer.daemon = True
     timer.start()
     return timer
+
+
+def _end() -> None:
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(EXIT_CODE)
