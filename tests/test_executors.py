@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from small_setups import dataset, setup
+from small_sweep import scale_text
 
 from l2dynamics import affinity, executors, history, interruption, pipeline, sweeps
 from l2dynamics.config import Executor
@@ -200,19 +201,6 @@ def test_two_processes_never_train_one_stage(tmp_path):
 
 # ------------------------------------------------------------------------------------------ real processes
 
-_SCALE = """
-fc:
-  setup:
-    data: {name: mnist, train: 64, test: 64, image_size: 7}
-    model: {kind: fc, depth: 2, width: 16}
-    batch: 64
-    sigma_w: 1.4
-    eval_batch: 64
-  evaluations: 8
-  grids:
-    - {eta: [0.5], l2: [0.01], seeds: 3, length: {epochs: EPOCHS}}
-"""
-
 
 def stage(root):
     """The stage ``sweep@fc`` as DVC starts it."""
@@ -227,7 +215,7 @@ def stage(root):
 
 
 def configure(root, epochs, kind, workers=0):
-    (root / "scales" / "smoke.yaml").write_text(_SCALE.replace("EPOCHS", str(epochs)))
+    (root / "scales" / "smoke.yaml").write_text(scale_text(3, epochs))
     text = (root / "params.yaml").read_text()
     head = text[: text.index("executor:")]
     (root / "params.yaml").write_text(f"{head}executor: {{kind: {kind}, workers: {workers}}}\n")

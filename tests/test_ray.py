@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_sweep import scale_text
 
 from l2dynamics import affinity, checkpoints, executors_ray, history, interruption, sweeps
 from l2dynamics.config import ConfigError, Executor, Resources, load_params
@@ -18,18 +19,6 @@ from l2dynamics.progress import SweepProgress
 from l2dynamics.sweeps import Event
 
 ROOT = Path(__file__).parents[1]
-_SCALE = """
-fc:
-  setup:
-    data: {name: mnist, train: 64, test: 64, image_size: 7}
-    model: {kind: fc, depth: 2, width: 16}
-    batch: 64
-    sigma_w: 1.4
-    eval_batch: 64
-  evaluations: 8
-  grids:
-    - {eta: [0.5], l2: [0.01], seeds: SEEDS, length: {epochs: EPOCHS}}
-"""
 # The stage as DVC starts it; in the end the driver says whether jax has taken its devices.
 _DRIVER = """
 import runpy, sys
@@ -53,7 +42,7 @@ def checkout(folder: Path, seeds: int, epochs: int) -> Path:
         shutil.copy(ROOT / name, folder / name)
     (folder / "params.yaml").write_text("scale: smoke\nseed: 0\ndata: {source: sample}\n")
     (folder / "scales").mkdir()
-    text = _SCALE.replace("SEEDS", str(seeds)).replace("EPOCHS", str(epochs))
+    text = scale_text(seeds, epochs)
     (folder / "scales" / "smoke.yaml").write_text(text)
     return folder
 
