@@ -1,11 +1,11 @@
-"""Print the table of measurements as Markdown: ``python -m bench [fc conv overhead memory]``."""
+"""Print the table of measurements as Markdown: ``python -m bench [fc conv overhead memory executors]``."""
 
 import sys
 from importlib import import_module
 
 from bench import measure
 
-PARTS = ("fc", "conv", "overhead", "memory")
+PARTS = ("fc", "conv", "overhead", "memory", "executors")
 
 
 def main() -> None:

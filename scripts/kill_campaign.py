@@ -7,7 +7,8 @@ every start of a stage and two for every compilation; N is the number of kills p
 Ways to be killed: ``kill`` (SIGKILL of the stage alone, its workers are orphans), ``power`` (SIGKILL of all processes
 and the newest file cut at a random place), ``worker`` (SIGKILL of one worker), ``term`` and ``ctrl-c``. After SIGTERM
 and Ctrl-C the stage must end within 30 s with exit code 75. Finished runs must not be trained again, tables must be
-equal byte for byte, passports but for their times, and the store of MLflow run for run and point for point.
+equal byte for byte, passports but for their times, the figures that need no other results (S5 and 5) byte for byte, and
+the store of MLflow run for run and point for point.
 """
 
 import argparse
@@ -30,12 +31,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {
-    "sweep": ["sweep.py", "fc"],
+    "sweep": ["sweep.py", "fc_mse"],
     "autol2": ["autol2.py", "fc"],
     "measure_c": ["measure_c.py"],
     "theory": ["theory.py"],
     "track": ["track.py"],
 }
+FIGURES = {"sweep": "figS5", "theory": "fig5"}
 WAYS = ("kill", "term", "power", "ctrl-c", "worker")
 NO_WORKERS = ("theory", "track")
 PATIENCE = 30.0
@@ -56,10 +58,11 @@ def sections(epochs: int) -> dict[str, Any]:
     controller = {"every": 5, "decay": 0.3, "refractory": 50}
     decay = {"depths": [1], "widths": [32, 64], "samples": 8, "seeds": 1, "l2": 0.5, "points": 3}
     return {
-        "fc": {
+        "fc_mse": {
             **common,
+            "setup": {**setup, "loss": "mse"},
             "bucket": 2,
-            "grids": [{"eta": [0.5], "l2": [0.01, 0.001], "seeds": 2, "length": length}],
+            "grids": [{"eta": [0.1], "l2": [0.01, 0.001], "seeds": 2, "length": length}],
         },
         "autol2": {
             "fc": {
@@ -113,7 +116,7 @@ def checkout(folder: Path, epochs: int) -> Path:
     return folder
 
 
-def start(root: Path, stage: str) -> "subprocess.Popen[str]":
+def start(root: Path, *command: str) -> "subprocess.Popen[str]":
     """Start a stage as the leader of its own group of processes."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     environment |= {"L2DYNAMICS_ROOT": str(root), "L2DYNAMICS_TRACKING": "off"}
@@ -121,7 +124,7 @@ def start(root: Path, stage: str) -> "subprocess.Popen[str]":
     # All copies share what XLA has compiled: most of the time of so small a stage.
     environment |= {"JAX_COMPILATION_CACHE_DIR": str(root.parent / "xla")}
     return subprocess.Popen(
-        [sys.executable, f"stages/{COMMANDS[stage][0]}", *COMMANDS[stage][1:]],
+        [sys.executable, f"stages/{command[0]}", *command[1:]],
         cwd=root,
         env=environment,
         stdout=subprocess.PIPE,
@@ -234,22 +237,27 @@ def outcome(root: Path, stage: str) -> dict[str, Any]:
     """Everything that must be equal."""
     if stage == "track":
         return {"store": store(root), "receipt": (root / "mlflow/receipt.json").read_bytes()}
-    name = {"sweep": "fc", "autol2": "autol2_fc"}.get(stage, stage)
+    name = {"sweep": "fc_mse", "autol2": "autol2_fc"}.get(stage, stage)
     folder = root / "results"
-    return {
+    found = {
         "table": (folder / f"{name}.csv").read_bytes(),
         "passport": untimed(json.loads((folder / f"{name}.json").read_text())),
     }
+    if stage in FIGURES:
+        finish(root, "figure.py", FIGURES[stage])
+        drawn = sorted((root / "reports/figures").rglob("*.*"))
+        found["figure"] = {str(file.relative_to(root)): file.read_bytes() for file in drawn}
+    return found
 
 
-def finish(root: Path, stage: str) -> tuple[float, str]:
-    """Run a stage to its end; return seconds and what it said."""
+def finish(root: Path, *command: str) -> float:
+    """Run a stage to its end; return seconds."""
     began = time.monotonic()
-    process = start(root, stage)
+    process = start(root, *command)
     _, errors = process.communicate(timeout=1200)
     if process.returncode != 0:
-        raise RuntimeError(f"{stage} ends with {process.returncode}: {errors[-2000:]}")
-    return time.monotonic() - began, errors
+        raise RuntimeError(f"{' '.join(command)} ends with {process.returncode}: {errors[-2000:]}")
+    return time.monotonic() - began
 
 
 def campaign(
@@ -267,7 +275,7 @@ def campaign(
     tallies: dict[str, Tally] = {}
     for stage in stages:
         tally = tallies[stage] = Tally()
-        duration, _ = finish(whole, stage)
+        duration = finish(whole, *COMMANDS[stage])
         expected = outcome(whole, stage)
         possible = [way for way in ways if way != "worker" or stage not in NO_WORKERS]
         possible = [
@@ -281,7 +289,7 @@ def campaign(
                 shutil.copytree(whole / "results", root / "results")
             while done < kills:
                 before = finished_runs(root)
-                process = start(root, stage)
+                process = start(root, *COMMANDS[stage])
                 moment = draw.uniform(0.05, 1.0) * duration
                 try:
                     process.wait(moment)
@@ -302,7 +310,7 @@ def campaign(
                 if again and not (root / "results").exists():
                     tally.problems.append(f"{way}: finished runs were trained again: {again}")
                 tally.kept += len(before)
-            finish(root, stage)
+            finish(root, *COMMANDS[stage])
             found = outcome(root, stage)
             differing = [part for part in expected if found[part] != expected[part]]
             tally.problems += [f"trial {tally.trials}: {part} differs" for part in differing]

@@ -1,12 +1,11 @@
 """Stage ``claims``: judge the claims on the results and write ``reports/claims/<id>.json``."""
 
-import sys
+from pathlib import Path
 
-from l2dynamics import claims, claims_theory, paths, theory_results
+from l2dynamics import claims, claims_theory, paths, stage, theory_results
 
 
-def main() -> None:
-    root = paths.find_root()
+def main(root: Path) -> None:
     records = claims.evaluate(claims.load(root))
     for claim in claims_theory.evaluate({"theory": theory_results.load(root)}):
         records[claim.id] = claim.record()
@@ -17,8 +16,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    stage.short(main)

@@ -5,18 +5,13 @@ params.yaml says which files.
 """
 
 import json
-import sys
+from pathlib import Path
 
-from l2dynamics import config, data_files, data_prepare, paths
+from l2dynamics import config, data_files, data_prepare, paths, stage
 
 
-def main() -> None:
-    if len(sys.argv) != 2:
-        raise ValueError(
-            "usage: python stages/data.py NAME, where NAME is one of " + ", ".join(data_files.SPECS)
-        )
-    name = sys.argv[1]
-    root = paths.find_root()
+def main(root: Path) -> None:
+    name = stage.argument(list(data_files.SPECS))
     source = config.load_params(root).data["source"]
     data_prepare.prepare(name, source, root)
     manifest = data_files.describe(name, source, root)
@@ -30,8 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    stage.short(main)

@@ -7,7 +7,7 @@ from l2dynamics import runtime
 
 runtime.begin_stage()
 
-from l2dynamics import coefficient, config, pipeline, runs, sweeps
+from l2dynamics import coefficient, config, pipeline, runs
 
 
 def main(root: Path) -> None:
@@ -16,17 +16,9 @@ def main(root: Path) -> None:
     plans = {}
     for setup in ("fc", "cnn", "wrn"):
         section: config.MeasureC = getattr(sections, setup)
-        plan = sweeps.Plan(
-            f"measure_c/{setup}",
-            section.setup,
-            section.evaluations,
-            params.data["source"],
-            root,
-            bucket=section.bucket,
-            resources=section.resources or config.Resources(),
-        )
+        plan = pipeline.plan(f"measure_c/{setup}", section, params, root)
         list_of = partial(runs.of_measure_c, setup, section, seed=params.seed)
-        specs = pipeline.list_runs(plan, f"scales/{params.scale}.yaml: measure_c.{setup}", list_of)
+        specs = pipeline.list_runs(plan, params, f"measure_c.{setup}", list_of)
         plans[setup] = (plan, specs, section.model_dump(mode="json", exclude_none=True))
     with pipeline.locked(root, "measure_c"):
         measured = {

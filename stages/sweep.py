@@ -1,34 +1,25 @@
 """Stage ``sweep@NAME``: train every run of one sweep of the paper; writes results/NAME.csv and .json."""
 
+from functools import partial
 from pathlib import Path
 
 from l2dynamics import runtime
 
 runtime.begin_stage()
 
-from l2dynamics import config, pipeline, runs, sweeps
+from l2dynamics import config, pipeline, runs, stage
 
 
 def main(root: Path) -> None:
     params = config.load_params(root)
-    name = pipeline.argument(config.sweep_names(root, params.scale))
+    name = stage.argument(config.sweep_names(root, params.scale))
     section = config.load_section(root, params.scale, name, config.Sweep)
-    plan = sweeps.Plan(
-        f"sweep@{name}",
-        section.setup,
-        section.evaluations,
-        params.data["source"],
-        root,
-        bucket=section.bucket,
-        resources=section.resources or config.Resources(),
-    )
+    plan = pipeline.plan(f"sweep@{name}", section, params, root)
     c = None
     if section.predicted is not None:
         c = pipeline.measured_c(root, section.predicted.c_of)
-    where = f"scales/{params.scale}.yaml: {name}"
-    specs = pipeline.list_runs(
-        plan, where, lambda per_epoch: runs.of_sweep(name, section, per_epoch, params.seed, c)
-    )
+    list_of = partial(runs.of_sweep, name, section, seed=params.seed, c=c)
+    specs = pipeline.list_runs(plan, params, name, list_of)
     with pipeline.locked(root, plan.stage):
         resolved = section.model_dump(mode="json", exclude_none=True) | ({"c": c} if c else {})
         pipeline.write(pipeline.train(name, plan, specs, params, resolved), root)

@@ -1,33 +1,21 @@
-"""Stage ``theory``: section 4 of the paper, Figure 5 and the claims 16 to 18.
+"""Stage ``theory``: section 4 of the paper, Figure 5 and the claims 16 to 18; writes results/theory.csv and .json."""
 
-Usage: ``python stages/theory.py``; reads params.yaml and section ``theory`` of ``scales/<scale>.yaml``, writes
-``results/theory.csv`` and ``results/theory.json``. What is finished is kept in ``work/theory`` and not repeated.
-"""
+from pathlib import Path
 
-import json
-import sys
+from l2dynamics import runtime
 
-from l2dynamics import config, paths, runtime
+runtime.begin_stage("jax_cache")
+
+from l2dynamics import config, locks, stage, theory_stage
+from l2dynamics.theory_config import TheoryConfig
 
 
-def main() -> None:
-    root = paths.find_root()
-    from l2dynamics import theory_stage
-    from l2dynamics.locks import locked
-    from l2dynamics.theory_config import TheoryConfig
-
+def main(root: Path) -> None:
     params = config.load_params(root)
     section = config.load_section(root, params.scale, "theory", TheoryConfig)
-    with locked(root, "theory"):
-        numbers = theory_stage.run(section, params.scale, params.seed, params.data["source"], root)
-    summary = {"minimum": numbers["minimum"]["exponent"], "networks": len(numbers["training"])}
-    print(f"results/theory.csv, results/theory.json: {json.dumps(summary)}")
+    with locks.locked(root, "theory"):
+        theory_stage.run(section, params, root)
 
 
 if __name__ == "__main__":
-    runtime.begin_stage("jax_cache")
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ValueError) else 1)
+    stage.main(main)

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_setups import dataset, setup
 from small_sweep import scale_text
 
-from l2dynamics import affinity, executors, history, interruption, pipeline, sweeps
+from l2dynamics import affinity, executors, history, interruption, pipeline, processes, sweeps
 from l2dynamics.config import Executor
 from l2dynamics.executors import JobsFailed, workers
 from l2dynamics.interruption import Interrupted, stop_on_signal
@@ -93,7 +94,7 @@ def test_workers_of_several_cores(cpus, cores, expected, monkeypatch):
     monkeypatch.setattr(affinity, "cores", lambda: list(range(cores)))
     monkeypatch.setattr(affinity, "accelerated", lambda: False)
     assert workers(Executor(), 10, cpus) == expected
-    sets = executors._core_sets(cpus)
+    sets = processes._core_sets(cpus)
     assert len(sets) == max(1, expected)
     assert sum(map(len, sets)) == len(set().union(*sets)) == max(1, expected) * min(cpus, cores)
 
@@ -268,3 +269,27 @@ def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
         executors.run([*good, *bad], Executor(kind="processes", workers=2), silent)
     assert "\n" not in str(raised.value)
     assert [sweeps.load(job) is not None for job in [*good, *bad]] == [True, True, False]
+
+
+def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
+    monkeypatch.setattr(executors, "_kept", [])
+    plan = Plan("sweep@fc", setup(), 4, "sample", samples)
+    executor = Executor(kind="processes", workers=2)
+    assert executors.check(plan, executor) == sweeps.check(plan)
+    (kept,) = executors._kept
+    workers = set(kept.executor._processes)
+    try:
+        executors.run(sweeps.jobs(plan, specs(2)), executor, silent)
+        assert executors._kept == [kept]
+        assert workers <= set(kept.executor._processes)
+        # A kept worker that dies costs a new pool, nothing else.
+        for process in list(kept.executor._processes.values()):
+            process.kill()
+            process.join()
+        executors.run(sweeps.jobs(plan, specs(3)), executor, silent)
+        assert all(sweeps.load(job) is not None for job in sweeps.jobs(plan, specs(3)))
+    finally:
+        kept.executor.shutdown()
+    with pytest.raises(ValueError, match=r"^setup\.batch: "):
+        executors.check(replace(plan, setup=plan.setup.model_copy(update={"batch": 10**6})), executor)
+    assert executors._kept == []

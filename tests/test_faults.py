@@ -16,7 +16,17 @@ import numpy as np
 import pytest
 from small_setups import dataset, setup
 
-from l2dynamics import checkpoints, executors, history, interruption, pipeline, planning, sweeps, training
+from l2dynamics import (
+    checkpoints,
+    executors,
+    history,
+    interruption,
+    pipeline,
+    planning,
+    processes,
+    sweeps,
+    training,
+)
 from l2dynamics.config import ConfigError, Executor
 from l2dynamics.runs import RunSpec
 from l2dynamics.sweeps import Plan
@@ -170,19 +180,16 @@ def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
         def __init__(self, *args):
             self.answers = iter([None, BrokenProcessPool("died"), BrokenProcessPool("died")])
 
-        def __enter__(self):
-            return self
+        def shutdown(self):
+            pass
 
-        def __exit__(self, *args):
-            return None
-
-        def submit(self, function, job):
+        def submit(self, function, job, tracker):
             future = Future()
             answer = next(self.answers)
             future.set_result(None) if answer is None else future.set_exception(answer)
             return future
 
-    monkeypatch.setattr(executors, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
     failures = []
     assert executors._in_pool(jobs, 2, silent, lambda: False, None, failures) == jobs[1:]
     assert failures == []
@@ -228,19 +235,16 @@ def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
         def __init__(self, count, context, initializer, arguments):
             self.stopping = arguments[1]
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *args):
+        def shutdown(self):
             seen.append(self.stopping.is_set())
 
-        def submit(self, function, job):
+        def submit(self, function, job, tracker):
             future = Future()
             if job is jobs[0]:
                 future.set_exception(OSError(errno.ENOSPC, "cannot write", "a.npz"))
             return future
 
-    monkeypatch.setattr(executors, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
     with pytest.raises(OSError, match="cannot write"):
         executors._in_pool(jobs, 2, silent, lambda: False, None, [])
     assert seen == [True]

@@ -8,11 +8,12 @@ import pytest
 
 from l2dynamics import claims_theory, figures, history, lemma1, theory_report, theory_results, theory_stage
 from l2dynamics.claims import FIELDS
-from l2dynamics.config import ConfigError, check
+from l2dynamics.config import ConfigError, Executor, Params, check
 from l2dynamics.figures import style
 from l2dynamics.theory_config import TheoryConfig
 
 ROOT = Path(__file__).parents[1]
+PARAMS = Params(scale="smoke", seed=3, data={"source": "sample"}, executor=Executor(kind="in_process"))
 TINY = {
     "samples": 12,
     "test": 10,
@@ -38,7 +39,7 @@ def _root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _results(root: Path) -> history.Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lemma1, "NETWORKS", lemma1.NETWORKS[:1])
-        theory_stage.run(check(TheoryConfig, TINY, "test"), "smoke", 3, "sample", root)
+        theory_stage.run(check(TheoryConfig, TINY, "test"), PARAMS, root)
     return theory_results.load(root)
 
 
@@ -64,7 +65,7 @@ def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, roo
     for name in ("training", "kernels", "minimum", "fixed_points", "reference_kernel"):
         monkeypatch.setattr(theory_stage.experiments, name, fail)
     monkeypatch.setattr(lemma1, "table", fail)
-    theory_stage.run(check(TheoryConfig, TINY, "test"), "smoke", 3, "sample", root)
+    theory_stage.run(check(TheoryConfig, TINY, "test"), PARAMS, root)
     assert (root / "results/theory.csv").read_bytes() == before
 
 
@@ -107,7 +108,7 @@ def test_bad_sections_are_refused_in_one_line(change, message):
 def test_unstable_learning_rate_says_what_to_do(root):
     wild = {**TINY, "training": {**TINY["training"], "eta": 50.0}}
     with pytest.raises(ValueError, match=r"theory\.training\.eta: 50 is unstable"):
-        theory_stage.run(check(TheoryConfig, wild, "test"), "smoke", 3, "sample", root)
+        theory_stage.run(check(TheoryConfig, wild, "test"), PARAMS, root)
 
 
 def test_script_reports_errors_in_one_line(tmp_path):

@@ -8,9 +8,10 @@ import io
 import json
 import logging
 import os
+import time
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,28 @@ def remove(path: Path) -> None:
     """Delete a checkpoint and its previous version."""
     for candidate in (path, path.with_name(f"{path.name}.previous")):
         candidate.unlink(missing_ok=True)
+
+
+class Stopwatch:
+    """Seconds of work on something, calls that were interrupted included."""
+
+    def __init__(self, before: float) -> None:
+        self._before, self._began = before, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """All calls together."""
+        return self._before + time.perf_counter() - self._began
+
+
+@contextmanager
+def stopwatch(file: Path) -> Iterator[Stopwatch]:
+    """Measure the block and add what ``file`` says about earlier calls; the sum is written there at the end."""
+    watch = Stopwatch((load(file) or ({}, {"seconds": 0.0}))[1]["seconds"])
+    try:
+        yield watch
+    except BaseException:
+        with suppress(OSError):  # what went wrong first is what matters
+            save(file, {}, {"seconds": watch.seconds})
+        raise
+    save(file, {}, {"seconds": watch.seconds})

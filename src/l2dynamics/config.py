@@ -283,6 +283,7 @@ class Predicted(Strict):
 
     c_of: Literal["fc", "cnn", "wrn"]
     eta: PositiveFloat
+    # Training budgets T in epochs; at these times all runs of the sweep are evaluated, those of the grid too.
     budgets: Positives
     multiples: tuple[Literal[1, 2], ...] = Field((1, 2), min_length=1)
     seeds: PositiveInt = 1

@@ -6,72 +6,42 @@ its specification, on the same number of cores: the order of sums, and with it t
 """
 
 import errno
+import importlib
 import logging
 import math
-import multiprocessing
-import os
 import queue
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from typing import Any
 
-from l2dynamics import affinity, distributed, executors_ray, interruption, sweeps
+from l2dynamics import affinity, distributed, executors_ray, interruption, processes, stage, sweeps
 from l2dynamics.config import Executor
 from l2dynamics.interruption import Interrupted
-from l2dynamics.sweeps import Event, Job
+from l2dynamics.processes import workers
+from l2dynamics.sweeps import Event, Job, Plan
 from l2dynamics.tracking.live import Tracker
 
 log = logging.getLogger(__name__)
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO})
 """After one of these no job can store what it trains: the sweep ends."""
 
-_worker: dict[str, Any] = {}
+_kept: list[processes.Pool] = []
+"""The pool of a stage that has checked its setup, as long as nothing went wrong: its workers have imported jax."""
 
 
-class JobsFailed(Exception):
+class JobsFailed(stage.Failed):
     """Some jobs raised; the others are finished and stored. The message names each with its error."""
 
 
-def workers(executor: Executor, count: int, cpus: int = 1) -> int:
-    """Number of worker processes for ``count`` jobs of ``cpus`` cores; 0 means that this process does the work."""
-    here = distributed.crew().size > 1 or (affinity.accelerated() and executor.kind == "auto")
-    if executor.kind == "in_process" or here:
-        return 0
-    wanted = executor.workers or len(affinity.cores()) // cpus
-    return min(wanted, count) if min(wanted, count) > 1 else 0
-
-
-def _start_worker(
-    events: Any, stop: Any, turn: Any, cores: Sequence[set[int]], parent: int, tracker: Tracker | None
-) -> None:
-    with turn.get_lock():
-        index = turn.value
-        turn.value += 1
-    if sys.platform == "linux":
-        # XLA sizes its thread pool by the affinity it finds when the backend starts.
-        os.sched_setaffinity(0, cores[index % len(cores)])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker.update(events=events, stop=stop, parent=parent, tracker=tracker)
-    # SIGTERM ends a worker, but only between jobs: so a broken pool ends the workers that have saved their state.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-
-
-def _in_worker(job: Job) -> None:
-    def stop() -> bool:
-        # A killed parent cannot say stop: its lock is free, so another stage may already train the same runs.
-        if os.getppid() != _worker["parent"]:
-            os._exit(interruption.EXIT_CODE)
-        return bool(_worker["stop"].is_set())
-
+def _in_worker(job: Job, tracker: Tracker | None) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
-        sweeps.execute(job, _worker["events"].put, stop, _worker["tracker"])
+        sweeps.execute(job, processes.send, processes.stopping, tracker)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
@@ -106,13 +76,6 @@ def _line(job: Job, error: BaseException) -> str:
     return f"{job.name}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _core_sets(cpus: int) -> list[set[int]]:
-    """The cores in sets of ``cpus``, for one worker each."""
-    cores = affinity.cores()
-    count = max(1, len(cores) // cpus)
-    return [set(cores[index * cpus : (index + 1) * cpus]) for index in range(count)]
-
-
 def _in_processes(
     jobs: Sequence[Job],
     count: int,
@@ -141,6 +104,12 @@ def _in_processes(
     return failures
 
 
+def _prepare(plan: Plan) -> None:
+    """What a worker needs before its first job."""
+    importlib.import_module("l2dynamics.training")
+    sweeps.dataset(plan)
+
+
 def _in_pool(
     jobs: Sequence[Job],
     count: int,
@@ -152,18 +121,11 @@ def _in_pool(
     """Run jobs in a pool, add what failed to ``failures``, and return the jobs that a dead worker left, in order."""
     if not jobs:
         return []
-    context = multiprocessing.get_context("spawn")
-    cores = _core_sets(jobs[0].plan.resources.cpus)
-    events, stopping, turn = context.Queue(), context.Event(), context.Value("i", 0)
+    lasting = bool(_kept)
+    pool, pending = _submit(jobs, min(count, len(jobs)), tracker)
+    events, stopping = pool.events, pool.stopping
     interrupted, full, lost = False, None, set()
-    with ProcessPoolExecutor(
-        min(count, len(jobs)),
-        context,
-        _start_worker,
-        (events, stopping, turn, cores, os.getpid(), tracker),
-    ) as pool:
-        with interruption.signals_blocked():
-            pending: dict[Future[None], Job] = {pool.submit(_in_worker, job): job for job in jobs}
+    try:
         while pending:
             done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
             _drain(events, report)
@@ -187,6 +149,11 @@ def _in_pool(
                     if future.cancel():
                         interrupted = True
                         del pending[future]
+        if lasting and not stopping.is_set():
+            _kept.append(pool)
+    finally:
+        if pool not in _kept:
+            pool.executor.shutdown()
         time.sleep(0.05)
         _drain(events, report)
     if full is not None:
@@ -194,6 +161,59 @@ def _in_pool(
     if interrupted or (lost and stop()):
         raise Interrupted("the state is saved; the same command goes on from it")
     return [job for job in jobs if job in lost]
+
+
+def _take(size: int, cpus: int) -> processes.Pool:
+    """The kept pool if it fits, else a new one."""
+    while _kept:
+        pool = _kept.pop()
+        if pool.size >= size and pool.cpus == cpus:
+            return pool
+        pool.executor.shutdown(wait=False)
+    return processes.start(size, cpus)
+
+
+def _submit(
+    jobs: Sequence[Job], size: int, tracker: Tracker | None
+) -> tuple[processes.Pool, dict[Future[None], Job]]:
+    while True:
+        pool = _take(size, jobs[0].plan.resources.cpus)
+        try:
+            return pool, {pool.submit(_in_worker, job, tracker): job for job in jobs}
+        except BrokenProcessPool:  # a kept worker was killed since: the next pool is a new one
+            pool.executor.shutdown()
+
+
+def check(plan: Plan, executor: Executor) -> int:
+    """:func:`l2dynamics.sweeps.check` where the plan will be trained; return the steps per epoch.
+
+    This process then needs no jax, whose import takes seconds; the driver of a Ray cluster must not have it: it starts
+    threads, and Ray forks. The worker processes are kept for the jobs of the plan.
+
+    Raises:
+        ValueError: the data cannot be used, or the setup does not fit them.
+    """
+    apart = executor.kind == "ray" and distributed.crew().size == 1
+    size = 1 if apart else workers(executor, sys.maxsize, plan.resources.cpus)
+    if not size:
+        return sweeps.check(plan)
+    pool = _kept.pop() if _kept else processes.start(size, plan.resources.cpus)
+    try:
+        checked = pool.submit(sweeps.check, plan)
+        for _ in range(pool.size - 1):
+            pool.submit(_prepare, plan)
+        per_epoch: int = checked.result()
+    except BrokenProcessPool:
+        pool.executor.shutdown()
+        return sweeps.check(plan)
+    except BaseException:
+        pool.executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    if apart:
+        pool.executor.shutdown(wait=False)
+    else:
+        _kept.append(pool)
+    return per_epoch
 
 
 def _drain(events: Any, report: Callable[[Event], None]) -> None:

@@ -4,15 +4,14 @@ The stages themselves only say which section they read and which results they wr
 """
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from l2dynamics import checkpoints, distributed, executors, history, interruption, locks, logs, paths, sweeps
-from l2dynamics.config import ConfigError, Params
+from l2dynamics import checkpoints, distributed, executors, history, interruption, locks, stage, sweeps
+from l2dynamics.config import AutoL2Sweep, ConfigError, MeasureC, Params, Resources, Sweep
 from l2dynamics.history import Results
 from l2dynamics.progress import SweepProgress
 from l2dynamics.runs import RunSpec
@@ -23,22 +22,26 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def locked(root: Path, stage: str) -> Iterator[None]:
+def locked(root: Path, name: str) -> Iterator[None]:
     """Hold the lock of a stage, see :func:`l2dynamics.locks.locked`; on several hosts the leader does."""
-    with locks.locked(root, stage) if distributed.crew().leader else nullcontext():
+    with locks.locked(root, name) if distributed.crew().leader else nullcontext():
         yield
 
 
-def argument(choices: Sequence[str]) -> str:
-    """The one argument of a stage's command line.
-
-    Raises:
-        ValueError: it is missing, unknown, or there are more.
-    """
-    if len(sys.argv) != 2 or sys.argv[1] not in choices:
-        given = " ".join(sys.argv[1:]) or "nothing"
-        raise ValueError(f"usage: python {sys.argv[0]} NAME, NAME one of {', '.join(choices)} (got {given})")
-    return sys.argv[1]
+def plan(name: str, section: Sweep | AutoL2Sweep | MeasureC, params: Params, root: Path) -> Plan:
+    """The plan of a section of ``scales/<scale>.yaml``; ``name`` stands in ``work/`` and on the terminal."""
+    predicted = getattr(section, "predicted", None)
+    return Plan(
+        name,
+        section.setup,
+        section.evaluations,
+        params.data["source"],
+        root,
+        getattr(section, "controller", None),
+        bucket=section.bucket,
+        resources=section.resources or Resources(),
+        budgets=predicted.budgets if predicted else (),
+    )
 
 
 def measured_c(root: Path, setup: str) -> float:
@@ -54,27 +57,29 @@ def measured_c(root: Path, setup: str) -> float:
         raise ValueError(f"results/measure_c.json has no c of {setup}: run `dvc repro measure_c`") from None
 
 
-def list_runs(plan: Plan, where: str, list_of: Callable[[int], list[RunSpec]]) -> list[RunSpec]:
+def list_runs(
+    plan: Plan, params: Params, section: str, list_of: Callable[[int], list[RunSpec]]
+) -> list[RunSpec]:
     """Load the data of a plan, check that its setup fits them, and list its runs.
 
     Args:
         plan: the setup.
-        where: file and section, for messages.
+        params: scale and executor.
+        section: where the plan stands in ``scales/<scale>.yaml``, for messages.
         list_of: from the number of steps per epoch to the runs.
 
     Raises:
         ConfigError: data, setup or runs are impossible; one line that names file, field, value and remedy.
     """
+    where = f"scales/{params.scale}.yaml: {section}"
     try:
-        per_epoch = sweeps.check(plan)
-        return list_of(per_epoch)
+        return list_of(executors.check(plan, params.executor))
     except ValueError as error:
         message = str(error)
         if message.startswith("data.source"):
             raise ConfigError(f"params.yaml: {message}") from error
         if message.startswith("data."):
             raise ConfigError(f"{where}.setup.{message}") from error
-        section = where.rpartition(": ")[2]
         raise ConfigError(f"{where}: {message.removeprefix(f'{section}: ')}") from error
 
 
@@ -99,27 +104,20 @@ def train(
     interruption.checkpoint_seconds(sweeps.CHECKPOINT_SECONDS)
     jobs = sweeps.jobs(plan, specs)
     waiting = [job for job in jobs if sweeps.load(job) is None]
-    clock = jobs[0].folder / "wall.npz"
-    spent = (checkpoints.load(clock) or ({}, {"seconds": 0.0}))[1]["seconds"]
     header = sweeps.header(name, params.scale, plan, config)
     total = sum(job.run_steps for job in waiting)
     left = sum(len(job.specs) for job in waiting)
     if distributed.crew().leader:
-        try:
-            with (
-                Tracker(name, header, plan.root) as tracker,
-                SweepProgress(plan.stage, len(specs), total, len(specs) - left) as progress,
-            ):
-                executors.run(jobs, params.executor, progress, tracker)
-        except BaseException:
-            with suppress(OSError):  # what went wrong first is what matters
-                checkpoints.save(clock, {}, {"seconds": spent + time.perf_counter() - began})
-            raise
-        wall = spent + time.perf_counter() - began
-        checkpoints.save(clock, {}, {"seconds": wall})
+        with (
+            checkpoints.stopwatch(jobs[0].folder / "wall.npz") as watch,
+            Tracker(name, header, plan.root) as tracker,
+            SweepProgress(plan.stage, len(specs), total, len(specs) - left) as progress,
+        ):
+            executors.run(jobs, params.executor, progress, tracker)
+        wall = watch.seconds
     else:
         executors.run(jobs, params.executor, lambda event: None)
-        wall = spent + time.perf_counter() - began
+        wall = time.perf_counter() - began
     finished = [found for job in jobs if (found := sweeps.load(job)) is not None]
     results = sweeps.results(header, plan, finished, specs, wall)
     if distributed.crew().leader:
@@ -129,11 +127,11 @@ def train(
     return results
 
 
-def summary(stage: str, results: Results) -> list[str]:
+def summary(name: str, results: Results) -> list[str]:
     """Return the three lines of a stage at its end: what was done, the best run, where to look."""
     passport, table = results.passport, results.table
     done = (
-        f"{stage}: {passport['runs']} runs, {passport['run_steps']:,} steps, "
+        f"{name}: {passport['runs']} runs, {passport['run_steps']:,} steps, "
         f"{passport['wall_seconds']:.0f} s, {passport['diverged']} diverged"
     )
     accuracy = table["test_accuracy"]
@@ -150,25 +148,11 @@ def write(results: Results, root: Path) -> None:
         history.write(results, root)
 
 
-def main(stage: Callable[[Path], None]) -> None:
-    """Run a stage; an expected failure is one line on stderr and an exit code, never a traceback.
+def main(work: Callable[[Path], None]) -> None:
+    """Do the work of a training stage, see :func:`l2dynamics.stage.main`; on several hosts the leader speaks."""
 
-    Exit codes: 2 bad input or data, 1 failed runs or a file that cannot be written, 75 stopped with its state saved.
-    """
-    interruption.stop_at_once()  # until and after the training, which stops when its state is saved
-    try:
+    def together(root: Path) -> None:
         distributed.initialize()
-        root = paths.find_root()
-        file = logs.configure(root, sys.argv)
-        log.debug("begins: %s", " ".join(sys.argv))
-        stage(root)
-        if distributed.crew().leader:
-            print(f"log: {file.relative_to(root)}")
-    except (ValueError, executors.JobsFailed, OSError) as error:
-        log.debug("failed: %s", error)
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ValueError) else 1)
-    except interruption.Interrupted as error:
-        log.debug("stopped: %s", error)
-        print(f"stopped: {error}", file=sys.stderr)
-        sys.exit(interruption.EXIT_CODE)
+        work(root)
+
+    stage.main(together, speaks=lambda: distributed.crew().leader)

@@ -116,7 +116,13 @@ def predict_l2(c: float, budget: float, *, first_decay: float | None = None) -> 
         raise ValueError(
             f"first_decay is {first_decay}: give a fraction of the budget between 0 and 1, such as 0.3"
         )
-    return c / (budget if first_decay is None else first_decay * budget)
+    time = budget if first_decay is None else first_decay * budget
+    l2 = c / time if time > 0 else math.inf
+    if not (math.isfinite(l2) and l2 > 0):
+        raise ValueError(
+            f"budget is {budget} and c {c}: their ratio is no number; give both in one unit, steps or epochs"
+        )
+    return l2
 
 
 def _curve(steps: npt.ArrayLike, test_accuracy: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:

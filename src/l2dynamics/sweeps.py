@@ -6,13 +6,9 @@ edited trainer never continues an old checkpoint.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from l2dynamics import __version__, checkpoints, distributed, paths
+from l2dynamics import checkpoints, distributed, machine, paths
 from l2dynamics.closure import code_key
 from l2dynamics.config import Controller, FcModel, Resources, Setup
 from l2dynamics.history import COLUMNS, Results
@@ -34,7 +30,6 @@ from l2dynamics.tracking.live import Tracker
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 15.0
-VERSIONED = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,9 @@ class Plan:
     controller: Controller | None = None
     bucket: int = 1
     resources: Resources = field(default_factory=Resources)
+    budgets: tuple[
+        float, ...
+    ] = ()  # epochs at which every run is evaluated besides, for a comparison at equal times
 
 
 class Event(NamedTuple):
@@ -101,12 +99,6 @@ class Finished(NamedTuple):
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    found = {name: importlib.metadata.version(name) for name in VERSIONED}
-    return {"python": platform.python_version(), **found, "l2dynamics": __version__}
 
 
 @lru_cache(maxsize=2)
@@ -167,9 +159,11 @@ def key(plan: Plan) -> str:
         "controller": plan.controller.model_dump(mode="json") if plan.controller else None,
         "data": dataset(plan).digest,
         "code": code_key("l2dynamics.training"),
-        "versions": versions(),
+        "versions": machine.versions(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+    if plan.budgets:
+        parts["budgets"] = plan.budgets
     return hashlib.sha256(_json(parts)).hexdigest()
 
 
@@ -338,6 +332,8 @@ def _train(
     trainer = _trainer(job.plan, job.specs[0].measure, bucket)
     hyper = hyper_of(job.plan.setup, job.specs)
     steps = evaluation_steps(job.specs[0].steps, job.plan.evaluations)
+    budgets = [round(epochs * trainer.steps_per_epoch) for epochs in job.plan.budgets]
+    steps = np.union1d(steps, [budget for budget in budgets if budget < steps[-1]]).astype(np.int64)
     metrics = np.full((len(job.specs), len(steps), 6), np.nan)
     checkpoint = job.file.with_suffix(".checkpoint")
 
@@ -436,15 +432,6 @@ def table(finished: Sequence[Finished], order: Sequence[RunSpec], per_epoch: int
     return pd.concat([frames[spec] for spec in order], ignore_index=True)
 
 
-def _git_commit(root: Path) -> str:
-    try:
-        return subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def header(name: str, scale: str, plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a passport that is known before training."""
     data = dataset(plan)
@@ -465,7 +452,7 @@ def header(name: str, scale: str, plan: Plan, config: Mapping[str, Any]) -> dict
         "steps_per_epoch": plan.setup.steps_per_epoch(len(data.train_labels)),
         "classes": data.classes,
         "key": key(plan),
-        **machine(plan.root),
+        **machine.describe(plan.root),
     }
 
 
@@ -492,13 +479,3 @@ def results(
         "wall_seconds": wall_seconds,
     }
     return Results(head["name"], rows, passport)
-
-
-def machine(root: Path) -> dict[str, Any]:
-    """Commit, versions, flags and number of cores, as they stand in every passport."""
-    return {
-        "git_commit": _git_commit(root),
-        "versions": versions(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
-    }

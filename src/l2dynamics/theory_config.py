@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from l2dynamics.config import Strict
+from l2dynamics.config import MAX_STEPS, Strict
+
+_PIXELS = 28 * 28
 
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
 Decades = Annotated[tuple[PositiveFloat, ...], Field(min_length=3)]
@@ -93,6 +95,8 @@ class TheoryConfig(Strict):
     deep_linear: DeepLinear
     # Convolutional networks in the Lemma-1 table; their third derivatives take a minute to compile.
     convolutional: bool = True
+    # Gigabytes that the largest network may take; no number of the results depends on it.
+    memory: PositiveFloat = Field(16.0, exclude=True)
 
     @model_validator(mode="after")
     def _fits(self) -> "TheoryConfig":
@@ -102,3 +106,38 @@ class TheoryConfig(Strict):
         if any(b <= a for a, b in zip(self.minimum_l2, self.minimum_l2[1:], strict=False)):
             raise ValueError("minimum_l2 must increase")
         return self
+
+    @model_validator(mode="after")
+    def _affordable(self) -> "TheoryConfig":
+        networks = {
+            "kernel_width": (self.kernel_width, 1),
+            "training.width": (self.training.width, 1),
+            "training.widths": (max(self.training.widths), 1),
+            "test_minimum.width": (self.test_minimum.width, 1),
+            "convergence.widths": (max(self.convergence.widths), 1),
+            "decay.widths": (max(self.decay.widths), max(self.decay.depths)),
+            "deep_linear.widths": (max(self.deep_linear.widths), max(self.deep_linear.depths)),
+        }
+        images = self.samples + self.test
+        for name, (width, depth) in networks.items():
+            # Float32: seven copies of the weights (update, gradient, kernel), four of the activations.
+            weights = width * (max(_PIXELS, self.samples) + 1) + (depth - 1) * width**2
+            self._require(4 * (7 * weights + 4 * images * width * depth), f"{name} {width}", "it")
+        self._require(4 * 8 * images * self.samples, f"samples {self.samples}", "samples or test")
+        for name, part, l2, eta in (
+            ("training", self.training, self.training.l2, self.training.eta),
+            ("test_minimum", self.test_minimum, min(self.test_minimum.l2), self.training.eta),
+            ("decay", self.decay, self.decay.l2, self.decay.eta),
+        ):
+            if not (steps := part.horizon / l2 / eta) <= MAX_STEPS:
+                raise ValueError(
+                    f"{name}.horizon {part.horizon:g} needs {steps:.2g} steps, more than {MAX_STEPS:.0e}: lower it"
+                )
+        return self
+
+    def _require(self, size: float, what: str, remedy: str) -> None:
+        if size > self.memory * 1e9:
+            raise ValueError(
+                f"{what} needs about {size / 1e9:.3g} GB, more than memory ({self.memory:g}): "
+                f"lower {remedy}, or raise memory"
+            )

@@ -5,10 +5,6 @@ The table has one row per point: ``panel`` (a, b, c of Figure 5, or kernel, mini
 """
 
 import hashlib
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,6 @@ from l2dynamics.history import Results, ResultsError
 
 COLUMNS = ("panel", "curve", "x", "y", "low", "high", "k", "gamma", "l2", "width", "depth", "seed")
 _TEXT = ("panel", "curve")
-_VERSIONED = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "l2dynamics")
 _REMEDY = "run `dvc repro theory`"
 
 
@@ -73,31 +68,3 @@ def load(root: Path | None = None) -> Results:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"results/theory.csv or .json is damaged: {_REMEDY}") from error
-
-
-def machine(root: Path) -> dict[str, Any]:
-    """Commit, versions, flags, device and cores of this process, for the passport."""
-    import jax
-
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    device = jax.devices()[0]
-    return {
-        "git_commit": commit,
-        "versions": versions(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "device": f"{device.platform}: {device.device_kind}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages the numbers depend on."""
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in _VERSIONED},
-    }

@@ -1,53 +1,60 @@
-"""Stage ``theory`` as a list of tasks whose results are kept one by one, so that it can be interrupted anywhere."""
+"""Stage ``theory``: its tasks side by side, one core each, each kept when done: it can be interrupted anywhere."""
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
+import jax
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from l2dynamics import checkpoints, history, interruption, lemma1, paths, theory_results
+from l2dynamics import affinity, checkpoints, machine, paths, processes, theory_results, theory_tasks
 from l2dynamics import theory_experiments as experiments
 from l2dynamics.closure import code_key
+from l2dynamics.config import Executor, Params
+from l2dynamics.stage import Failed
 from l2dynamics.theory_config import TheoryConfig
+from l2dynamics.theory_tasks import REFERENCE, Work
 
-Part = dict[str, Any]
-Tell = Callable[[float], None]
+log = logging.getLogger(__name__)
 
 
-def run(config: TheoryConfig, scale: str, seed: int, source: str, root: Path) -> dict[str, Any]:
+def run(config: TheoryConfig, params: Params, root: Path) -> None:
     """Compute everything that is not there yet and write table and passport.
 
     Args:
         config: section ``theory``.
-        scale: name of the scale, for the passport.
-        seed: first seed.
-        source: ``sample`` or ``tfds``.
+        params: scale, first seed, source of the data and executor.
         root: the checkout.
-
-    Returns:
-        The numbers of the passport.
 
     Raises:
         ValueError: the data or the configuration cannot be used.
+        stage.Failed: a task raised; what had finished is kept.
         OSError: a file cannot be written.
     """
-    began = time.perf_counter()
-    experiments.CHECKPOINT_SECONDS = interruption.checkpoint_seconds(experiments.CHECKPOINT_SECONDS)
+    seed, source = params.seed, params.data["source"]
     task = experiments.problem(config, source, root)
     experiments.require_stable(config.training.eta, float(np.linalg.eigvalsh(task.kernel)[-1]))
     key = _key(config, seed, task.source.digest)
-    folder = paths.work(root) / "theory" / key[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = _compute(config, task, seed, folder)
+    work = Work(config, seed, source, root, paths.work(root) / "theory" / key[:16])
+    with checkpoints.stopwatch(work.folder / "wall.npz") as wall:
+        _compute(work, params.executor)
+    parts = {}
+    for name in theory_tasks.names(config, seed):
+        found = checkpoints.load(work.file(name))
+        assert found is not None
+        parts[name] = found[1]
     numbers: dict[str, Any] = {}
     for name, part in parts.items():
         group, _, member = name.partition("@")
@@ -56,10 +63,9 @@ def run(config: TheoryConfig, scale: str, seed: int, source: str, root: Path) ->
         else:
             numbers[group] = part["numbers"]
     seeds = range(seed, seed + max(config.training.seeds, config.decay.seeds, config.convergence.seeds))
-    spent = sum(part["seconds"] for part in parts.values())
     passport = {
         "name": "theory",
-        "scale": scale,
+        "scale": params.scale,
         "data": {
             "name": task.source.name,
             "source": source,
@@ -82,12 +88,32 @@ def run(config: TheoryConfig, scale: str, seed: int, source: str, root: Path) ->
         "status": "done",
         "key": key,
         "pure_step_seconds": sum(one["seconds"] for one in [*numbers["training"], *numbers["test_loss"]]),
-        "wall_seconds": max(spent, time.perf_counter() - began),
-        **theory_results.machine(root),
+        "worker_seconds": sum(part["seconds"] for part in parts.values()),
+        "wall_seconds": wall.seconds,
+        **machine.describe(root, "scipy"),
+        "device": _device(),
         "numbers": numbers,
     }
     theory_results.write([row for part in parts.values() for row in part["rows"]], passport, root)
-    return numbers
+    for line in summary(passport):
+        print(line)
+        log.debug(line)
+
+
+def summary(passport: Mapping[str, Any]) -> list[str]:
+    """Return the three lines of the stage at its end: what was done, the main number, where to look."""
+    numbers = passport["numbers"]
+    fit = numbers["minimum"]["exponent"]
+    return [
+        f"theory: {passport['runs']} networks trained, {passport['wall_seconds']:.0f} s",
+        f"time of the loss minimum ∝ λ^{fit['slope']:.3f} [{fit['low']:.3f}, {fit['high']:.3f}]; the paper: −1",
+        "look: results/theory.csv and .json; `dvc repro fig5`; reports/README.md has a section on it",
+    ]
+
+
+def _device() -> str:
+    device = jax.devices()[0]
+    return f"{device.platform}: {device.device_kind}"
 
 
 def _key(config: TheoryConfig, seed: int, digest: str) -> str:
@@ -96,106 +122,100 @@ def _key(config: TheoryConfig, seed: int, digest: str) -> str:
         "seed": seed,
         "data": digest,
         "code": code_key("l2dynamics.theory_experiments", "l2dynamics.lemma1"),
-        "versions": theory_results.versions(),
+        "versions": machine.versions("scipy"),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _compute(config: TheoryConfig, task: experiments.Problem, seed: int, folder: Path) -> dict[str, Part]:
-    reference, seconds = _reference(config, task, seed, folder)
-    work: dict[str, Callable[[Tell], Part]] = {
-        "modes": lambda tell: experiments.modes(config),
-        "kernels": lambda tell: experiments.kernels(config, task, reference, seconds, seed),
-        "minimum": lambda tell: experiments.minimum(config, task, reference),
-        "fixed_points": lambda tell: experiments.fixed_points(config, seed),
-        "lemma1": lambda tell: {
-            "rows": [],
-            "numbers": lemma1.table(seed, convolutional=config.convolutional),
-        },
-    }
-    part, probe = config.training, config.test_minimum
-    descents = {"training@drawn": experiments.Descent(part.width, seed, part.l2, part.horizon)}
-    for width in part.widths:
-        for own_seed in range(seed, seed + part.seeds):
-            descents[f"training@{width}-{own_seed}"] = experiments.Descent(width, own_seed, part.l2)
-    for l2 in probe.l2:
-        descents[f"test_loss@{l2:g}"] = experiments.Descent(probe.width, seed, l2, probe.horizon)
-    for name, descent in descents.items():
-
-        def train(tell: Tell, name: str = name, descent: experiments.Descent = descent) -> Part:
-            file = folder / f"{name}.checkpoint"
-            drawn = reference if name == "training@drawn" else None
-            found = experiments.training(config, task, descent, file, tell, drawn=drawn)
-            checkpoints.remove(file)
-            return found
-
-        work[name] = train
-    for depth in config.decay.depths:
-        for width in config.decay.widths:
-            for own_seed in range(seed, seed + config.decay.seeds):
-
-                def shrink(
-                    tell: Tell, depth: int = depth, width: int = width, own_seed: int = own_seed
-                ) -> Part:
-                    return experiments.decay(config, task, depth, width, own_seed, tell)
-
-                work[f"decay@{depth}-{width}-{own_seed}"] = shrink
-    parts: dict[str, Part] = {}
-    with _progress(len(work)) as (start, tell, finish):
-        for name, compute in work.items():
-            file = folder / f"{name}.npz"
-            start(name)
-            if (saved := checkpoints.load(file)) is not None:
-                parts[name] = saved[1]
-            else:
-                began = time.perf_counter()
-                fresh = compute(tell)
-                parts[name] = history.plain({**fresh, "seconds": time.perf_counter() - began})
-                checkpoints.save(file, {}, parts[name])
-            finish()
-    return parts
+def _compute(work: Work, executor: Executor) -> None:
+    """Compute the tasks that have left no file."""
+    everything = theory_tasks.names(work.config, work.seed)
+    missing = [name for name in everything if checkpoints.load(work.file(name)) is None]
+    if not missing:
+        return
+    work.folder.mkdir(parents=True, exist_ok=True)
+    order = theory_tasks.longest_first(missing, work.config, work.seed)
+    with _Progress(len(everything), len(missing)) as progress:
+        if size := processes.workers(executor, len(missing)):
+            _side_by_side(order, work, size, progress)
+            return
+        # One core, as a worker has: the sums are in the same order.
+        with nullcontext() if affinity.accelerated() else affinity.pinned(1):
+            for name in [REFERENCE, *order]:
+                _execute(name, work, progress)
 
 
-def _reference(
-    config: TheoryConfig, task: experiments.Problem, seed: int, folder: Path
-) -> tuple[experiments.Array, float]:
-    file = folder / "reference.npz"
-    if (saved := checkpoints.load(file)) is not None:
-        return saved[0]["kernel"], float(saved[1]["seconds"])
-    kernel, seconds = experiments.reference_kernel(config, task, seed)
-    checkpoints.save(file, {"kernel": np.asarray(kernel)}, {"seconds": seconds})
-    return kernel, seconds
+def _execute(name: str, work: Work, progress: "_Progress") -> None:
+    began = time.monotonic()
+    theory_tasks.execute(name, work, lambda share: progress.tell(name, share))
+    progress.finish(name, time.monotonic() - began)
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Tell, Callable[[], None]]]:
-    """Show finished tasks and the current one: a bar on a terminal, a line per task that took long elsewhere."""
-    console = Console(file=sys.stderr)
-    columns = (
-        TextColumn("theory"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[now]}"),
-        TimeElapsedColumn(),
-    )
-    bar = Progress(*columns, console=console, disable=not console.is_terminal)
-    entry = bar.add_task("theory", total=total, now="")
-    current, since = "", time.monotonic()
+def _in_worker(name: str, work: Work) -> float:
+    began = time.monotonic()
+    theory_tasks.execute(name, work, lambda share: processes.send((name, share)))
+    return time.monotonic() - began
 
-    def start(name: str) -> None:
-        nonlocal current, since
-        current, since = name, time.monotonic()
-        bar.update(entry, now=name)
 
-    def tell(fraction: float) -> None:
-        bar.update(entry, now=f"{current} {fraction:.0%}")
+def _side_by_side(order: Sequence[str], work: Work, size: int, progress: "_Progress") -> None:
+    pool = processes.start(size)
+    try:
+        # The reference first and alone: others read its file.
+        first, *rest = order
+        futures = {pool.submit(_in_worker, name, work): name for name in (REFERENCE, first)}
+        while futures:
+            done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
+            _drain(pool, progress)
+            for future in done:
+                name = futures.pop(future)
+                progress.finish(name, future.result())
+                if name == REFERENCE:
+                    futures |= {pool.submit(_in_worker, other, work): other for other in rest}
+    except BrokenProcessPool:
+        raise Failed("a worker process was killed, or the memory is full; the same command goes on") from None
+    finally:
+        pool.executor.shutdown(cancel_futures=True)
 
-    def finish() -> None:
-        bar.advance(entry)
-        seconds = time.monotonic() - since
-        if seconds > 1 and not console.is_terminal:
-            console.print(f"theory: {current} in {seconds:.0f} s", highlight=False)
 
-    with bar:
-        yield start, tell, finish
+def _drain(pool: processes.Pool, progress: "_Progress") -> None:
+    while True:
+        try:
+            progress.tell(*pool.events.get_nowait())
+        except Empty:
+            return
+
+
+class _Progress:
+    """Shows finished tasks and the current ones: a bar on a terminal, a line per task that took long elsewhere."""
+
+    def __init__(self, total: int, missing: int) -> None:
+        self._console = Console(file=sys.stderr)
+        columns = (
+            TextColumn("theory"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}"),
+            TimeElapsedColumn(),
+        )
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._entry = self._bar.add_task("theory", total=total, completed=total - missing, now="")
+
+    def __enter__(self) -> "_Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def tell(self, name: str, share: float) -> None:
+        """Take the progress of a task into account."""
+        self._bar.update(self._entry, now=f"{name} {share:.0%}")
+
+    def finish(self, name: str, seconds: float) -> None:
+        """Take the end of a task into account."""
+        log.info("theory: %s in %.1f s", name, seconds)
+        if name != REFERENCE:
+            self._bar.advance(self._entry)
+        if seconds > 1 and not self._console.is_terminal:
+            self._console.print(f"theory: {name} in {seconds:.0f} s", highlight=False)

@@ -1,5 +1,7 @@
 """Panels on AutoL2 against constant coefficients: same budget, same seeds."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,8 @@ from l2dynamics.figures.canvas import Canvas, each, number
 from l2dynamics.figures.style import AUTO, AUTO_SUBSET, TUNED
 from l2dynamics.history import Results
 
+#: Label and line properties.
+Entry = tuple[str, dict[str, Any]]
 #: Group of the results → curve name, colour and line style. The group says where loss and error are measured.
 VARIANTS = {
     "auto_minibatch": ("AutoL2", AUTO, "-"),
@@ -37,8 +41,8 @@ def tuned(results: Results) -> analysis.Tuned:
 
 def against_tuned(
     canvas: Canvas, panel: str, results: Results, title: str, *, log: str = "", lettered: bool = True
-) -> float:
-    """Draw test accuracy against epochs for AutoL2 and for the best constant λ; return that λ.
+) -> tuple[float, list[Entry]]:
+    """Draw test accuracy against epochs for AutoL2 and for the best constant λ; return that λ and legend entries.
 
     Runs of AutoL2 that start at a smaller λ0 than the paper's are dotted.
     """
@@ -53,9 +57,8 @@ def against_tuned(
         name = f"AutoL2, λ₀ = {number(start)}"
         curve = panels.mean_curve(found[start], "test_accuracy", log=log)
         canvas.band(panel, name, curve, color=AUTO, linestyle=":", zorder=2.8)
-        entries.append((name, {"color": AUTO, "linestyle": ":"}))
-    canvas.legend(panel, [*entries, (f"tuned λ = {number(best.l2)}", {"color": TUNED})], loc="best")
-    return best.l2
+        entries.append((f"from λ₀ = {number(start)}", {"color": AUTO, "linestyle": ":"}))
+    return best.l2, [*entries, ("tuned λ", {"color": TUNED})]
 
 
 def against_all(
@@ -66,14 +69,12 @@ def against_all(
     title: str,
     *,
     log: str = "",
-    legend: bool = True,
-) -> None:
-    """Draw a metric against epochs for AutoL2 and for every constant λ."""
+) -> list[Entry]:
+    """Draw a metric against epochs for AutoL2 and for every constant λ; return the entries of the legend."""
     constant = panels.group(results, "constant")
     panels.training_curves(canvas, panel, constant, metric, title, log=log)
     entries = _variants(canvas, panel, results, metric, log=log)
-    if legend:
-        canvas.legend(panel, [*entries, *panels.l2_entries(constant["l2"], most=5)], loc="best")
+    return [*entries, *panels.l2_entries(constant["l2"], most=5)]
 
 
 def schedule(canvas: Canvas, panel: str, results: Results) -> None:
@@ -93,10 +94,8 @@ def schedule(canvas: Canvas, panel: str, results: Results) -> None:
         axes.set_ylim(values.min() / 3, values.max() * 30)
 
 
-def _variants(
-    canvas: Canvas, panel: str, results: Results, metric: str, *, log: str
-) -> list[tuple[str, dict[str, object]]]:
-    entries: list[tuple[str, dict[str, object]]] = []
+def _variants(canvas: Canvas, panel: str, results: Results, metric: str, *, log: str) -> list[Entry]:
+    entries: list[Entry] = []
     for group, (name, color, line) in VARIANTS.items():
         rows = variant(results, group)
         if len(rows):

@@ -1,5 +1,6 @@
 """Panels that remember every curve drawn in them, so that a figure and the table behind it cannot differ."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -217,6 +218,19 @@ class Canvas:
         if entries:
             handles = [Line2D([], [], label=label, **look) for label, look in entries]
             self.axes[panel].legend(handles=handles, **options)
+
+    def legend_above(self, panel: str, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        """Put a legend of two columns into a panel with a linear y axis, above all curves."""
+        axes = self.axes[panel]
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.17 * math.ceil(len(entries) / 2) * (high - low))
+        narrow = {"columnspacing": 0.6, "handlelength": 1.1, "handletextpad": 0.4, "borderaxespad": 0.1}
+        self.legend(panel, entries, loc="upper right", ncols=2, **narrow)
+
+    def shared_legend(self, entries: Sequence[tuple[str, dict[str, Any]]], *, columns: int) -> None:
+        """Put one legend for all panels below them, where it hides no curve."""
+        handles = [Line2D([], [], label=label, **look) for label, look in entries]
+        self.figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
     def empty(self, panel: str, reason: str) -> None:
         """Say in the panel why nothing is drawn in it."""

@@ -19,7 +19,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     )
     found = prediction_panels.budgets(results["wrn_aug"], "predicted")
     prediction_panels.accuracy_per_budget(canvas, "b", found, "optimal λ prediction")
-    best = autol2_panels.against_tuned(canvas, "c", results["autol2_wrn"], "AutoL2 schedule")
+    best, entries = autol2_panels.against_tuned(canvas, "c", results["autol2_wrn"], "AutoL2 schedule")
+    canvas.legend_above("c", entries)
     return canvas.drawing(
         captions.caption(
             "Figure 1",
@@ -30,6 +31,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "predicted λ = c/T with our measured c.",
                 f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}; dashed: "
                 "AutoL2 with loss and error measured on a fixed training subset instead of the minibatch; "
+                "dotted: AutoL2 from a smaller λ₀ than the paper's 0.1; "
                 f"{autol2_panels.gain(results['autol2_wrn'])}.",
                 captions.SEEDS,
             ],

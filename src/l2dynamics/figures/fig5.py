@@ -49,7 +49,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             canvas.band(panel, label, _points(some), color=color)
             entries.append((label, {"color": color}))
         canvas.mark(panel, "1/λ", 1 / modes["l2"], **GUIDE_LINE)
-        canvas.legend(panel, [*entries, ("t = 1/λ", dict(GUIDE_LINE))], loc="upper left")
+        canvas.legend(panel, [*entries, ("t = 1/λ", dict(GUIDE_LINE))], loc="center")
     canvas.setup("c", "training loss", "time t", "loss per sample", log="xy")
     rows = table[table["panel"] == "c"]
     for curve, label, color in _CURVES:

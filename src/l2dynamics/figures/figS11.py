@@ -1,6 +1,7 @@
 """Figure S11: AutoL2 against the best constant λ for the other architectures."""  # noqa: N999
 
 from collections.abc import Mapping
+from typing import Any
 
 from l2dynamics.figures import Drawing, autol2_panels, captions
 from l2dynamics.figures.canvas import Canvas, number
@@ -15,11 +16,16 @@ TITLES = {"autol2_fc": "FC", "autol2_cnn": "CNN No BN", "autol2_cnn_bn": "CNN BN
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw test accuracy against epochs, one part per architecture of the one panel of the paper."""
     canvas = Canvas.grid(style, 1, 3, letters=list(TITLES.values()))
-    said = []
+    canvas.figure.set_size_inches(3 * style.panel[0], 1.15 * style.panel[1])
+    said: list[str] = []
+    entries: dict[str, dict[str, Any]] = {}
     smaller = any(len(autol2_panels.starts(results[name], "auto_minibatch")) > 1 for name in TITLES)
     for name, title in TITLES.items():
-        best = autol2_panels.against_tuned(canvas, title, results[name], title, log="x", lettered=False)
+        best, own = autol2_panels.against_tuned(canvas, title, results[name], title, log="x", lettered=False)
+        canvas.axes[title].set_title(f"{title}, tuned λ = {number(best)}")
+        entries |= dict(own)
         said.append(f"{title}: best constant λ = {number(best)}, {autol2_panels.gain(results[name])}")
+    canvas.shared_legend(list(entries.items()), columns=4)
     return canvas.drawing(
         captions.caption(
             "Figure S11",

@@ -30,14 +30,13 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     low, high = (limits(axes.get_ylim()[i] for axes in (first, second)) for i, limits in ((0, min), (1, max)))
     for axes in (first, second):
         axes.set(xlim=second.get_xlim(), ylim=(low, high))
-    canvas.legend("b", panels.l2_entries(summary["l2"], marker="o"), loc="best")
     eta = panels.headline(summary, HEADLINE_ETA)
     rows = panels.group(runs, "grid")
     rows = rows[rows["eta"] == eta]
     panels.training_curves(canvas, "c", rows, "train_loss", f"η = {number(eta)}", log="xy")
     canvas.axes["c"].set_ylabel("training MSE loss")
     panels.training_curves(canvas, "d", rows, "test_accuracy", f"η = {number(eta)}")
-    canvas.legend("c", panels.l2_entries(rows["l2"]), loc="best")
+    canvas.shared_legend(panels.l2_entries(summary["l2"], most=5), columns=5)
     return canvas.drawing(
         captions.caption(
             "Figure S5",
@@ -46,7 +45,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "accuracy first is 1 and (b) at its maximum over the run; dashed black: λ = 0.",
                 "(c) Training loss (without the L2 term) and (d) test accuracy against epochs at η = "
                 f"{number(eta)}, one curve per λ: with λ > 0 the training loss has a minimum, then rises.",
-                "The legend names the smallest, middle and largest λ.",
+                "Of many λ the legend names the smallest, middle and largest.",
                 captions.SEEDS,
                 captions.BOUND,
                 panels.counts(summary),

@@ -19,11 +19,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
 def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawing:
     """Draw the two panels of this format."""
     canvas = Canvas.grid(style, 1, 2)
-    canvas.figure.set_size_inches(2.9 * style.panel[0], 1.25 * style.panel[1])
-    autol2_panels.against_all(canvas, "a", results, "test_accuracy", "test accuracy")
-    autol2_panels.against_all(
-        canvas, "b", results, "train_loss", "training loss and λ", log="y", legend=False
-    )
+    canvas.figure.set_size_inches(2.9 * style.panel[0], 1.45 * style.panel[1])
+    entries = autol2_panels.against_all(canvas, "a", results, "test_accuracy", "test accuracy")
+    autol2_panels.against_all(canvas, "b", results, "train_loss", "training loss and λ", log="y")
+    canvas.shared_legend(entries, columns=4)
     autol2_panels.schedule(canvas, "b", results)
     return canvas.drawing(
         captions.caption(

@@ -158,7 +158,7 @@ def accuracy_landscape(
         if budget.epochs in shown:
             entries.append((f"T = {number(budget.epochs)}", {"color": color, "marker": "o"}))
     entries.append(("predicted λ", {"color": GUIDE, "linestyle": "--"}))
-    canvas.legend(panel, entries, loc="upper right")
+    canvas.legend_above(panel, entries)
 
 
 def of_setup(results: Results, setup: str) -> Results:
