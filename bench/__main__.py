@@ -1,11 +1,11 @@
-"""Print the table of measurements as Markdown: ``python -m bench [fc conv overhead memory executors]``."""
+"""Print the table of measurements as Markdown: ``python -m bench [fc conv overhead memory executors precision]``."""
 
 import sys
 from importlib import import_module
 
 from bench import measure
 
-PARTS = ("fc", "conv", "overhead", "memory", "executors")
+PARTS = ("fc", "conv", "overhead", "memory", "executors", "precision")
 
 
 def main() -> None:

@@ -30,19 +30,18 @@ EXECUTED = {
     "make ui": "test_tracking.py, test_browser.py",
     "make reproduce SCALE=accelerator": "test_end_to_end.py, at scale smoke",
     "pip install -c constraints.txt -e '.[pipeline,cuda]'": "on a machine with an accelerator only",
-    "git checkout scales params.yaml": "git's own",
-    "dvc checkout": "DVC's own",
+    "git checkout .": "git's own",
     "dvc status": "test_docs.py",
     "dvc stage list": "test_docs.py",
     "dvc dag figS5": "test_docs.py",
     "dvc params diff": "test_docs.py",
-    "dvc metrics diff HEAD~1": "test_docs.py",
+    "dvc metrics diff HEAD~1": "test_end_to_end.py, with HEAD",
     "dvc exp show --only-changed": "test_docs.py",
     "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' figS5": "test_end_to_end.py, with fig2",
     "dvc exp run -S scle=smoke": "test_docs.py",
     "dvc exp apply NAME": "DVC's own",
     "dvc plots show figS5": "test_docs.py",
-    "dvc plots diff HEAD~1 --targets results/fc_mse.csv": "test_docs.py",
+    "dvc plots diff HEAD~1 --targets results/fc_mse.csv": "test_end_to_end.py, with HEAD and fc.csv",
 }
 
 

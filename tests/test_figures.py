@@ -566,6 +566,9 @@ def test_unknown_figure_and_style_are_refused():
         style.get_style("poster")
 
 
+PARAMS = "scale: laptop\ndata: {source: sample}\n"
+
+
 def run_stage(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     probe = (
         "import runpy, sys; sys.argv = sys.argv[1:]; "
@@ -586,7 +589,7 @@ def test_stage_draws_from_files_whatever_the_users_settings(everything, tmp_path
     root = tmp_path / "checkout"
     for name in ("wrn_aug", "measure_c"):
         history.write(everything[name], root)
-    (root / "params.yaml").write_text("scale: laptop\nfigures:\n  style: paper\n")
+    (root / "params.yaml").write_text(PARAMS + "figures: {style: paper}\n")
     done = run_stage(root, "fig4")
     assert done.returncode == 0, done.stderr
     assert "[]" in done.stderr
@@ -603,9 +606,12 @@ def test_stage_draws_from_files_whatever_the_users_settings(everything, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "params", "message"),
     [
-        (["fig6"], "", "error: there is no figure 'fig6'"),
-        (["fig4"], "figures: {style: poster}", "error: figures.style: 'poster' is not a style"),
-        (["fig4"], "", "error: results/measure_c.json is missing: run `dvc repro measure_c`"),
+        (["fig6"], PARAMS, "error: usage: python"),
+        ([], PARAMS, "error: usage: python"),
+        (["fig4"], PARAMS + "figures: {style: poster}", "error: params.yaml: figures.style: "),
+        (["fig4"], PARAMS + "figures: 3", "error: params.yaml: figures: "),
+        (["fig4"], "- a list", "error: params.yaml: "),
+        (["fig4"], PARAMS, "error: results/measure_c.json is missing: run `dvc repro measure_c`"),
     ],
 )
 def test_stage_says_in_one_line_what_is_wrong(tmp_path, arguments, params, message):

@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parents[1] / "scripts" / "kill_campaign.py"
-
-
-@pytest.fixture(autouse=True)
-def asked_for(request):
-    if "slow" not in request.config.option.markexpr:
-        pytest.skip("minutes long: pytest -m slow tests/test_kills.py")
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +19,15 @@ def script():
     del sys.modules["kill_campaign"]
 
 
-def test_a_sweep_under_autol2_survives_three_kills(script, tmp_path):
-    tallies = script.campaign(tmp_path, ["autol2"], 3, seed=1, epochs=2000, ways=("power", "term", "kill"))
-    tally = tallies["autol2"]
+def test_a_sweep_survives_two_kills(script, tmp_path):
+    """The sample of every run of the tests; the whole campaign is below."""
+    tally = script.campaign(tmp_path, ["sweep"], 2, seed=1, epochs=4000, ways=("power", "term"))["sweep"]
     assert tally.problems == []
-    assert sum(tally.ways.values()) == 3
+    assert sum(tally.ways.values()) == 2
     assert tally.slowest_stop < script.PATIENCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["sweep", "autol2", "measure_c", "theory", "track"])
 def test_every_stage_survives_five_kills(script, tmp_path, stage):
     stages = ["sweep", "track"] if stage == "track" else [stage]

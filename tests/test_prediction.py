@@ -121,6 +121,9 @@ def test_predict_l2_with_a_schedule_gives_the_printed_value():
         ({"c": 1.0, "budget": 0}, "budget is 0"),
         ({"c": 1.0, "budget": float("inf")}, "budget is inf"),
         ({"c": 1.0, "budget": 1.0, "first_decay": 0.0}, "first_decay is 0.0"),
+        ({"c": 1e300, "budget": 1e-300}, "budget is 1e-300 and c 1e\\+300: their ratio is no number"),
+        ({"c": 1e-300, "budget": 1e300}, "their ratio is no number"),
+        ({"c": 1.0, "budget": 1e-300, "first_decay": 1e-300}, "their ratio is no number"),
         ({"c": 1.0, "budget": 1.0, "first_decay": 60}, "first_decay is 60: give a fraction"),
     ],
 )

@@ -1,6 +1,7 @@
 """Jobs that are interrupted and resumed end bit-identical; keys, tables and passports."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,16 @@ def test_the_table_has_the_columns_of_the_results_in_the_order_of_the_grid(tmp_p
         assert (run["budget"] == s.epochs).all()
         assert ((run["test_accuracy"] * 10).round(9) % 1 == 0).all()
     assert history.parse(history.table_bytes(rows)).equals(rows)
+
+
+def test_every_run_is_evaluated_at_the_budgets_it_reaches(tmp_path):
+    at = replace(plan(tmp_path), budgets=(1.0, 2.5, 7.0, 99.0))  # 3, 8 and 21 steps; the last beyond all runs
+    assert sweeps.key(at) != sweeps.key(plan(tmp_path))
+    for job in sweeps.jobs(at, [spec(0), spec(1, steps=6)]):
+        sweeps.execute(job)
+        length = job.specs[0].steps
+        expected = {*training.evaluation_steps(length, 6).tolist(), *(b for b in (3, 8, 21) if b < length)}
+        assert sweeps.load(job).steps.tolist() == sorted(expected)
 
 
 def test_under_autol2_the_column_l2_is_the_coefficient_in_force(tmp_path):

@@ -69,6 +69,21 @@ def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, roo
     assert (root / "results/theory.csv").read_bytes() == before
 
 
+def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypatch):
+    shutil.copytree(root / "data", tmp_path / "data")
+    monkeypatch.setenv("L2DYNAMICS_CHECKPOINT_SECONDS", "0")
+    params = PARAMS.model_copy(update={"executor": Executor(kind="processes", workers=2)})
+    config = check(TheoryConfig, {**TINY, "convolutional": False}, "test")
+    theory_stage.run(config, params, tmp_path)
+    # The workers know nothing of the patched table of networks.
+    assert (tmp_path / "results/theory.csv").read_bytes() == (root / "results/theory.csv").read_bytes()
+    found = theory_results.load(tmp_path).passport
+    same = {"modes", "kernels", "minimum", "fixed_points", "training", "test_loss", "decay"}
+    for part in same - {"kernels", "training", "test_loss"}:  # these hold seconds
+        assert found["numbers"][part] == results.passport["numbers"][part]
+    assert not list((tmp_path / "work/theory").rglob("*.checkpoint"))
+
+
 def test_claims_report_and_figure(results, root):
     claims = claims_theory.theory_claims(results)
     assert [set(claim) for claim in claims] == [set(FIELDS)] * 3
@@ -97,7 +112,11 @@ def test_damaged_results_are_refused(results, root, tmp_path):
     ("change", "message"),
     [({"sample": 3}, "sample"), ({"minimum_l2": [0.1, 0.1, 0.2]}, "minimum_l2 must increase"),
      ({"modes": {"ratios": [0.5, 0.1]}}, "ratios"), ({"samples": 9}, "samples"),
-     ({"decay": {**TINY["decay"], "samples": 99}}, "decay.samples 99")],
+     ({"decay": {**TINY["decay"], "samples": 99}}, "decay.samples 99"),
+     ({"kernel_width": 10**9}, r"kernel_width 1000000000 needs about 2\.\d*e\+04 GB, more than memory \(16\)"),
+     ({"decay": {**TINY["decay"], "depths": [2], "widths": [8, 10**6]}}, "decay.widths 1000000 needs about"),
+     ({"samples": 10**6}, "samples 1000000 needs about"),
+     ({"training": {**TINY["training"], "horizon": 1e9}}, r"training.horizon 1e\+09 needs 2.5e\+12 steps")],
 )  # fmt: skip
 def test_bad_sections_are_refused_in_one_line(change, message):
     with pytest.raises(ConfigError, match=message) as caught:

@@ -378,7 +378,7 @@ class AutoL2Sweep(Strict):
     l2: Positives
     seeds: PositiveInt
     controller: Controller = Controller()
-    # λ0 of the AutoL2 runs; the paper: 0.1.
+    # λ0 of the AutoL2 runs (the paper: 0.1): of all for the first of ``measures``, of the first for the others.
     init_l2: Positives = (0.1,)
     # Where AutoL2 measures loss and error: on the minibatch, on a fixed training subset.
     measures: tuple[Measure, ...] = Field(("minibatch", "subset"), min_length=1)

@@ -119,7 +119,10 @@ def of_sweep(name: str, sweep: Sweep, per_epoch: int, seed: int, c: float | None
 
 
 def of_autol2(name: str, sweep: AutoL2Sweep, per_epoch: int, seed: int) -> list[RunSpec]:
-    """Runs of an AutoL2 comparison: constant coefficients, then AutoL2 by each way of measuring."""
+    """Runs of an AutoL2 comparison: constant coefficients, then AutoL2 by each way of measuring.
+
+    The first way starts from every λ0, the others from the first λ0.
+    """
     steps = _steps(sweep.epochs, per_epoch, name)
     sigma_w, seeds = sweep.setup.sigma_w, range(seed, seed + sweep.seeds)
     specs = [
@@ -128,7 +131,7 @@ def of_autol2(name: str, sweep: AutoL2Sweep, per_epoch: int, seed: int) -> list[
     specs += [
         RunSpec(f"auto_{measure}", sweep.eta, init_l2, s, sigma_w, sweep.epochs, steps, measure)
         for measure in sweep.measures
-        for init_l2 in sweep.init_l2
+        for init_l2 in (sweep.init_l2 if measure == sweep.measures[0] else sweep.init_l2[:1])
         for s in seeds
     ]
     return _distinct(specs, name)
