@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from small_setups import dataset, setup
 
-from l2dynamics import checkpoints, history, sweeps, training
+from l2dynamics import checkpoints, history, machine, sweeps, training
 from l2dynamics.config import Controller
 from l2dynamics.runs import RunSpec
 from l2dynamics.sweeps import Finished, Interrupted, Plan
@@ -206,9 +206,12 @@ def test_the_key_changes_with_setup_data_code_versions_and_flags(tmp_path, monke
     monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup, seed=1))
     keys.add(sweeps.key(base))
     monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
-    for name, value in (("code_key", lambda *modules: "edited"), ("versions", lambda: {"jax": "0.0"})):
+    for module, name, value in (
+        (sweeps, "code_key", lambda *modules: "edited"),
+        (machine, "versions", lambda: {"jax": "0.0"}),
+    ):
         with monkeypatch.context() as context:
-            context.setattr(sweeps, name, value)
+            context.setattr(module, name, value)
             keys.add(sweeps.key(base))
     with monkeypatch.context() as context:
         context.setenv("XLA_FLAGS", "--xla_other")
