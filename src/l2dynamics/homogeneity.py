@@ -14,6 +14,9 @@ import numpy as np
 
 Params = Any
 
+UNOPTIMISED = {"xla_backend_optimization_level": 0}
+"""For what runs once: optimising takes a minute and buys nothing, and so does compiling operation by operation."""
+
 
 @dataclass(frozen=True)
 class Homogeneity:
@@ -50,20 +53,14 @@ def euler(
         One entry per order. Where all m-th derivatives vanish there is nothing to compare: degree and residual
         are ``k`` and 0 if both sides are zero.
     """
-    leaves, structure = jax.tree.flatten(params)
     derivatives = []
     for order in orders:
         derivative = function
         for direction_key in jax.random.split(jax.random.fold_in(key, order), order):
-            keys = jax.random.split(direction_key, len(leaves))
-            direction = jax.tree.unflatten(
-                structure, [jax.random.normal(q, w.shape, w.dtype) for q, w in zip(keys, leaves, strict=True)]
-            )
-            derivative = _along(derivative, direction)
+            derivative = _along(derivative, _direction(direction_key, params))
         derivatives.append(derivative)
 
-    # It runs once: a minute of optimising compilation would buy nothing.
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @partial(jax.jit, compiler_options=UNOPTIMISED)
     def both_sides(theta: Params) -> list[tuple[jax.Array, jax.Array]]:
         return [jax.jvp(derivative, (theta,), (theta,)) for derivative in derivatives]
 
@@ -77,6 +74,14 @@ def euler(
         degree = order + float(left @ right) / float(right @ right)
         results.append(Homogeneity(order, degree, float(np.linalg.norm(left - (k - order) * right)) / scale))
     return results
+
+
+@partial(jax.jit, compiler_options=UNOPTIMISED)
+def _direction(key: jax.Array, params: Params) -> Params:
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [jax.random.normal(q, w.shape, w.dtype) for q, w in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, drawn)
 
 
 def _along(function: Callable[[Params], jax.Array], direction: Params) -> Callable[[Params], jax.Array]:

@@ -1,5 +1,6 @@
 """The Lemma-1 table: degree of homogeneity of the paper's architectures, measured."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -50,7 +51,8 @@ def measure(
     """
     module = models.build(kind, classes=2, **architecture)
     weight_key, input_key, direction_key = jax.random.split(jax.random.key(seed), 3)
-    params = models.initialize(module, weight_key, shape, sigma_w=2**0.5)
+    initialize = partial(models.initialize, module, shape=shape, sigma_w=2**0.5)
+    params = jax.jit(initialize, compiler_options=homogeneity.UNOPTIMISED)(weight_key)
     double = kind == "fc" or not architecture.get("batch_norm", True)
     x = np.asarray(jax.random.normal(input_key, shape))
     with jax.enable_x64(double):
