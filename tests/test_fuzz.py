@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 import l2dynamics
-from l2dynamics import cli, config, data, data_files, pipeline, sweeps
+from l2dynamics import cli, config, data, data_files, executors, pipeline, sweeps
 from l2dynamics.config import ConfigError
 from l2dynamics.theory import mode_evolution
 from l2dynamics.theory_config import TheoryConfig
@@ -225,7 +225,7 @@ def checkout(tmp_path, monkeypatch):
         return traced[key]
 
     real = sweeps.check
-    monkeypatch.setattr(sweeps, "check", check)
+    monkeypatch.setattr(executors, "check", lambda plan, executor: check(plan))
     monkeypatch.setattr(sweeps, "dataset", pretended)
     monkeypatch.setattr(pipeline, "train", begin)
     monkeypatch.setattr(pipeline, "locked", begin)

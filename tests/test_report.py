@@ -323,15 +323,14 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     assert set(fakes) == set(claims.RESULTS)
     for one in fakes.values():
         history.write(one, root)
-    monkeypatch.setenv("L2DYNAMICS_ROOT", str(root))
     judge, write = stage("claims"), stage("report")
     theory = replace(claims.times.time_against_l2(fakes["fc"]), id="16", figure="fig5")
     monkeypatch.setattr(judge.theory_results, "load", lambda root: None)
     monkeypatch.setattr(judge.claims_theory, "evaluate", lambda results: [theory])
     monkeypatch.setattr(write.theory_report, "section", lambda results: THEORY)
-    judge.main()
+    judge.main(root)
     assert "16 of the paper's 16 claims hold, 0 fail" in capsys.readouterr().out
-    write.main()
+    write.main(root)
     assert "reports/index.html: 0." in capsys.readouterr().out
     page = Page((root / "reports" / "index.html").read_text(encoding="utf-8"))
     ids = {attributes.get("id") for _, attributes in page.tags}
