@@ -16,9 +16,9 @@ from pathlib import Path
 
 from bench.measure import Row
 
-JOBS, EPOCHS = 16, 600
+JOBS, EPOCHS = 12, 400
 WORKERS = (1, 2, 3, 4)
-REPEATS = 3
+REPEATS = 2
 
 
 def measure(kind: str, workers: int, cache: str) -> dict[str, float]:
