@@ -245,7 +245,7 @@ def outcome(root: Path, stage: str) -> dict[str, Any]:
     }
     if stage in FIGURES:
         finish(root, "figure.py", FIGURES[stage])
-        drawn = sorted((root / "reports/figures").rglob("*.*"))
+        drawn = sorted((root / "reports/figures").rglob(f"{FIGURES[stage]}.*"))
         found["figure"] = {str(file.relative_to(root)): file.read_bytes() for file in drawn}
     return found
 
@@ -286,7 +286,9 @@ def campaign(
             tally.trials += 1
             root = checkout(folder / f"{stage}-{tally.trials}", epochs)
             if stage == "track":
-                shutil.copytree(whole / "results", root / "results")
+                for shown in ("results", "reports"):
+                    if (whole / shown).exists():
+                        shutil.copytree(whole / shown, root / shown)
             while done < kills:
                 before = finished_runs(root)
                 process = start(root, *COMMANDS[stage])
