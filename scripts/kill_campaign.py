@@ -78,6 +78,7 @@ def sections(epochs: int) -> dict[str, Any]:
                 "test": 20,
                 "kernel_width": 64,
                 "minimum_l2": [0.05, 0.2, 1.0],
+                "convolutional": False,
             },
             "training": {"eta": 0.1, "width": 48, "horizon": 0.1, "widths": [16, 32], "evaluations": 20},
             "test_minimum": {"width": 32, "l2": [0.5], "horizon": 1.0},
