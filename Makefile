@@ -57,7 +57,7 @@ reproduce: setup
 
 figures: setup
 	@$(if $(STYLE),$(BIN)/python scripts/set_scale.py --style $(STYLE),:)
-	@$(BIN)/dvc repro --single-item $(FIGURES)
+	@$(BIN)/dvc repro --single-item code $(FIGURES)
 	@echo "Done: reports/figures/"
 
 docs: setup

@@ -81,8 +81,8 @@ def test_four_steps_add_an_experiment(copy):
         done = subprocess.run(command.split(), cwd=copy, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         output += done.stdout
-    assert re.findall(r"Running stage '(\S+)'", output) == ["data@mnist", "sweep@fc_shallow", "figX1"]
-    assert "src/l2dynamics/figures/figX1.py" in dag.read_text(encoding="utf-8")
+    assert re.findall(r"Running stage '(\S+)'", output) == ["code", "data@mnist", "sweep@fc_shallow", "figX1"]
+    assert "src/l2dynamics/figures/figX1.py" in (copy / "data" / "code" / "figX1.txt").read_text()
     passport = json.loads((copy / "results" / "fc_shallow.json").read_text())
     assert (passport["runs"], passport["setup"]["model"]["depth"]) == (4, 1)
     for name in ("figX1.png", "figX1.svg", "data/figX1.csv"):

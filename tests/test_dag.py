@@ -9,12 +9,18 @@ from l2dynamics import config, dag, figures
 
 ROOT = Path(__file__).parents[1]
 STAGES = dag.read(ROOT)["stages"]
+LISTINGS = dag.listings(ROOT)
 FIGURES = [f"fig{n}" for n in range(1, 6)] + [f"figS{n}" for n in range(1, 13)]
 
 
 def body(name):
     stage = STAGES[name]
     return stage.get("do", stage)
+
+
+def code_of(name):
+    """Files that a stage executes."""
+    return {line.split()[1] for line in LISTINGS[name].splitlines()}
 
 
 def names(entries):
@@ -55,15 +61,43 @@ def instances():
 INSTANCES = {name: (stage, fill) for name, stage, fill in instances()}
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_code_dependencies_are_the_import_closure(name):
-    listed = [dep for dep in names(body(name)["deps"]) if dep.endswith(".py") and "${" not in dep]
-    wanted = dag.code_dependencies(ROOT, name, body(name)["cmd"])
-    assert listed == wanted, "run `python scripts/update_dvc_deps.py`"
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "code"])
+def test_every_stage_depends_on_the_list_of_its_code_and_that_list_is_true(name):
+    deps = names(body(name)["deps"])
+    assert [dep for dep in deps if dep.startswith("data/code")] == [f"data/code/{name}.txt"]
+    assert not any(dep.endswith(".py") for dep in deps)
+    listed = (ROOT / "data" / "code" / f"{name}.txt").read_text(encoding="utf-8")
+    assert listed == LISTINGS[name], "run `dvc repro code`"
+
+
+def test_the_lists_are_those_of_the_stages_and_of_their_scripts():
+    assert set(LISTINGS) == set(STAGES) - {"code"}
+    assert {path.stem for path in (ROOT / "data" / "code").iterdir()} == set(LISTINGS)
+    for name in LISTINGS:
+        script = body(name)["cmd"].split()[1]
+        assert script in code_of(name)
+        assert all(file.startswith(("src/l2dynamics/", "stages/")) for file in code_of(name))
+    assert names(STAGES["code"]["deps"]) == ["src/l2dynamics", "stages"]
+
+
+def test_another_copy_of_the_package_is_refused(tmp_path):
+    (tmp_path / "stages").mkdir()
+    with pytest.raises(ValueError, match="PYTHONPATH=src"):
+        dag.listings(tmp_path)
 
 
 def test_the_stages_of_the_fixed_interface_exist():
-    wanted = {"data@mnist", "data@cifar10", "measure_c", "theory", "claims", "report", "track", *FIGURES}
+    wanted = {
+        "code",
+        "data@mnist",
+        "data@cifar10",
+        "measure_c",
+        "theory",
+        "claims",
+        "report",
+        "track",
+        *FIGURES,
+    }
     wanted |= {f"sweep@{name}" for name in config.SWEEPS} | {f"autol2@{name}" for name in config.AUTOL2}
     assert set(INSTANCES) == wanted
     assert tuple(figures.NAMES) == tuple(FIGURES)
@@ -81,8 +115,8 @@ def test_every_figure_has_a_node_that_reads_its_results_and_never_trains(name):
         f"reports/figures/data/{name}.csv",
     }
     assert names(body(name)["params"]) == ["figures.style"]
-    code = {Path(dep).name for dep in deps}
-    assert not code & {"training.py", "sweeps.py", "executors.py", "theory_experiments.py"}
+    trainers = {"training.py", "sweeps.py", "executors.py", "theory_experiments.py"}
+    assert not {Path(file).name for file in code_of(name)} & trainers
 
 
 def test_every_result_is_made_by_one_stage_and_used():

@@ -20,7 +20,6 @@ EXECUTED = {
     "make setup": ".ci/run",
     ". .venv/bin/activate": "the environment of every test",
     "python scripts/set_scale.py smoke": "test_packaging.py",
-    "python scripts/update_dvc_deps.py": "test_contributing.py",
     "dvc repro figX1": "test_contributing.py",
     "dvc repro": "test_end_to_end.py",
     "dvc repro figS5": "test_end_to_end.py",

@@ -94,7 +94,7 @@ def test_workers_of_several_cores(cpus, cores, expected, monkeypatch):
     monkeypatch.setattr(affinity, "cores", lambda: list(range(cores)))
     monkeypatch.setattr(affinity, "accelerated", lambda: False)
     assert workers(Executor(), 10, cpus) == expected
-    sets = processes._core_sets(cpus)
+    sets = processes.core_sets(cpus)
     assert len(sets) == max(1, expected)
     assert sum(map(len, sets)) == len(set().union(*sets)) == max(1, expected) * min(cpus, cores)
 

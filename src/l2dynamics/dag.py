@@ -1,46 +1,49 @@
-"""dvc.yaml as data: what each stage depends on, compared with what its code imports."""
+"""The DAG as data: dvc.yaml, and the code that each of its stages runs."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from l2dynamics.closure import closure
-
-
-def _yaml() -> YAML:
-    yaml = YAML()
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.width = 4096
-    return yaml
+from l2dynamics import figures
+from l2dynamics.closure import PACKAGE, closure, fingerprint
 
 
 def read(root: Path) -> Any:
-    """The content of dvc.yaml, with its comments."""
-    return _yaml().load(root / "dvc.yaml")
+    """The content of dvc.yaml."""
+    return YAML(typ="safe").load(root / "dvc.yaml")
 
 
-def write(root: Path, dag: Any) -> None:
-    """Replace dvc.yaml."""
-    _yaml().dump(dag, root / "dvc.yaml")
-
-
-def code_dependencies(root: Path, stage: str, command: str) -> list[str]:
-    """Files of this repository that a stage executes: its script, what it imports and, for a figure, its module.
+def listings(root: Path) -> dict[str, str]:
+    """What each kind of stage runs: its script, all that it imports and, for a figure, the module of the figure.
 
     Args:
         root: the checkout.
-        stage: name of the stage.
-        command: its ``cmd``, ``python stages/….py …``.
 
     Returns:
-        Paths relative to the checkout, the script first.
+        By the name of the stage (``sweep``, ``fig2``, …) one line for every file: the beginning of its fingerprint,
+        its path.
+
+    Raises:
+        ValueError: another copy of the package than that of the checkout would run.
     """
-    script = root / shlex.split(command)[1]
-    files = set(closure(script))
-    module = root / "src" / "l2dynamics" / "figures" / f"{stage}.py"
-    if script.name == "figure.py":
-        files |= set(closure(module))
-    rest = sorted(file.relative_to(root.resolve()).as_posix() for file in files if file != script.resolve())
-    return [script.relative_to(root).as_posix(), *rest]
+    if not PACKAGE.is_relative_to(root.resolve()):
+        raise ValueError(
+            f"python imports l2dynamics from {PACKAGE}, not from this checkout: run `make setup` here, or set "
+            "PYTHONPATH=src"
+        )
+    found: dict[str, str] = {}
+    for script in sorted((root / "stages").glob("*.py")):
+        if script.stem == "figure":
+            modules = {name: root / "src" / "l2dynamics" / "figures" / f"{name}.py" for name in figures.NAMES}
+            found |= {name: _listing(root, script, module) for name, module in modules.items()}
+        elif script.stem != "code":
+            found[script.stem] = _listing(root, script)
+    return found
+
+
+def _listing(root: Path, *starts: Path) -> str:
+    files = {file for start in starts for file in closure(start)}
+    return "".join(
+        f"{fingerprint(file)[:16]}  {file.relative_to(root.resolve()).as_posix()}\n" for file in sorted(files)
+    )

@@ -9,7 +9,6 @@ import errno
 import importlib
 import logging
 import math
-import queue
 import signal
 import sys
 import time
@@ -17,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
-from typing import Any
 
 from l2dynamics import affinity, distributed, executors_ray, interruption, processes, stage, sweeps
 from l2dynamics.config import Executor
@@ -123,12 +121,13 @@ def _in_pool(
         return []
     lasting = bool(_kept)
     pool, pending = _submit(jobs, min(count, len(jobs)), tracker)
-    events, stopping = pool.events, pool.stopping
+    stopping = pool.stopping
     interrupted, full, lost = False, None, set()
     try:
         while pending:
             done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(events, report)
+            for event in pool.heard():
+                report(event)
             for future in done:
                 job = pending.pop(future)
                 error = future.exception()
@@ -155,7 +154,8 @@ def _in_pool(
         if pool not in _kept:
             pool.executor.shutdown()
         time.sleep(0.05)
-        _drain(events, report)
+        for event in pool.heard():
+            report(event)
     if full is not None:
         raise full
     if interrupted or (lost and stop()):
@@ -202,6 +202,7 @@ def check(plan: Plan, executor: Executor) -> int:
         checked = pool.submit(sweeps.check, plan)
         for _ in range(pool.size - 1):
             pool.submit(_prepare, plan)
+        sweeps.dataset(plan)  # this process needs the data as well, for the keys: meanwhile
         per_epoch: int = checked.result()
     except BrokenProcessPool:
         pool.executor.shutdown()
@@ -214,14 +215,6 @@ def check(plan: Plan, executor: Executor) -> int:
     else:
         _kept.append(pool)
     return per_epoch
-
-
-def _drain(events: Any, report: Callable[[Event], None]) -> None:
-    while True:
-        try:
-            report(events.get_nowait())
-        except queue.Empty:
-            return
 
 
 def run(

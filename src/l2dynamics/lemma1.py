@@ -50,11 +50,10 @@ def measure(
         One entry per m = 0, 1, 2; in float64 without batch norm, which computes in float32.
     """
     module = models.build(kind, classes=2, **architecture)
-    weight_key, input_key, direction_key = jax.random.split(jax.random.key(seed), 3)
     initialize = partial(models.initialize, module, shape=shape, sigma_w=2**0.5)
-    params = jax.jit(initialize, compiler_options=homogeneity.UNOPTIMISED)(weight_key)
+    params = jax.jit(initialize, compiler_options=homogeneity.UNOPTIMISED)(jax.random.key(seed))
     double = kind == "fc" or not architecture.get("batch_norm", True)
-    x = np.asarray(jax.random.normal(input_key, shape))
+    x = np.random.default_rng(seed).standard_normal(shape)
     with jax.enable_x64(double):
         dtype = np.float64 if double else np.float32
         typed = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, dtype)), params)
@@ -64,7 +63,7 @@ def measure(
         def function(theta: Any) -> jax.Array:
             return module.apply({"params": homogeneity.merge(theta, fixed)}, images)
 
-        return homogeneity.euler(function, weights, k, direction_key)
+        return homogeneity.euler(function, weights, k, seed + 1)
 
 
 def table(seed: int, *, convolutional: bool) -> dict[str, Any]:

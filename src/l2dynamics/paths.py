@@ -45,3 +45,8 @@ def work(root: Path) -> Path:
 def manifest(root: Path, dataset: str) -> Path:
     """Name, version, split sizes and checksums of one data set, written by stage ``data@dataset``."""
     return root / "data" / "manifests" / f"{dataset}.json"
+
+
+def code(root: Path) -> Path:
+    """One text file per kind of stage: the code it runs, written by stage ``code``."""
+    return root / "data" / "code"

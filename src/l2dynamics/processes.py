@@ -2,11 +2,12 @@
 
 import multiprocessing
 import os
+import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, NamedTuple
 
@@ -31,6 +32,14 @@ class Pool(NamedTuple):
         with interruption.signals_blocked():
             return self.executor.submit(function, *arguments)
 
+    def heard(self) -> Iterator[Any]:
+        """What the workers have sent and nobody has taken yet."""
+        while True:
+            try:
+                yield self.events.get_nowait()
+            except queue.Empty:
+                return
+
 
 def workers(executor: Executor, count: int, cpus: int = 1) -> int:
     """Number of worker processes for ``count`` jobs of ``cpus`` cores; 0 means that this process does the work."""
@@ -45,7 +54,7 @@ def start(size: int, cpus: int = 1) -> Pool:
     """A pool of at most ``size`` workers with ``cpus`` cores each."""
     context = multiprocessing.get_context("spawn")
     events, stopping, turn = context.Queue(), context.Event(), context.Value("i", 0)
-    setting = (events, stopping, turn, _core_sets(cpus), os.getpid())
+    setting = (events, stopping, turn, core_sets(cpus), os.getpid())
     return Pool(ProcessPoolExecutor(size, context, _begin, setting), events, stopping, size, cpus)
 
 
@@ -59,7 +68,7 @@ def stopping() -> bool:
     return bool(_line["stopping"].is_set())
 
 
-def _core_sets(cpus: int) -> list[set[int]]:
+def core_sets(cpus: int) -> list[set[int]]:
     """The cores in sets of ``cpus``, for one worker each."""
     cores = affinity.cores()
     count = max(1, len(cores) // cpus)

@@ -11,7 +11,6 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 import jax
@@ -166,7 +165,8 @@ def _side_by_side(order: Sequence[str], work: Work, size: int, progress: "_Progr
         futures = {pool.submit(_in_worker, name, work): name for name in (REFERENCE, first)}
         while futures:
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(pool, progress)
+            for told in pool.heard():
+                progress.tell(*told)
             for future in done:
                 name = futures.pop(future)
                 progress.finish(name, future.result())
@@ -176,14 +176,6 @@ def _side_by_side(order: Sequence[str], work: Work, size: int, progress: "_Progr
         raise Failed("a worker process was killed, or the memory is full; the same command goes on") from None
     finally:
         pool.executor.shutdown(cancel_futures=True)
-
-
-def _drain(pool: processes.Pool, progress: "_Progress") -> None:
-    while True:
-        try:
-            progress.tell(*pool.events.get_nowait())
-        except Empty:
-            return
 
 
 class _Progress:
