@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2dynamics import data, data_files, data_prepare, imagenet, paths
+from l2dynamics import data, data_files, data_prepare, decoded, imagenet, paths
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"mnist": (2048, 2000, 28, 1), "cifar10": (5000, 2000, 32, 3)}
@@ -162,6 +162,32 @@ def test_damaged_metadata_are_named(checkout, file):
     with pytest.raises(ValueError, match=r"mnist/3\.0\.1: unreadable TFDS metadata .*restore") as caught:
         load("mnist", root=checkout)
     assert "\n" not in str(caught.value)
+
+
+def test_decoded_images_are_kept_for_these_files_and_numbers(checkout, monkeypatch):
+    asked = {"train": 20, "test": 10, "image_size": 14, "source": "sample", "root": checkout}
+    first = decoded.load("mnist", **asked)
+    (kept,) = (checkout / "work" / "data").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "load", None)  # not needed again
+        again = decoded.load("mnist", **asked)
+    plain = data.load("mnist", **asked)
+    for found in (first, again):
+        for field in dataclasses.fields(data.Dataset):
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(plain, field.name))
+        assert found.train_images.dtype == np.uint8
+
+    content = bytearray(kept.read_bytes())
+    content[-2000] ^= 1
+    kept.write_bytes(content)
+    assert decoded.load("mnist", **asked).digest == plain.digest  # damaged: decoded again
+    assert decoded.load("mnist", **{**asked, "train": 19}).digest != plain.digest
+    assert len(list(kept.parent.iterdir())) == 2
+    with pytest.raises(ValueError, match=r"data\.train: 99999 examples are asked for"):
+        decoded.load("mnist", **{**asked, "train": 99999})
+    damage(record_file(checkout), "flipped bit")
+    with pytest.raises(ValueError, match="corrupted"):
+        decoded.load("mnist", **asked)
 
 
 def test_missing_manifest_names_the_command(checkout):

@@ -105,9 +105,9 @@ def _json(value: Any) -> bytes:
 def _dataset(
     name: str, train: int | None, test: int | None, size: int | None, source: str, root: Path
 ) -> Any:
-    from l2dynamics import data
+    from l2dynamics import decoded
 
-    return data.load(name, train=train, test=test, image_size=size, source=source, root=root)
+    return decoded.load(name, train=train, test=test, image_size=size, source=source, root=root)
 
 
 def dataset(plan: Plan) -> Any:
