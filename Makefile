@@ -69,7 +69,7 @@ ui: setup
 	@$(BIN)/python -m l2dynamics.tracking ui --port $(PORT)
 
 test: setup
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -137,7 +137,11 @@ def start(root: Path, *command: str) -> "subprocess.Popen[str]":
 
 def finished_runs(root: Path) -> dict[Path, tuple[int, int]]:
     """Files of finished runs with size and time of writing."""
-    files = [file for file in (root / "work").rglob("*.npz") if file.name != "wall.npz"]
+    files = [
+        file
+        for file in (root / "work").rglob("*.npz")
+        if file.name != "wall.npz" and file.parent.name != "data"  # decoded images
+    ]
     return {
         file: (file.stat().st_size, file.stat().st_mtime_ns)
         for file in files
