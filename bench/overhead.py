@@ -51,7 +51,7 @@ def many_runs(root: Path, runs: int = 255, points: int = 500) -> None:
     steps = np.unique(np.rint(np.geomspace(1, 1e5, evaluations)).astype(int))
     frames = []
     for run in range(runs):
-        values = np.linspace(1, 0, len(steps)) + run / 1000
+        values = np.linspace(1, 0, len(steps)) / (1 + run / 1000)
         columns = dict.fromkeys(history.METRICS, values)
         eta, l2 = 0.01 * (1 + run // 15), 0.001 * (1 + run % 15)
         head = {"run": f"run{run}", "group": "grid", "eta": eta, "l2": l2, "seed": 0, "sigma_w": 1.0}
