@@ -34,13 +34,15 @@ class Cnn(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
         """Logits ``[batch, classes]`` of images ``[batch, height, width, 3]``."""
 
-        def activate(x: jax.Array) -> jax.Array:
-            return nn.relu(BatchNorm(self.bn_group)(x, train=train) if self.batch_norm else x)
+        def norm(x: jax.Array) -> jax.Array:
+            return BatchNorm(self.bn_group)(x, train=train) if self.batch_norm else x
 
         for last in (False, True):
-            x = activate(conv(self.channels, 3, bias=True, dtype=self.dtype)(x))
+            x = nn.relu(norm(conv(self.channels, 3, bias=True, dtype=self.dtype)(x)))
             x = conv(self.channels, 3, padding="VALID", bias=True, dtype=self.dtype)(x)
-            x = x if last else activate(x)
+            x = x if last else norm(x)
+            # ReLU and maximum commute; after the pooling ReLU has less to do.
             x = max_pool(x, self.pool_window, self.pool_stride)
+            x = x if last else nn.relu(x)
         x = dense(self.hidden, self.dtype)(x.reshape(x.shape[0], -1))
         return dense(self.classes, self.dtype)(x)

@@ -1,13 +1,12 @@
 """Two-dimensional convolution in the arrangement that the backend at hand is fast at; the numbers are the same.
 
 On accelerators it is ``lax.conv_general_dilated``. XLA's CPU convolution is slow in two cases that the small nets of
-this project consist of, measured on one core with 128 images of 16 channels and more:
+this project meet, measured on one core:
 
 - an output smaller than the window (the last stage of a Wide ResNet on 8 × 8 images): 7 GFLOP/s, against 60 for the
   same sum as one matrix product. A step of WRN-10-1: 28 ms → 20 ms.
-- the kernel gradient of a VALID convolution: 65 ms on 32 × 32 images, against 12 ms where the output is cut out of
-  a SAME one. A step of the CNN on 32 × 32 images: 186 ms → 128 ms.
-  Below ``CUT`` pixels the larger output costs as much as it saves.
+- the few channels of an image, forward: 7 GFLOP/s, against 16 as a product; the gradient is faster as a convolution.
+  An evaluation of the CNN on 16 × 16 images takes 9 % less, a step 4 %.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-CUT = 12
+FEW = 4
+"""Channels of an image, at most."""
 
 
 def convolve(
@@ -27,15 +27,29 @@ def convolve(
 
     Takes the arguments of ``lax.conv_general_dilated``, so that ``flax.linen.Conv`` can call it.
     """
-    size = kernel.shape[0]
+
+    def library(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
+    def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _as_product(x, kernel, strides[0], padding)
+
+    size, _, channels, _ = kernel.shape
     if jax.default_backend() == "cpu" and size > 1:
         rows = [-(-(n - (size - 1) * (padding == "VALID")) // strides[0]) for n in x.shape[1:3]]
         if max(rows) < size:
-            return _as_product(x, kernel, strides[0], padding)
-        if padding == "VALID" and strides[0] == 1 and size % 2 and min(rows) >= CUT:
-            cut = slice(size // 2, -(size // 2))
-            return lax.conv_general_dilated(x, kernel, strides, "SAME", **options)[:, cut, cut]
-    return lax.conv_general_dilated(x, kernel, strides, padding, **options)
+            return product(x, kernel)
+        if channels <= FEW and size == 3:
+            forward = jax.custom_jvp(product)
+
+            @forward.defjvp
+            def tangent(primals: Any, tangents: Any) -> Any:
+                (x, kernel), (dx, dkernel) = primals, tangents
+                return forward(x, kernel), library(dx, kernel) + library(x, dkernel)
+
+            found: jax.Array = forward(x, kernel)
+            return found
+    return library(x, kernel)
 
 
 def _as_product(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from l2dynamics.models.convolution import convolve
+from l2dynamics.models.positions import spread, total
 
 # W ~ N(0, 1 / N_in); the gain σw is a traced factor, see models.initialize.
 lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -33,12 +34,13 @@ class BatchNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (channels,))
         offset = self.param("offset", nn.initializers.zeros, (channels,))
         group = x.shape[0] if self.group is None or not train else min(self.group, x.shape[0])
-        grouped = x.astype(jnp.float32).reshape(x.shape[0] // group, group, *x.shape[1:])
-        axes = tuple(range(1, grouped.ndim - 1))
-        mean = jnp.mean(grouped, axes, keepdims=True)
-        variance = jnp.mean(jnp.square(grouped), axes, keepdims=True) - jnp.square(mean)
+        grouped = x.astype(jnp.float32).reshape(x.shape[0] // group, -1, channels)
+        count = grouped.shape[1]
+        mean = total(grouped) / count
+        variance = total(jnp.square(grouped)) / count - jnp.square(mean)
         multiplier = scale * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + self.epsilon)
-        normalised = (grouped - mean) * multiplier + offset
+        offsets = jnp.broadcast_to(offset, mean.shape)
+        normalised = (grouped - spread(mean, count)) * spread(multiplier, count) + spread(offsets, count)
         return normalised.reshape(x.shape).astype(x.dtype)
 
 
