@@ -31,7 +31,7 @@ from l2dynamics.tracking import address, catalog, records, server
 from l2dynamics.tracking.address import TrackingError
 from l2dynamics.tracking.live import SWITCH, Tracker
 from l2dynamics.tracking.recorder import Recorder
-from l2dynamics.tracking.store import DIGEST, KEY, PARENT, Store
+from l2dynamics.tracking.store import DIGEST, KEY, PARENT, Store, experiment_tags
 from l2dynamics.tracking.sync import sync
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
@@ -244,6 +244,53 @@ def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
     done = sync(root)
     assert (done.kept, done.written, done.removed) == (7, 0, 0)
     assert calls == []
+
+
+def test_a_sync_with_nothing_to_do_does_not_import_mlflow(root: Path) -> None:
+    history.write(fake(), root)
+    sync(root)
+    code = (
+        "import sys, pathlib; from l2dynamics.tracking.sync import sync; "
+        "print(sync(pathlib.Path(sys.argv[1])).kept, 'mlflow' in sys.modules)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(root)], check=True, capture_output=True, text=True
+    )
+    assert answer.stdout.split() == ["7", "False"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE tags SET value = 'other' WHERE key = 'l2dynamics.digest' AND run_uuid = {run}",
+        "UPDATE tags SET value = {run} WHERE key = 'mlflow.parentRunId'",
+        "UPDATE runs SET status = 'RUNNING' WHERE run_uuid = {run}",
+        "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = {run}",
+        "UPDATE experiments SET lifecycle_stage = 'deleted'",
+        "UPDATE experiment_tags SET value = 'other' WHERE key = 'mlflow.note.content'",
+        "UPDATE experiments SET artifact_location = 'file:///elsewhere/artifacts/fc' WHERE name LIKE 'fc —%'",
+        "CREATE TEMP TABLE a AS SELECT * FROM runs WHERE run_uuid = {run}; UPDATE a SET run_uuid = 'x'; "
+        "INSERT INTO runs SELECT * FROM a; "
+        "CREATE TEMP TABLE b AS SELECT * FROM tags WHERE run_uuid = {run}; UPDATE b SET run_uuid = 'x'; "
+        "UPDATE b SET value = 'fc/laptop/of another grid' WHERE key = 'l2dynamics.key'; "
+        "INSERT INTO tags SELECT * FROM b",
+    ],
+)
+def test_whatever_is_not_as_it_should_be_is_seen_and_repaired(root: Path, change: str) -> None:
+    results = fake()
+    history.write(results, root)
+    sync(root)
+    database = root / "mlflow" / "mlflow.db"
+    _, runs = stored(root)
+    run = next(run.info.run_id for key, run in runs.items() if key != "fc/laptop")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executescript(change.format(run=f"'{run}'"))
+    sync(root)
+    assert_complete(root, results)
+    client, _ = stored(root)
+    found = client.get_experiment_by_name(catalog.experiment("fc").title)
+    assert found.tags == experiment_tags(catalog.experiment("fc"))
+    assert found.artifact_location.startswith((root / "mlflow").as_uri())
 
 
 def test_only_what_changed_is_replaced(root: Path) -> None:

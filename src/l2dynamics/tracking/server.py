@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 from l2dynamics.tracking import address, views
 from l2dynamics.tracking.address import TrackingError
-from l2dynamics.tracking.store import Store
+from l2dynamics.tracking.store import ARTIFACTS, Store
 
 HOST = "127.0.0.1"
 #: Seconds; MLflow needs about five.
@@ -26,7 +26,7 @@ def command(uri: str, root: Path, port: int) -> list[str]:
     folder = database.parent if database else address.folder(root)
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
-        *("--default-artifact-root", (folder / "artifacts").as_uri()),
+        *("--default-artifact-root", (folder / ARTIFACTS).as_uri()),
     ]
 
 

@@ -23,6 +23,7 @@ from l2dynamics.tracking.records import Point, Record
 
 KEY, DIGEST, SWEEP = "l2dynamics.key", "l2dynamics.digest", "l2dynamics.sweep"
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
+ARTIFACTS = "artifacts"
 #: MLflow cuts longer params and tags with a warning, characters.
 _LONGEST = 5000
 _LARGEST = sys.float_info.max
@@ -118,8 +119,7 @@ class Store:
                 found_id, tags = found.experiment_id, found.tags
                 if found.lifecycle_stage == "deleted":
                     self.client.restore_experiment(found_id)
-            wanted = {NOTE: experiment.description, "setup": experiment.setup, **views.tags()}
-            for key, value in wanted.items():
+            for key, value in experiment_tags(experiment).items():
                 if tags.get(key) != value:
                     self.client.set_experiment_tag(found_id, key, value)
         self._experiments[experiment.title] = found_id
@@ -236,7 +236,7 @@ class Store:
         return True
 
     def _artifacts(self) -> Path:
-        return self._folder / "artifacts"
+        return self._folder / ARTIFACTS
 
     def _create(self, database: Path) -> None:
         # MLflow builds the tables by some forty migrations; a process killed between two of them leaves a
@@ -264,6 +264,11 @@ class Store:
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE instr({column}, ?) = 1",
                         (here, len(old) + 1, f"{old}/"),
                     )
+
+
+def experiment_tags(experiment: Experiment) -> dict[str, str]:
+    """Tags of an experiment: its description and its saved views."""
+    return {NOTE: experiment.description, "setup": experiment.setup, **views.tags()}
 
 
 def _shown(tags: Mapping[str, str]) -> dict[str, str]:

@@ -5,13 +5,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from l2dynamics import history, paths
 from l2dynamics.history import Results, ResultsError
 from l2dynamics.tracking import address, catalog, records
 from l2dynamics.tracking.catalog import Experiment
 from l2dynamics.tracking.records import Record
+from l2dynamics.tracking.settled import Wanted, settled
 from l2dynamics.tracking.store import KEY, PARENT, SWEEP, Store
 
 
@@ -50,41 +51,85 @@ def sync(root: Path, names: Sequence[str] | None = None, uri: str | None = None)
     Raises:
         TrackingError: the store cannot be used. What was logged before stays and is not logged again.
     """
-    store = Store(uri or address.tracking_uri(root), root)
     done = Synced()
+    sweeps: list[_Sweep] = []
+    files: list[_Files] = []
+    for name in names if names is not None else history.names(root):
+        try:
+            sweeps.append(_Sweep.of(history.load(name, root)))
+        except ResultsError as error:
+            done.damaged.append(str(error))
+    if names is None:
+        found = [
+            _files(root, catalog.THEORY, "theory", _theory_files(root), done),
+            _files(root, catalog.REPORT, f"report/{_scale(root)}", _report_files(root), done),
+        ]
+        files = [group for group in found if group is not None]
+    wanted = [one for sweep in sweeps for one in sweep.wanted()] + [
+        one for group in files for one in group.wanted()
+    ]
+    done.digests = {one.record.key: one.record.digest for one in wanted}
+
+    uri = uri or address.tracking_uri(root)
+    database = address.database(uri)
+    if database is not None and settled(database, wanted):
+        done.kept = len(wanted)
+        return done
+    store = Store(uri, root)
     with store.locked():
-        for name in names if names is not None else history.names(root):
-            try:
-                results = history.load(name, root)
-            except ResultsError as error:
-                done.damaged.append(str(error))
-                continue
-            sync_sweep(store, results, done)
-        if names is None:
-            _sync_files(store, catalog.THEORY, "theory", _theory_files(root), done)
-            _sync_files(store, catalog.REPORT, f"report/{_scale(root)}", _report_files(root), done)
+        for sweep in sweeps:
+            _sync_sweep(store, sweep, done)
+        for group in files:
+            _sync_files(store, group, done)
     return done
 
 
-def sync_sweep(store: Store, results: Results, done: Synced) -> None:
-    """Bring one sweep's parent run and its children to the results.
+class _Sweep(NamedTuple):
+    """A sweep as it shall stand in the store: a parent run and one run below it per training run."""
 
-    Args:
-        store: where to; the caller holds its lock.
-        results: the sweep.
-        done: is added to.
-    """
-    name, passport = results.name, results.passport
-    experiment = store.experiment(catalog.experiment(name))
-    sweep = records.of_sweep(name, passport)
-    present = store.find(experiment, SWEEP, sweep.key)
-    parents = present.pop(sweep.key, [])
-    parent, doomed = _choose(store, parents, sweep)
+    results: Results
+    experiment: Experiment
+    parent: Record
+    runs: list[Record]
+
+    @classmethod
+    def of(cls, results: Results) -> "_Sweep":
+        name = results.name
+        parent = records.of_sweep(name, results.passport)
+        return cls(results, catalog.experiment(name), parent, records.of_results(results))
+
+    def wanted(self) -> list[Wanted]:
+        """All runs; no other may stand under the key of the parent."""
+        key = self.parent.key
+        children = [Wanted(self.experiment, run, key, family=key) for run in self.runs]
+        return [Wanted(self.experiment, self.parent, family=key), *children]
+
+
+class _Files(NamedTuple):
+    """Files that are logged as one run: the numbers in the JSON files as metrics, all of them as artifacts."""
+
+    experiment: Experiment
+    record: Record
+    numbers: dict[str, Any]
+    listed: list[tuple[str, Path]]
+
+    def wanted(self) -> list[Wanted]:
+        """The one run."""
+        return [Wanted(self.experiment, self.record)]
+
+
+def _sync_sweep(store: Store, sweep: _Sweep, done: Synced) -> None:
+    """Bring one sweep's parent run and its children to the results; the caller holds the store's lock."""
+    results, passport = sweep.results, sweep.results.passport
+    experiment = store.experiment(sweep.experiment)
+    present = store.find(experiment, SWEEP, sweep.parent.key)
+    parents = present.pop(sweep.parent.key, [])
+    parent, doomed = _choose(store, parents, sweep.parent)
     if parent is None:
-        parent = store.create(experiment, sweep)
+        parent = store.create(experiment, sweep.parent)
 
     todo: list[Record] = []
-    for record in records.of_results(results):
+    for record in sweep.runs:
         child, others = _choose(store, present.pop(record.key, []), record, or_untouched=False)
         doomed += others
         if child is None:
@@ -93,7 +138,6 @@ def sync_sweep(store: Store, results: Results, done: Synced) -> None:
             done.kept += 1
             if child.data.tags.get(PARENT) != parent.info.run_id:
                 store.tag(child, PARENT, parent.info.run_id)
-        done.digests[record.key] = record.digest
     doomed += [run for runs in present.values() for run in runs]
     store.delete(doomed)
     done.removed += len(doomed)
@@ -105,14 +149,13 @@ def sync_sweep(store: Store, results: Results, done: Synced) -> None:
         store.finish(run, records.curves(record) + numbers[record.key], record.params, record)
         done.written += 1
 
-    if store.complete(parent, sweep.digest):
+    if store.complete(parent, sweep.parent.digest):
         done.kept += 1
     else:
         store.dataset(parent, passport.get("data") or {})
-        store.artifact(parent, paths.results(store.root) / f"{name}.json")
-        store.finish(parent, records.sweep_numbers(results), sweep.params, sweep)
+        store.artifact(parent, paths.results(store.root) / f"{results.name}.json")
+        store.finish(parent, records.sweep_numbers(results), sweep.parent.params, sweep.parent)
         done.written += 1
-    done.digests[sweep.key] = sweep.digest
 
 
 def _choose(
@@ -129,13 +172,13 @@ def _choose(
     return keep, [r for r in runs if r is not keep]
 
 
-def _sync_files(
-    store: Store, experiment: Experiment, key: str, files: dict[str, list[Path]], done: Synced
-) -> None:
-    """Log files as one run: the numbers in the JSON files as metrics, all of them as artifacts."""
+def _files(
+    root: Path, experiment: Experiment, key: str, files: dict[str, list[Path]], done: Synced
+) -> _Files | None:
+    """Read the files that are logged as one run; None if there are none. Damaged ones are noted in ``done``."""
     listed = [(place, file, file.read_bytes()) for place, group in files.items() for file in sorted(group)]
     if not listed:
-        return
+        return None
     digest = hashlib.sha256(repr([records.FORMAT, key]).encode())
     numbers: dict[str, Any] = {}
     for place, file, content in listed:
@@ -144,30 +187,32 @@ def _sync_files(
             try:
                 found = json.loads(content)
             except ValueError:
-                done.damaged.append(f"{file.relative_to(store.root)} is damaged: it is not JSON")
+                done.damaged.append(f"{file.relative_to(root)} is damaged: it is not JSON")
                 continue
             prefix = f"{file.stem}/" if place == "claims" else ""
             numbers |= (
                 {f"{prefix}{k}": v for k, v in records.flat(found).items()} if isinstance(found, dict) else {}
             )
     tags = {"l2dynamics.kind": experiment.setup, "setup": experiment.setup, "dvc.stage": experiment.setup}
-    tags |= {"scale": _scale(store.root), "mlflow.source.name": f"dvc repro {experiment.setup}"}
+    tags |= {"scale": _scale(root), "mlflow.source.name": f"dvc repro {experiment.setup}"}
     record = Record(key, key.replace("/", " · "), {}, tags, digest.hexdigest())
-    done.digests[key] = record.digest
+    return _Files(experiment, record, numbers, [(place, file) for place, file, _ in listed])
 
-    experiment_id = store.experiment(experiment)
-    keep, doomed = _choose(
-        store, store.find(experiment_id, KEY, key).get(key, []), record, or_untouched=False
-    )
+
+def _sync_files(store: Store, files: _Files, done: Synced) -> None:
+    """Log files as one run, unless it is there."""
+    experiment_id = store.experiment(files.experiment)
+    present = store.find(experiment_id, KEY, files.record.key).get(files.record.key, [])
+    keep, doomed = _choose(store, present, files.record, or_untouched=False)
     store.delete(doomed)
     done.removed += len(doomed)
     if keep is not None:
         done.kept += 1
         return
-    run = store.create(experiment_id, record)
-    for place, file, _ in listed:
+    run = store.create(experiment_id, files.record)
+    for place, file in files.listed:
         store.artifact(run, file, place or None)
-    store.finish(run, records.numbers(numbers), {}, record)
+    store.finish(run, records.numbers(files.numbers), {}, files.record)
     done.written += 1
 
 
