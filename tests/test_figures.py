@@ -621,3 +621,18 @@ def test_stage_says_in_one_line_what_is_wrong(tmp_path, arguments, params, messa
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 2
+
+
+@pytest.mark.parametrize("log", ["", "x", "xy"])
+def test_mean_curves_are_those_of_a_group_by(log: str) -> None:
+    rows = synthetic.grid((0.1,), (0.01,), (0, 1, 2), horizon=2.0, points=12)
+    rows.loc[rows.index[[3, 4, 20]], "train_loss"] = [np.nan, 0.0, -1.0]
+    rows.loc[(rows["seed"] == 2) & (rows["step"] > 5), "train_loss"] = np.nan
+    rows.loc[rows["step"] == rows["step"].max(), "train_loss"] = np.nan
+    found = panels.mean_curve(rows, "train_loss", log=log).set_index("x")
+    kept = rows[rows["epoch"] > 0] if "x" in log else rows
+    wanted = kept.assign(train_loss=kept["train_loss"].where((kept["train_loss"] > 0) | ("y" not in log)))
+    each = wanted.groupby("epoch")["train_loss"].agg(["mean", "min", "max", "count"])
+    assert list(found.index) == list(each.index)
+    for ours, theirs in zip(("y", "low", "high", "n"), each.columns, strict=True):
+        np.testing.assert_allclose(found[ours].to_numpy(), each[theirs].to_numpy(), rtol=1e-14)

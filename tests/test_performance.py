@@ -18,7 +18,8 @@ import pytest
 from small_setups import dataset, hyper, setup
 
 from l2dynamics import sweeps
-from l2dynamics.config import Resources, Setup
+from l2dynamics.autol2 import AutoL2
+from l2dynamics.config import Measure, Resources, Setup
 from l2dynamics.models import BatchNorm
 from l2dynamics.runs import RunSpec
 from l2dynamics.sweeps import Plan
@@ -99,6 +100,21 @@ def test_dispatched_steps_take_two_calls_and_one_per_epoch() -> None:
     with jax.transfer_guard_device_to_host("disallow"), compilations() as compiled:
         trainer.advance(state, hp, 3, 9)  # two epochs
     assert (calls, compiled) == ({"fetch": 6, "descend": 6, "order": 2}, [])
+
+
+@pytest.mark.parametrize("measure", ["minibatch", "subset"])
+def test_the_parts_that_workers_compile_are_all_that_a_run_needs(measure: Measure) -> None:
+    of = setup("cnn", momentum=0.9)
+    trainer = Trainer(of, dataset(of), controller=AutoL2(every=2), measure=measure)
+    hp = hyper(eta=0.01)
+    for program in trainer.programs(hp):
+        program()
+    wanted = {"_init", "_scores", "_order", "_lifted_gather", "_lifted_descend", "_lifted_measure"}
+    with compilations() as compiled:
+        state = trainer.init(hp)
+        state = trainer.advance(state, hp, 0, 9)
+        trainer.evaluate(state, hp)
+    assert not wanted & {name.removeprefix("jit(").removesuffix(")") for name in compiled}
 
 
 @pytest.mark.parametrize(("model", "bucket"), [("fc", None), ("fc", 3), ("cnn_bn", None)])

@@ -274,6 +274,17 @@ def execute(
     report(Event(job.name, 0, best, float("nan"), True, len(job.specs)))
 
 
+def compile_part(job: Job, part: int, parts: int) -> None:
+    """Compile one part of the programs that a single run dispatches, for this process and the persistent cache."""
+    from l2dynamics.training import hyper_of
+
+    trainer = _trainer(job.plan, job.specs[0].measure, None)
+    if trainer.dispatched and trainer.mesh is None:
+        longest, *others = trainer.programs(hyper_of(job.plan.setup, job.specs))
+        for program in [longest] if part == 0 else others[part - 1 :: parts - 1]:
+            program()
+
+
 def halves(job: Job) -> tuple[Job, Job]:
     """The two jobs that a job too large for the memory is split into."""
     middle = len(job.specs) // 2

@@ -329,6 +329,35 @@ class Trainer:
             state = State(params, velocity, state.controller)
         return state
 
+    def programs(self, hyper: Hyper) -> list[Callable[[], Any]]:
+        """Calls that compile what a run dispatches, on zeros in its place, in parts: the longest first.
+
+        A process that calls one part leaves the others to other processes: they meet in the persistent cache.
+        """
+        shapes = jax.eval_shape(self._init, hyper)
+        order, step = jnp.zeros(self.examples, jnp.int32), np.int32(0)
+        size, shape = self.setup.batch, self.dataset.train_images.shape[1:]
+        batch = jnp.zeros((size, *shape), jnp.uint8), jnp.zeros(size, jnp.int32)
+
+        def zeros() -> State:
+            state: State = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+            return state
+
+        def descend() -> None:
+            state = zeros()
+            self.descend(state.params, state.velocity, self.l2(state, hyper), hyper, step, *batch)
+
+        def begin() -> None:
+            self.init(hyper)
+            self.order(hyper, step)
+            self._batch(order, step)
+
+        def measure() -> None:
+            if self.controller is not None:
+                self.measure(zeros(), hyper, step, *batch, self._subset)
+
+        return [descend, lambda: self.evaluate(zeros(), hyper), begin, measure]
+
     def _batch(self, order: jax.Array, step: np.int32) -> Examples:
         if self._data is not None:
             batch: Examples = self.fetch(self._data, order, step)

@@ -41,7 +41,7 @@ def describe(results: Results) -> str:
     return "; ".join(
         [
             f"{model(passport)} on {data(passport)}",
-            optimiser(passport),
+            f"{optimiser(passport)}, {_rates(results)}",
             f"scale {passport['scale']}",
             f"{listed} ({per_point} per point)",
             runs,
@@ -85,6 +85,11 @@ def optimiser(passport: Mapping[str, Any]) -> str:
     if setup.get("schedule") not in (None, False, "constant", "none"):
         parts.append("learning-rate schedule")
     return ", ".join(parts)
+
+
+def _rates(results: Results) -> str:
+    etas = sorted(results.table["eta"].unique())
+    return f"η = {etas[0]:g}" if len(etas) == 1 else f"η = {etas[0]:g} to {etas[-1]:g}"
 
 
 def _plain(value: Any) -> str:

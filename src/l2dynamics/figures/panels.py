@@ -102,11 +102,13 @@ def epochs_to_max(
     if zero:
         canvas.level(panel, "lambda=0", float(summary.loc[summary["l2"] == 0, "t_star"].mean()))
         entries.append(("λ = 0", dict(ZERO_LINE)))
-    entries += _mark_best(canvas, panel, best)
-    if drawn["y"].notna().sum() == 0:
+    learned = bool(drawn["y"].notna().any())
+    if learned:
+        entries += _mark_best(canvas, panel, best)
+    else:  # a mark alone would leave the axis without a width
         canvas.empty(panel, "no run has learned")
     canvas.legend(panel, entries, loc="upper right")
-    inset = collapse and bool(drawn["y"].notna().any())
+    inset = collapse and learned
     if inset:
         _collapse(canvas, panel, positive)
     _make_room(axes, drawn, entries=len(entries), inset=inset)
@@ -187,21 +189,18 @@ def mean_curve(rows: pd.DataFrame, metric: str, *, log: str = "") -> pd.DataFram
     Evaluations that a logarithmic axis cannot show (epoch 0, values ≤ 0) are left out.
     """
     shown = rows[rows["epoch"] > 0] if "x" in log else rows
-    values = shown[metric].where(shown[metric] > 0) if "y" in log else shown[metric]
-    steps = pd.DataFrame({"step": shown["step"], "epoch": shown["epoch"], "value": values}).groupby(
-        "step", sort=True
-    )
-    found = steps["value"].agg(["mean", "min", "max", "count"])
-    return pd.DataFrame(
-        {
-            "x": steps["epoch"].first().to_numpy(),
-            "y": found["mean"].to_numpy(),
-            "low": found["min"].to_numpy(),
-            "high": found["max"].to_numpy(),
-            "n": found["count"].to_numpy(),
-            "flag": "",
-        }
-    )
+    # Plain numpy: the group-by of pandas took a fifth of Figure S6, which has 84 of these curves.
+    _, first, at = np.unique(shown["step"].to_numpy(), return_index=True, return_inverse=True)
+    values = shown[metric].to_numpy(float)
+    valid = values > 0 if "y" in log else ~np.isnan(values)
+    at, values = at[valid], values[valid]
+    n = np.bincount(at, minlength=len(first))
+    low, high = np.full(len(first), np.inf), np.full(len(first), -np.inf)
+    np.minimum.at(low, at, values)
+    np.maximum.at(high, at, values)
+    found = {"y": np.bincount(at, values, len(first)) / np.maximum(n, 1), "low": low, "high": high}
+    hidden = {name: np.where(n > 0, column, np.nan) for name, column in found.items()}
+    return pd.DataFrame({"x": shown["epoch"].to_numpy()[first], **hidden, "n": n, "flag": ""})
 
 
 def l2_entries(
