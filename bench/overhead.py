@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from ruamel.yaml import YAML
 
 from bench.measure import REPEATS, Row, cores
 from l2dynamics import figures, history, paths
@@ -122,7 +123,7 @@ def rows() -> list[Row]:
         )
     )
     found.append(sweeps_row(root))
-    return found
+    return found + stage_rows(root)
 
 
 def sweeps_row(root: Path) -> Row:
@@ -135,3 +136,35 @@ def sweeps_row(root: Path) -> Row:
             pure += passport["pure_step_seconds"]
     share = 1 - pure / wall if wall else float("nan")
     return Row("training stages, time that is not training steps", f"{share:.0%}", limit="5 %")
+
+
+def stage_rows(root: Path, name: str = "wrn", longer: int = 4) -> list[Row]:
+    """What one training stage costs around its steps once everything is compiled, and with longer runs."""
+    found, yaml = [], YAML(typ="safe")
+    with tempfile.TemporaryDirectory() as folder:
+        here = copy(root, Path(folder))
+        (here / "data" / "sample").symlink_to(root / "data" / "sample")
+        scale = here / "scales" / "laptop.yaml"
+        command = [sys.executable, str(root / "stages" / "sweep.py"), name]
+        once(command, here)  # compiles
+        for factor in (1, longer):
+            sections = yaml.load(scale)
+            for grid in sections[name]["grids"]:
+                grid["length"] = {kind: factor * value for kind, value in grid["length"].items()}
+            yaml.dump(sections, scale)
+            shutil.rmtree(here / "work" / f"sweep@{name}")
+            wall = once(command, here)
+            passport = history.load_passport(name, here)
+            pure, worker = passport["pure_step_seconds"], passport["worker_seconds"]
+            share = 1 - pure / (wall * len(cores()))
+            runs = (
+                f"{passport['runs']} runs of {passport['run_steps'] / passport['runs']:.0f} steps on average"
+            )
+            found.append(
+                Row(
+                    f"stage sweep@{name}, {runs}, all compiled before: time that is not training steps",
+                    f"{share:.0%} of {wall:.0f} s on {len(cores())} cores; of the workers' {1 - pure / worker:.0%}",
+                    limit="5 %",
+                )
+            )
+    return found
