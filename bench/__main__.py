@@ -1,21 +1,28 @@
-"""Print the table of measurements as Markdown: ``python -m bench [fc conv overhead memory executors precision]``."""
+"""Print the table of measurements as Markdown: ``python -m bench [fc conv overhead memory executors precision]``.
+
+``fc`` and ``conv`` may name sweeps, as in ``conv:wrn``; ``--eager`` leaves out ``torch.compile``.
+"""
 
 import sys
 from importlib import import_module
 
-from bench import measure
+from bench import conv, measure
 
 PARTS = ("fc", "conv", "overhead", "memory", "executors", "precision")
 
 
 def main() -> None:
     """Run what the command line asks for."""
-    chosen = sys.argv[1:] or PARTS
-    if unknown := [name for name in chosen if name not in PARTS]:
+    chosen = [part for part in sys.argv[1:] if part != "--eager"] or list(PARTS)
+    if unknown := [name for name in chosen if name.partition(":")[0] not in PARTS]:
         print(f"error: {unknown[0]} is unknown, choose from {', '.join(PARTS)}", file=sys.stderr)
         sys.exit(2)
-    about = measure.machine()
-    rows = [row for name in chosen for row in import_module(f"bench.{name}").rows()]
+    if "--eager" in sys.argv:
+        conv.COMPETITORS = ("torch",)
+    about, rows = measure.machine(), []
+    for part in chosen:
+        name, _, sweep = part.partition(":")
+        rows += conv.measure(sweep) if sweep else import_module(f"bench.{name}").rows()
     print(f"\n{about}\n\n{measure.table(rows)}")
 
 

@@ -1,8 +1,8 @@
 """One accelerator machine in under ten minutes: ``python -m bench.accelerator``.
 
 Prints images/s and MFU of WRN-28-10, and the speed-up of a bucket of FC runs over one run after the other, next to
-PyTorch where it is installed. Needs jax, flax, numpy, pydantic and ruamel.yaml; images are random, so no data set is
-read. ``--tiny`` makes the same calls with small nets, to try the command on a CPU.
+PyTorch where it is installed. Needs jax, flax, optax, numpy, pydantic and ruamel.yaml; images are random, so that no
+data set is read. ``--tiny`` makes the same calls with small nets, to try the command on a CPU.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 """Runs per hour of the laptop sweeps on all cores, against PyTorch: one average run with its evaluations."""
 
 import statistics
-from collections.abc import Sequence
 
 from bench.measure import Row, compete, ratio, ways
 from l2dynamics import config, paths, planning, runs
 
 SWEEPS = ("cnn", "cnn_bn", "wrn", "wrn_aug")
+COMPETITORS: tuple[str, ...] = ("torch", "torch.compile")
 
 
 def average_run(name: str) -> tuple[int, int]:
@@ -18,12 +18,12 @@ def average_run(name: str) -> tuple[int, int]:
     return round(statistics.mean(spec.steps for spec in specs)), section.evaluations
 
 
-def measure(name: str, competitors: Sequence[str] = ("torch", "torch.compile")) -> list[Row]:
+def measure(name: str) -> list[Row]:
     """Rows of one sweep: whole runs, and training steps alone with their share of the GEMM peak."""
     setup = config.load_section(paths.find_root(), "laptop", name, config.Sweep).setup
     steps, evaluations = average_run(name)
     contestants = [
-        (f"{by}, {way}", by, where) for by in ("ours", *competitors) for way, where in ways().items()
+        (f"{by}, {way}", by, where) for by in ("ours", *COMPETITORS) for way, where in ways().items()
     ]
     whole = compete(contestants, name, f"run {steps} {evaluations}")
     pure = compete([*contestants, ("gemm", "gemm", next(iter(ways().values())))], name, "train 60")
@@ -34,6 +34,7 @@ def measure(name: str, competitors: Sequence[str] = ("torch", "torch.compile")) 
         medians = {label: statistics.median(seconds) for label, seconds in found.items()}
         mine = min((label for label in medians if label.startswith("ours")), key=medians.__getitem__)
         best = min((label for label in medians if label.startswith("torch")), key=medians.__getitem__)
+        alone = next(label for label in medians if label.startswith("torch, 1 "))
         for label, seconds in medians.items():
             print(f"  {name}, {what}: {label}: {seconds:.3f} s")
         speed = {
@@ -48,7 +49,7 @@ def measure(name: str, competitors: Sequence[str] = ("torch", "torch.compile")) 
                 f"{name}: {what}",
                 f"{speed[mine]} ({mine.partition(', ')[2]})",
                 f"{speed[best]} ({best})",
-                f"{ratio(found[best], found[mine]):.2f}",
+                f"{ratio(found[best], found[mine]):.2f}; {ratio(found[alone], found[mine]):.2f} to one process",
                 "" if found is whole else f"GEMM {peak:.0f} GFLOP/s",
                 "" if found is whole else f"{rate:.0f} GFLOP/s, {rate / peak:.0%}",
             )

@@ -329,14 +329,20 @@ def test_one_step_of_the_paper_s_fc():
     )
 
 
+@pytest.mark.parametrize(("name", "side", "channels"), [("fc_mse", 28, 1), ("fc_small", 32, 3)])
+def test_one_step_of_the_paper_s_other_fully_connected_nets(name, side, channels):
+    of = sweep(name).setup
+    step_is_finite_and_descends(of, fake(of, side, channels, of.batch))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cnn", "wrn_schedule"])
+@pytest.mark.parametrize("name", ["cnn", "cnn_bn", "wrn", "wrn_aug", "wrn_schedule", "resnet"])
 def test_one_step_of_the_paper_s_convolutional_nets(name):
-    # The whole network on a few images: the paper's batch of 1024 needs the memory of eight accelerators.
+    # The whole network on a few images: the paper's batches need the memory of eight accelerators.
     of = sweep(name).setup.model_copy(
         update={"batch": 4, "bn_group": None if name == "cnn" else 2, "eval_batch": 4}
     )
-    trainer = Trainer(of, fake(of, 32, 3, 4))
+    trainer = Trainer(of, fake(of, 224 if name == "resnet" else 32, 3, 4))
     hp = hyper(eta=0.01, l2=1e-3, sigma_w=of.sigma_w, decays=(5, 6, 7) if of.schedule else ())
     state = trainer.advance(trainer.init(hp), hp, 0, 1)
     assert np.isfinite(trainer.evaluate(state, hp)).all()

@@ -68,13 +68,15 @@ def prepare(name: str, source: str, root: Path | None = None) -> None:
                 f"{where} and {HOSTS[name]} cannot be reached ({reason}): run this with a network, point "
                 "TFDS_DATA_DIR at a prepared folder, or set data.source: sample in params.yaml"
             )
-    else:
+    elif name == "imagenet2012":
         manual = folder / "downloads" / "manual"
         if missing := [archive for archive in _ARCHIVES if not (manual / archive).is_file()]:
             raise ValueError(
                 f"{where}: get {' and '.join(missing)} from image-net.org into {manual} "
                 "(registration needed, see data/README.md)"
             )
+    else:
+        raise ValueError(f"{where}: prepare it there with TFDS, in array_record format")
     try:
         _build(name, folder)
     except Exception as error:

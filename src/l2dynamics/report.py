@@ -52,9 +52,9 @@ HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, str
     (
         "Does AutoL2, which lowers λ during training, beat the best constant λ?",
         "The numbers are differences of test accuracy, AutoL2 minus the best constant λ of a grid, same "
-        "seeds and budget, at a constant learning rate (10) and with a learning-rate schedule (11). Panel c "
-        "of the figure shows the curves.",
-        ("10-wrn", "10-fc", "10-cnn", "10-cnn_bn", "11"),
+        "seeds and budget, at a constant learning rate (10) and with a learning-rate schedule (11), from λ0 = 0.1 as "
+        "printed; c6: from a smaller λ0, our own. Panel c of the figure shows the curves.",
+        ("10-wrn", "10-fc", "10-cnn", "10-cnn_bn", "11", "c6-wrn", "c6-fc", "c6-cnn", "c6-cnn_bn"),
         ("fig1",),
         {"sweep": "autol2_wrn", "points": "best-l2"},
     ),

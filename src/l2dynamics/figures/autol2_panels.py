@@ -52,12 +52,7 @@ def against_tuned(
     curve = panels.mean_curve(constant[constant["l2"] == best.l2], "test_accuracy", log=log)
     canvas.band(panel, f"constant lambda={best.l2:g}", curve, color=TUNED)
     entries = _variants(canvas, panel, results, "test_accuracy", log=log)
-    found = starts(results, "auto_minibatch")
-    for start in list(found)[:-1]:
-        name = f"AutoL2, λ₀ = {number(start)}"
-        curve = panels.mean_curve(found[start], "test_accuracy", log=log)
-        canvas.band(panel, name, curve, color=AUTO, linestyle=":", zorder=2.8)
-        entries.append((f"from λ₀ = {number(start)}", {"color": AUTO, "linestyle": ":"}))
+    entries += _from_smaller(canvas, panel, results, "test_accuracy", log=log)
     return best.l2, [*entries, ("tuned λ", {"color": TUNED})]
 
 
@@ -69,11 +64,17 @@ def against_all(
     title: str,
     *,
     log: str = "",
+    smaller: bool = False,
 ) -> list[Entry]:
-    """Draw a metric against epochs for AutoL2 and for every constant λ; return the entries of the legend."""
+    """Draw a metric against epochs for AutoL2 and for every constant λ; return the entries of the legend.
+
+    Runs of AutoL2 that start at a smaller λ0 than the paper's are dotted, if ``smaller`` asks for them.
+    """
     constant = panels.group(results, "constant")
     panels.training_curves(canvas, panel, constant, metric, title, log=log)
     entries = _variants(canvas, panel, results, metric, log=log)
+    if smaller:
+        entries += _from_smaller(canvas, panel, results, metric, log=log)
     return [*entries, *panels.l2_entries(constant["l2"], most=5)]
 
 
@@ -106,6 +107,22 @@ def _variants(canvas: Canvas, panel: str, results: Results, metric: str, *, log:
     if not entries:
         raise ValueError(f"results/{results.name}.csv has no runs of AutoL2: re-run the stage")
     return entries
+
+
+def _from_smaller(canvas: Canvas, panel: str, results: Results, metric: str, *, log: str) -> list[Entry]:
+    found = starts(results, "auto_minibatch")
+    entries: list[Entry] = []
+    for start in list(found)[:-1]:
+        curve = panels.mean_curve(found[start], metric, log=log)
+        canvas.band(panel, f"AutoL2, λ₀ = {number(start)}", curve, color=AUTO, linestyle=":", zorder=2.8)
+        entries.append((f"from λ₀ = {number(start)}", {"color": AUTO, "linestyle": ":"}))
+    return entries
+
+
+def dotted(results: Results) -> str:
+    """Return what the dotted curves are, for the caption; empty if there are none."""
+    several = len(starts(results, "auto_minibatch")) > 1
+    return "; dotted: AutoL2 from a smaller λ₀ than the paper's 0.1" if several else ""
 
 
 def gain(results: Results) -> str:

@@ -30,9 +30,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(b) Test accuracy against the training budget, for the best λ of the grid and for the "
                 "predicted λ = c/T with our measured c.",
                 f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}; dashed: "
-                "AutoL2 with loss and error measured on a fixed training subset instead of the minibatch; "
-                "dotted: AutoL2 from a smaller λ₀ than the paper's 0.1; "
-                f"{autol2_panels.gain(results['autol2_wrn'])}.",
+                "AutoL2 with loss and error measured on a fixed training subset instead of the minibatch"
+                f"{autol2_panels.dotted(results['autol2_wrn'])}; {autol2_panels.gain(results['autol2_wrn'])}.",
                 captions.SEEDS,
             ],
             {"a": results["wrn_schedule"], "b": results["wrn_aug"], "c": results["autol2_wrn"]},

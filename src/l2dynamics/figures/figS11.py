@@ -19,7 +19,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas.figure.set_size_inches(3 * style.panel[0], 1.15 * style.panel[1])
     said: list[str] = []
     entries: dict[str, dict[str, Any]] = {}
-    smaller = any(len(autol2_panels.starts(results[name], "auto_minibatch")) > 1 for name in TITLES)
+    dotted = next(filter(None, (autol2_panels.dotted(results[name]) for name in TITLES)), "")
     for name, title in TITLES.items():
         best, own = autol2_panels.against_tuned(canvas, title, results[name], title, log="x", lettered=False)
         canvas.axes[title].set_title(f"{title}, tuned λ = {number(best)}")
@@ -31,9 +31,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             "Figure S11",
             [
                 "Test accuracy of AutoL2 and of the best constant λ against epochs; dashed: AutoL2 with "
-                "loss and error measured on a fixed training subset.",
+                f"loss and error measured on a fixed training subset{dotted}.",
                 f"{'; '.join(said)}.",
-                "Dotted: AutoL2 from a smaller λ₀ than the paper's 0.1." if smaller else "",
                 captions.SEEDS,
             ],
             {title: results[name] for name, title in TITLES.items()},

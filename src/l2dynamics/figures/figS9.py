@@ -20,7 +20,7 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
     """Draw the two panels of this format."""
     canvas = Canvas.grid(style, 1, 2)
     canvas.figure.set_size_inches(2.9 * style.panel[0], 1.45 * style.panel[1])
-    entries = autol2_panels.against_all(canvas, "a", results, "test_accuracy", "test accuracy")
+    entries = autol2_panels.against_all(canvas, "a", results, "test_accuracy", "test accuracy", smaller=True)
     autol2_panels.against_all(canvas, "b", results, "train_loss", "training loss and λ", log="y")
     canvas.shared_legend(entries, columns=4)
     autol2_panels.schedule(canvas, "b", results)
@@ -30,7 +30,8 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
             [
                 setting,
                 "(a) Test accuracy of AutoL2 and of constant λ against epochs; dashed: AutoL2 with loss "
-                "and error measured on a fixed training subset instead of the minibatch; AutoL2 and the "
+                "and error measured on a fixed training subset instead of the minibatch"
+                f"{autol2_panels.dotted(results)}; AutoL2 and the "
                 f"best constant λ: {autol2_panels.gain(results)}.",
                 "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of the AutoL2 "
                 "runs, one line per seed.",

@@ -44,21 +44,21 @@ this view is rebuilt from them by `dvc repro track`.
   `tags.diverged = "false"`."""
 
 _FC = "Three hidden layers, ReLU, vanilla full-batch SGD on the first 512 images of MNIST"
-_CNN = "Convolutional network, vanilla SGD, batch 128, CIFAR-10 without augmentation"
+_CNN = "Convolutional network, vanilla SGD, CIFAR-10 without augmentation"
 _WRN = "Wide ResNet with batch normalisation, CIFAR-10"
 
 EXPERIMENTS = (
     Experiment(
         "fc",
         "fc — MNIST (Fig. 2a–c, S1a, S6, S11)",
-        f"{_FC}, T = 2/(ηλ). Section 2, SM A.",
+        f"{_FC}, T ∝ 1/(ηλ) (paper: 2/(ηλ)). Section 2, SM A.",
         ("fig2", "figS1", "figS6", "figS11"),
         ("fc", "autol2_fc"),
     ),
     Experiment(
         "fc_mse",
         "fc_mse — MNIST, mean squared error (Fig. S5)",
-        f"{_FC}, mean squared error, T = 1/(ηλ). SM C.4.",
+        f"{_FC}, mean squared error, T ∝ 1/(ηλ). SM C.4.",
         ("figS5",),
         ("fc_mse",),
     ),
@@ -86,21 +86,21 @@ EXPERIMENTS = (
     Experiment(
         "wrn",
         "wrn — CIFAR-10 (Fig. 2d–f, S1b, S6)",
-        f"{_WRN}, vanilla SGD, no augmentation, T = 0.1/(ηλ). Section 2, SM A.",
+        f"{_WRN}, vanilla SGD, no augmentation, T ∝ 1/(ηλ) (paper: 0.1/(ηλ)). Section 2, SM A.",
         ("fig2", "figS1", "figS6"),
         ("wrn",),
     ),
     Experiment(
         "wrn_aug",
         "wrn_aug — CIFAR-10, momentum, augmentation (Fig. 1b–c, 4b, S2–S4, S9)",
-        f"{_WRN}, momentum 0.9, flips, crops and mixup, constant η = 0.2. Sections 2.1, 3, SM E.",
+        f"{_WRN}, momentum 0.9, flips, crops and mixup, constant η (paper: 0.2). Sections 2.1, 3, SM E.",
         ("fig1", "fig4", "figS2", "figS3", "figS4", "figS9"),
         ("wrn_aug", "autol2_wrn"),
     ),
     Experiment(
         "wrn_schedule",
         "wrn_schedule — CIFAR-10, learning rate schedule (Fig. 1a, S10, S12)",
-        f"{_WRN}, momentum 0.9, augmentation, η = 0.2 decayed at 0.3 T, 0.6 T and 0.9 T. Section 1, SM E.",
+        f"{_WRN}, momentum 0.9, augmentation, η (paper: 0.2) decayed at 0.3 T, 0.6 T and 0.9 T. Section 1, SM E.",
         ("fig1", "figS10", "figS12"),
         ("wrn_schedule", "wrn_sigma", "autol2_wrn_schedule"),
     ),
