@@ -19,7 +19,8 @@ def main() -> None:
         sys.exit(2)
     if "--eager" in sys.argv:
         conv.COMPETITORS = ("torch",)
-    about, rows = measure.machine(), []
+    about = measure.machine()
+    rows: list[measure.Row] = []
     for part in chosen:
         name, _, sweep = part.partition(":")
         rows += conv.measure(sweep) if sweep else import_module(f"bench.{name}").rows()

@@ -28,13 +28,14 @@ EXECUTED = {
     "rm -r mlflow": "test_track_stage.py",
     "make ui": "test_tracking.py, test_browser.py",
     "make reproduce SCALE=accelerator": "test_end_to_end.py, at scale smoke",
-    "pip install -c constraints.txt -e '.[pipeline,cuda]'": "on a machine with an accelerator only",
+    "pip install -c constraints.txt -e '.[test,cuda]'": "on a machine with an accelerator only",
     "git checkout .": "git's own",
     "dvc status": "test_docs.py",
     "dvc stage list": "test_docs.py",
     "dvc dag figS5": "test_docs.py",
+    "dvc dag --collapse-foreach-matrix --md": "test_docs.py",
     "dvc params diff": "test_docs.py",
-    "dvc metrics diff HEAD~1": "test_end_to_end.py, with HEAD",
+    "dvc metrics diff HEAD~4": "test_end_to_end.py, with HEAD",
     "dvc exp show --md --drop '.*' --keep 'Experiment|params.yaml:scale|.*fc_mse.evaluations'": "test_end_to_end.py",
     "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' figS5": "test_end_to_end.py, with fig2",
     "dvc exp run -S scle=smoke": "test_docs.py",
@@ -126,6 +127,7 @@ def test_dvc_commands(tmp_path):
     looks = (
         "dvc stage list",
         "dvc dag figS5",
+        "dvc dag --collapse-foreach-matrix --md",
         "dvc params diff",
         f"dvc plots show figS5 -o {tmp_path / 'plots'}",
     )
@@ -138,6 +140,9 @@ def test_dvc_commands(tmp_path):
     guide = (ROOT / "docs" / "howto-pipeline.md").read_text(encoding="utf-8")
     for line in guide.partition("$ dvc stage list\n")[2].partition("$ ")[0].splitlines():
         assert line.split()[0] in ("…", *(one.split()[0] for one in done["dvc stage list"].splitlines()))
+    shown = guide.partition("$ dvc dag --collapse-foreach-matrix --md\n")[2].partition("```")[0].splitlines()
+    graph = done["dvc dag --collapse-foreach-matrix --md"].splitlines()
+    assert set(shown) - {"…"} <= set(graph)
     drawn = guide.partition("$ dvc dag figS5\n")[2].partition("```")[0]
     assert [line.strip() for line in drawn.splitlines()] == [
         line.strip() for line in done["dvc dag figS5"].splitlines()

@@ -337,7 +337,7 @@ def test_autol2_from_a_smaller_start_has_a_curve_of_its_own(everything):
     assert (curve(drawing, "FC", "AutoL2, λ₀ = 0.01")["y"] == 0.5).all()
     expected = np.mean([run["test_accuracy"].iloc[-1] for run in of(table, group="auto_minibatch")])
     assert curve(drawing, "FC", "AutoL2")["y"].iloc[-1] == pytest.approx(expected)
-    assert "Dotted: AutoL2 from a smaller λ₀" in drawing.caption
+    assert "; dotted: AutoL2 from a smaller λ₀" in drawing.caption
 
 
 def test_autol2_schedule_is_drawn_per_seed(drawings, everything):

@@ -310,9 +310,9 @@ def fake(setup, side, channels, count):
     return Dataset(setup.data.name, "tfds", "0", 10, images, labels, images[:8], labels[:8], mean, std, "")
 
 
-def step_is_finite_and_descends(setup, data):
+def step_is_finite_and_descends(setup, data, eta=0.05):
     trainer = Trainer(setup, data)
-    hp = hyper(eta=0.05, l2=1e-3, sigma_w=setup.sigma_w, decays=(5, 6, 7) if setup.schedule else ())
+    hp = hyper(eta=eta, l2=1e-3, sigma_w=setup.sigma_w, decays=(5, 6, 7) if setup.schedule else ())
     state = trainer.init(hp)
     before = trainer.evaluate(state, hp)
     after = trainer.evaluate(trainer.advance(state, hp, 0, 1), hp)
@@ -331,8 +331,9 @@ def test_one_step_of_the_paper_s_fc():
 
 @pytest.mark.parametrize(("name", "side", "channels"), [("fc_mse", 28, 1), ("fc_small", 32, 3)])
 def test_one_step_of_the_paper_s_other_fully_connected_nets(name, side, channels):
-    of = sweep(name).setup
-    step_is_finite_and_descends(of, fake(of, side, channels, of.batch))
+    # The smallest η of the paper's grid: with MSE, random images diverge at the larger ones.
+    of, eta = sweep(name).setup, min(eta for grid in sweep(name).grids for eta in grid.eta)
+    step_is_finite_and_descends(of, fake(of, side, channels, of.batch), eta)
 
 
 @pytest.mark.slow
