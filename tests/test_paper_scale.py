@@ -331,7 +331,7 @@ def test_one_step_of_the_paper_s_fc():
 
 @pytest.mark.parametrize(("name", "side", "channels"), [("fc_mse", 28, 1), ("fc_small", 32, 3)])
 def test_one_step_of_the_paper_s_other_fully_connected_nets(name, side, channels):
-    # The smallest η of the paper's grid: with MSE, random images diverge at the larger ones.
+    # The smallest η of the paper's grid: with MSE, random images diverge at 0.05.
     of, eta = sweep(name).setup, min(eta for grid in sweep(name).grids for eta in grid.eta)
     step_is_finite_and_descends(of, fake(of, side, channels, of.batch), eta)
 
