@@ -1,5 +1,7 @@
 """Process set-up that must happen before jax is imported."""
 
+import atexit
+import gc
 import os
 import sys
 from importlib import metadata
@@ -30,6 +32,9 @@ def begin_stage(cache: str = "xla") -> None:
     from l2dynamics import interruption, paths
 
     interruption.stop_at_once()  # importing jax takes seconds
+    atexit.register(
+        gc.freeze
+    )  # a worker's end would look through all objects of jax once more: half a second
     try:
         configure(paths.work(paths.find_root()) / cache)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """How a stage of the DAG begins and ends: its argument, its log, one line and an exit code for an expected failure."""
 
+import gc
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -54,6 +55,8 @@ def main(work: Callable[[Path], None], *, speaks: Callable[[], bool] = lambda: T
 
 def short(work: Callable[[Path], None]) -> None:
     """The same for a stage of seconds, which needs neither log nor a way to be stopped."""
+    # What the imports made stays: the collector need not look at it, least of all once more at the end.
+    gc.freeze()
     try:
         work(paths.find_root())
     except (ValueError, OSError, Failed) as error:

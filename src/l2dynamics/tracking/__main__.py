@@ -18,13 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sync = commands.add_parser("sync", help="log what is missing from the results files")
     sync.add_argument("names", nargs="*", help="results; all of them, theory and report by default")
     record = commands.add_parser("record", help="used by the training stages")
-    record.add_argument("spool", type=Path)
+    record.add_argument("root", type=Path)
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "record":
             from l2dynamics.tracking import recorder
 
-            recorder.serve(chosen.spool)
+            recorder.serve(chosen.root)
             return 0
         root = paths.find_root()
         if chosen.command == "ui":

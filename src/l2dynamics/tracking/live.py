@@ -2,16 +2,21 @@
 
 So a trainer never waits for MLflow, nor imports it, nor dies with it. Everything here is best effort: what
 does not arrive is completed by stage ``track``. This module is all that training depends on; keep it small.
+
+That process, the recorder, serves every stage that finds it running: of a ``dvc repro`` only the first stage pays
+for the import of MLflow, five seconds of a core.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +28,7 @@ from l2dynamics import history, paths
 #: Set it to ``off`` and no stage logs live.
 SWITCH = "L2DYNAMICS_TRACKING"
 HEADER_FILE, END_FILE, FAILED_FILE = "header.json", "end", "failed"
+SPOOLS = "*-*-*"
 #: A spool that nobody has touched for so long was left behind by a killed process, seconds.
 _FORGOTTEN = 3600.0
 
@@ -47,15 +53,19 @@ class Tracker:
         self._owner = os.getpid()
         self._recorder = 0
         self._last: dict[str, float] = {}
-        self._spool = paths.work(root) / "tracking" / f"{name}-{self._owner}-{time.monotonic_ns():x}"
+        self._spool = spools(root) / f"{name}-{self._owner}-{time.monotonic_ns():x}"
         if self.enabled:
             try:
                 _forget(self._spool.parent)
                 self._spool.mkdir(parents=True)
-                content = {"name": name, "root": str(root.resolve()), "pid": self._owner}
+                content = {"name": name, "pid": self._owner, "service": service()}
                 content["header"] = history.plain(header)
-                (self._spool / HEADER_FILE).write_text(json.dumps(content), encoding="utf-8")
-                self._recorder = _start_recorder(self._spool)
+                history.replace(self._spool / HEADER_FILE, json.dumps(content).encode())
+                # In this order: a recorder that ends looks for spools once more after it has let go of its lock.
+                with serving(root) as nobody:
+                    pass
+                if nobody:
+                    self._recorder = _start_recorder(root)
             except (OSError, TypeError, ValueError) as error:
                 self._stop(str(error))
 
@@ -82,24 +92,23 @@ class Tracker:
         if self.enabled and not rows.empty:
             self._post(str(rows["run"].iloc[0]), rows, "done")
 
-    def close(self, patience: float = 1.0) -> None:
+    def close(self, patience: float = 0.3) -> None:
         """End the logging; what is on its way is still logged in the background.
 
         Args:
             patience: seconds to wait for the background process.
         """
-        if not self._recorder or os.getpid() != self._owner:
+        if not self._spool.exists() or os.getpid() != self._owner:
             return
         with suppress(OSError):
             (self._spool / END_FILE).touch()
         deadline = time.monotonic() + patience
         failed = self._spool / FAILED_FILE
-        while (running := _alive(self._recorder)) and time.monotonic() < deadline and not failed.exists():
+        while (running := self._served()) and time.monotonic() < deadline and not failed.exists():
             time.sleep(0.02)
         self._notice_failure()
         self.enabled = False
         if not running or failed.exists():
-            self._recorder = 0
             shutil.rmtree(self._spool, ignore_errors=True)
 
     def __enter__(self) -> "Tracker":
@@ -122,6 +131,15 @@ class Tracker:
         except (OSError, TypeError, ValueError) as error:
             self._stop(str(error))
 
+    def _served(self) -> bool:
+        """Whether the recorder has not ended and may still log something."""
+        if self._recorder:
+            with suppress(ChildProcessError):
+                if os.waitpid(self._recorder, os.WNOHANG) != (0, 0):
+                    self._recorder = 0
+                    return False
+        return self._spool.exists()
+
     def _notice_failure(self) -> bool:
         failed = self._spool / FAILED_FILE
         if self.enabled:
@@ -136,14 +154,44 @@ class Tracker:
             print(message, file=sys.stderr)
 
 
-def _start_recorder(spool: Path) -> int:
+def spools(root: Path) -> Path:
+    """Where the stages of a checkout put what is to be logged."""
+    return paths.work(root) / "tracking"
+
+
+def service() -> str:
+    """Name of the recorder that can serve this process: one on this machine for the same store and the same user."""
+    store = sorted(item for item in os.environ.items() if item[0].startswith("MLFLOW_"))
+    return hashlib.sha256(repr([platform.node(), store]).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[bool]:
+    """Try to hold the recorder's lock; False if a recorder of this service has it.
+
+    Raises:
+        OSError: the lock file cannot be made.
+    """
+    descriptor = os.open(paths.work(root) / f"recorder-{service()}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _start_recorder(root: Path) -> int:
     # posix_spawn: a fork of a process that runs jax's threads can deadlock. A group of its own: Ctrl-C ends
     # the training, and the recorder then logs what it was given.
     null = os.open(os.devnull, os.O_RDWR)
     try:
         return os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", "l2dynamics.tracking", "record", str(spool)],
+            [sys.executable, "-m", "l2dynamics.tracking", "record", str(root.resolve())],
             dict(os.environ),
             file_actions=[(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 1, 2)],
             setpgroup=0,
@@ -152,17 +200,8 @@ def _start_recorder(spool: Path) -> int:
         os.close(null)
 
 
-def _alive(child: int) -> bool:
-    if not child:
-        return False
-    try:
-        return os.waitpid(child, os.WNOHANG) == (0, 0)
-    except ChildProcessError:
-        return False
-
-
 def _forget(folder: Path) -> None:
-    for spool in folder.glob("*-*-*"):
+    for spool in folder.glob(SPOOLS):
         with suppress(OSError):
             if time.time() - spool.stat().st_mtime > _FORGOTTEN:
                 shutil.rmtree(spool, ignore_errors=True)

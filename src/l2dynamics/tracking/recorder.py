@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from l2dynamics import history
-from l2dynamics.tracking import address, catalog, records
+from l2dynamics.tracking import address, catalog, live, records
 from l2dynamics.tracking.live import END_FILE, FAILED_FILE, HEADER_FILE
 from l2dynamics.tracking.store import KEY, Store
 
-#: Seconds between two looks for reports, and how long to go on after the stage has ended.
+#: Seconds between two looks for reports, and how long to go on after a stage has ended.
 _PAUSE, _AFTER_END = 0.3, 120.0
+#: Seconds to wait for another stage: in a `dvc repro` it comes.
+_LINGER = 30.0 if "DVC_STAGE" in os.environ else 0.0
 
 
 class Recorder:
@@ -78,48 +80,120 @@ class Recorder:
         return str(run.info.run_id)
 
 
-def serve(spool: Path) -> None:
-    """Log what appears in a spool folder until its stage has ended; the first failure ends it, too."""
+def serve(root: Path) -> None:
+    """Log what the stages of a checkout report, until all have ended; the first failure ends it, too.
+
+    Args:
+        root: the checkout.
+    """
     with suppress(OSError):
         os.nice(10)
+    name = live.service()  # before MLflow's time limits are added to the environment
+    while _waiting(root, name):
+        with live.serving(root) as alone:
+            if not alone:
+                return
+            reason = _serve(root, name)
+        if reason:
+            for spool in _waiting(root, name):
+                with suppress(OSError):
+                    history.replace(spool.path / FAILED_FILE, reason.encode())
+                spool.reports()
+                spool.end(failed=True)
+            return
+
+
+def _serve(root: Path, name: str) -> str:
+    """Log reports until nobody has sent any for a while; return why it failed, or nothing."""
+    store: Store | None = None
+    known: dict[Path, _Spool] = {}
+    quiet_since = time.monotonic()
     try:
-        _serve(spool)
-    except FileNotFoundError:
-        return
+        while True:
+            known = {spool.path: known.get(spool.path, spool) for spool in _waiting(root, name)}
+            busy = False
+            for spool in known.values():
+                if store is None and spool.reports():
+                    store = Store(address.tracking_uri(root), root)
+                busy |= store is not None and spool.log(store)
+                spool.end()
+            if known:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since >= _LINGER or _deleted(root, store):
+                return ""
+            if not busy:
+                time.sleep(_PAUSE)
     except Exception as error:
-        reason = (
-            str(error) if isinstance(error, address.TrackingError) else f"{type(error).__name__}: {error}"
-        )
-        with suppress(OSError):
-            history.replace(spool / FAILED_FILE, address.public(reason).encode())
-    else:
-        shutil.rmtree(spool, ignore_errors=True)
+        known_error = isinstance(error, address.TrackingError)
+        return address.public(str(error) if known_error else f"{type(error).__name__}: {error}")
 
 
-def _serve(spool: Path) -> None:
-    content = json.loads((spool / HEADER_FILE).read_text(encoding="utf-8"))
-    root = Path(content["root"])
-    recorder: Recorder | None = None
-    deadline = float("inf")
-    while time.monotonic() < deadline:
+class _Spool:
+    """What one stage reports."""
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        self.path, self._content = path, content
+        self._recorder: Recorder | None = None
+        self._ended = False
+        self._deadline = float("inf")
+
+    def reports(self) -> list[Path]:
+        """The reports that wait, oldest first."""
         # Looked up before the reports: none can come after it.
-        ended = (spool / END_FILE).exists() or os.getppid() != content["pid"]
-        if ended and deadline == float("inf"):
-            deadline = time.monotonic() + _AFTER_END
-        reports = sorted((p for p in spool.iterdir() if p.suffix in {".part", ".done"}), key=_age)
+        self._ended = (self.path / END_FILE).exists() or not _alive(int(self._content["pid"]))
+        if self._ended and self._deadline == float("inf"):
+            self._deadline = time.monotonic() + _AFTER_END
+        with suppress(FileNotFoundError):
+            return sorted((p for p in self.path.iterdir() if p.suffix in {".part", ".done"}), key=_age)
+        return []
+
+    def log(self, store: Store) -> bool:
+        """Log the reports that wait; whether there were any."""
+        reports = self.reports()
         for report in reports:
             taken = report.with_suffix(f"{report.suffix}-taken")
             with suppress(FileNotFoundError):
                 report.replace(taken)
-            if recorder is None:
-                store = Store(address.tracking_uri(root), root)
-                recorder = Recorder(store, content["name"], content["header"])
-            recorder.log(taken.read_bytes(), finished=report.suffix == ".done")
-            taken.unlink()
-        if not reports:
-            if ended:
-                return
-            time.sleep(_PAUSE)
+            if self._recorder is None:
+                self._recorder = Recorder(store, self._content["name"], self._content["header"])
+            try:
+                content = taken.read_bytes()
+            except FileNotFoundError:
+                continue
+            self._recorder.log(content, finished=report.suffix == ".done")
+            taken.unlink(missing_ok=True)
+        return bool(reports)
+
+    def end(self, *, failed: bool = False) -> None:
+        """Remove the spool of a stage that has ended if its reports are logged, come too late or cannot be logged."""
+        if self._ended and (failed or not self.reports() or time.monotonic() > self._deadline):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _waiting(root: Path, name: str) -> list[_Spool]:
+    """The spools that this recorder has to serve."""
+    found = []
+    for path in sorted(live.spools(root).glob(live.SPOOLS)):
+        with suppress(OSError, ValueError):
+            content = json.loads((path / HEADER_FILE).read_text(encoding="utf-8"))
+            if content["service"] == name and not (path / FAILED_FILE).exists():
+                found.append(_Spool(path, content))
+    return found
+
+
+def _deleted(root: Path, store: Store | None) -> bool:
+    """Whether what this process works with is gone: the next stage needs another one."""
+    return not live.spools(root).is_dir() or (store is not None and not store.exists())
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _age(path: Path) -> float:

@@ -75,6 +75,7 @@ class Store:
                 self._create(self._database) if new else self._follow_a_move(self._database)
             self.client: Any = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
+            self._opened = self._inode(self._database) if self._database else 0
             if new:  # in this order: the report's links know their numbers
                 for experiment in catalog.ALL:
                     self.experiment(experiment)
@@ -102,6 +103,14 @@ class Store:
             if self._database:
                 reason += next((remedy for sign, remedy in _REMEDIES.items() if sign in reason), "")
             raise TrackingError(f"MLflow at {address.public(self.uri)}: {reason}") from error
+
+    def exists(self) -> bool:
+        """Whether the file behind the store is there and the one that was opened; always for a server."""
+        return self._database is None or self._inode(self._database) == self._opened
+
+    @staticmethod
+    def _inode(database: Path) -> int:
+        return database.stat().st_ino if database.exists() else 0
 
     def experiment(self, experiment: Experiment) -> str:
         """Return the id of an experiment; it is created, or restored from the bin, where needed."""
