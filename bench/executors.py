@@ -2,9 +2,11 @@
 
 Every measurement is a process of its own with an empty ``work/``; compilations come from a cache that a first,
 unmeasured one has filled. What a task costs besides its steps is the time of the cores in use that computes no step,
-per task. The limit is the steps alone, shared evenly by these cores.
+per task. The limit is the steps alone, shared evenly by these cores. What is measured also goes to
+``bench/executors.csv``, which ``scripts/scaling_figure.py`` draws.
 """
 
+import csv
 import json
 import os
 import statistics
@@ -19,6 +21,7 @@ from bench.measure import Row
 JOBS, EPOCHS = 12, 200
 WORKERS = (1, 2, 3, 4)
 REPEATS = 3
+FILE = Path(__file__).with_suffix(".csv")
 
 
 def measure(kind: str, workers: int, cache: str) -> dict[str, float]:
@@ -44,7 +47,7 @@ def rows() -> list[Row]:
             {(kind, n): measure(kind, n, cache) for kind in ("processes", "ray") for n in WORKERS}
             for _ in range(REPEATS)
         ]
-    found = []
+    found, written = [], []
     for kind, n in rounds[0]:
         wall = statistics.median(one[kind, n]["wall"] for one in rounds)
         pure = statistics.median(one[kind, n]["pure"] for one in rounds)
@@ -52,6 +55,7 @@ def rows() -> list[Row]:
         # With more workers than cores a step also waits for its core.
         besides = f"; {(n * wall - pure) / JOBS:.2f} s a task besides its steps" if n <= cores else ""
         alone = statistics.median(one["processes", 1]["pure"] for one in rounds)
+        written.append((kind, n, round(3600 * JOBS / wall), round(3600 * JOBS * used / alone)))
         found.append(
             Row(
                 f"{JOBS} FC runs, {kind}, {n} worker{'s' * (n > 1)}",
@@ -60,6 +64,9 @@ def rows() -> list[Row]:
                 share=f"{alone / used / wall:.0%}",
             )
         )
+    with FILE.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([("executor", "workers", "runs_per_hour", "limit"), *written])
     return found
 
 

@@ -1,12 +1,17 @@
-"""Draw docs/scaling.svg: how long the scale ``paper`` takes on 8 to 512 accelerators, and what is lost to waiting.
+"""Draw docs/scaling.svg: runs per hour measured on two cores, the scale ``paper`` simulated on 8 to 512 accelerators.
 
-``python scripts/scaling_figure.py`` also prints the table of docs/cluster.md. It simulates; nothing is trained.
+``python scripts/scaling_figure.py`` also prints the simulated table of docs/cluster.md. It trains nothing: what was
+measured stands in bench/executors.csv, written by ``python -m bench executors``.
 """
+
+import csv
+from pathlib import Path
 
 from l2dynamics import paths, runtime
 
 runtime.configure()
 
+from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from l2dynamics import scaling  # noqa: E402
@@ -19,6 +24,21 @@ OVERHEAD = 30.0
 WIDE = dict.fromkeys(
     ("sweep@wrn", "sweep@wrn_aug", "sweep@wrn_schedule", "sweep@wrn_sigma", "sweep@resnet"), 8
 )
+
+
+def measured(axes: Axes, file: Path) -> None:
+    """Draw runs per hour against the number of workers."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    for executor, color in (("processes", style.CATEGORIES[1]), ("ray", style.CATEGORIES[3])):
+        found = [row for row in rows if row["executor"] == executor]
+        workers = [int(row["workers"]) for row in found]
+        axes.plot(workers, [int(row["runs_per_hour"]) for row in found], "o-", color=color, label=executor)
+    axes.plot(workers, [int(row["limit"]) for row in found], **style.GUIDE_LINE)
+    axes.set(
+        xlabel="workers", xticks=workers, ylabel="runs per hour", ylim=(0, None), title="measured, two cores"
+    )
+    axes.legend()
 
 
 def main() -> None:
@@ -49,8 +69,9 @@ def main() -> None:
     chosen = style.get_style("paper")
     with chosen.context():
         width, height = chosen.panel
-        figure = Figure(figsize=(2.2 * width, 1.15 * height), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure = Figure(figsize=(3.3 * width, 1.15 * height), layout="constrained")
+        first, left, right = figure.subplots(1, 3)
+        measured(first, root / "bench" / "executors.csv")
         left.plot(ACCELERATORS, [work / n / 3600 for n in ACCELERATORS], label="ideal", **style.GUIDE_LINE)
         for index, (name, (_, _, color)) in enumerate(ways.items()):
             left.plot(
@@ -62,13 +83,20 @@ def main() -> None:
             )
             right.plot(ACCELERATORS, [rows[n][index].efficiency for n in ACCELERATORS], "o-", color=color)
         left.set(
-            xscale="log", yscale="log", xlabel="accelerators", ylabel="hours", title="time to the last run"
+            xscale="log",
+            yscale="log",
+            xlabel="accelerators",
+            ylabel="hours",
+            title="simulated: time to the last run",
         )
-        right.set(xscale="log", xlabel="accelerators", ylim=(0, 1.05), title="share of their time in use")
+        right.set(
+            xscale="log", xlabel="accelerators", ylim=(0, 1.05), title="simulated: share of time in use"
+        )
         for axes in (left, right):
             axes.set_xticks(ACCELERATORS, [str(n) for n in ACCELERATORS])
             axes.minorticks_off()
-        figure.legend(loc="outside lower center", ncols=2)
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
         figure.savefig(root / "docs" / "scaling.svg", metadata={"Date": None})
 
 
