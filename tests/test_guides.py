@@ -60,7 +60,7 @@ def test_own_model(tmp_path):
     guides.replace(
         package / "config.py",
         "Model = Annotated[",
-        guides.block(guide, "2.", "python") + "Model = Annotated[",
+        guides.block(guide, "2.", "python") + "\n\nModel = Annotated[",
     )
     guides.replace_line(package / "config.py", guides.block(guide, "2.", "text"))
     ending = '    raise ValueError(f"model.kind:'

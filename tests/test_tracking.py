@@ -27,7 +27,7 @@ import synthetic
 
 from l2dynamics import analysis, history
 from l2dynamics.history import Results
-from l2dynamics.tracking import address, catalog, records, server
+from l2dynamics.tracking import address, catalog, live, records, server
 from l2dynamics.tracking.address import TrackingError
 from l2dynamics.tracking.live import SWITCH, Tracker
 from l2dynamics.tracking.recorder import Recorder
@@ -511,6 +511,46 @@ def test_tracker_carries_runs_to_the_store(root: Path, capfd: pytest.CaptureFixt
     assert_complete(root, results)
     assert list((root / "work/tracking").iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_one_recorder_serves_stages_side_by_side_and_one_after_another(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def start(where: Path, begin: Callable[[Path], int] = live._start_recorder) -> int:
+        started.append(begin(where))
+        return started[-1]
+
+    monkeypatch.setattr(live, "_start_recorder", start)
+    monkeypatch.setenv("DVC_STAGE", "sweep@fc")  # the recorder waits for another stage of a `dvc repro`
+    results = {name: fake(name) for name in ("fc", "fc_small", "cnn")}
+
+    def report(name: str) -> Tracker:
+        tracker = Tracker(name, results[name].passport, root, every=0.0)
+        for index in range(6):
+            tracker.finished(run_of(results[name], index))
+        return tracker
+
+    def served() -> bool:
+        with live.serving(root, live.service()) as nobody:
+            return not nobody
+
+    first = report("fc")
+    while not served():
+        time.sleep(0.1)
+    second = report("fc_small")
+    first.close(patience=60)
+    second.close(patience=60)
+    report("cnn").close(patience=60)
+    assert len(started) == 1
+    assert list((root / "work/tracking").iterdir()) == []
+    for one in results.values():
+        history.write(one, root)
+    done = sync(root)
+    assert (done.kept, done.written, done.removed) == (18, 3, 0)
+    shutil.rmtree(root / "work")  # `make clean`: the next stage needs another one
+    assert os.waitpid(started[0], 0)[1] == 0
 
 
 def test_tracker_outlives_a_dead_server(

@@ -62,7 +62,7 @@ class Tracker:
                 content["header"] = history.plain(header)
                 history.replace(self._spool / HEADER_FILE, json.dumps(content).encode())
                 # In this order: a recorder that ends looks for spools once more after it has let go of its lock.
-                with serving(root) as nobody:
+                with serving(root, service()) as nobody:
                     pass
                 if nobody:
                     self._recorder = _start_recorder(root)
@@ -166,13 +166,13 @@ def service() -> str:
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[bool]:
-    """Try to hold the recorder's lock; False if a recorder of this service has it.
+def serving(root: Path, name: str) -> Iterator[bool]:
+    """Try to hold the lock of a recorder, see :func:`service`; False if another process has it.
 
     Raises:
         OSError: the lock file cannot be made.
     """
-    descriptor = os.open(paths.work(root) / f"recorder-{service()}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(paths.work(root) / f"recorder-{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

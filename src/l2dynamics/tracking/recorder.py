@@ -88,9 +88,9 @@ def serve(root: Path) -> None:
     """
     with suppress(OSError):
         os.nice(10)
-    name = live.service()  # before MLflow's time limits are added to the environment
+    name = live.service()  # before MLflow's time limits change the environment
     while _waiting(root, name):
-        with live.serving(root) as alone:
+        with live.serving(root, name) as alone:
             if not alone:
                 return
             reason = _serve(root, name)
