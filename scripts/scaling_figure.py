@@ -38,7 +38,7 @@ def measured(axes: Axes, file: Path) -> None:
     axes.set(
         xlabel="workers", xticks=workers, ylabel="runs per hour", ylim=(0, None), title="measured, two cores"
     )
-    axes.legend()
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
 
 
 def main() -> None:
