@@ -105,6 +105,19 @@ def test_report_shows_every_figure_and_fits_the_screen(open_report, name, option
     page.screenshot(path=SHOTS / f"claims-{name}.png")
 
 
+def test_nothing_is_cut_on_paper(open_report):
+    page = open_report(viewport={"width": 720, "height": 960})  # 7.5 inches, a sheet less its margins
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("table, img, pre")]
+            .filter((item) => item.getBoundingClientRect().right > innerWidth)
+            .map((item) => item.outerHTML.slice(0, 200))"""
+    )
+    assert wide == []
+    assert page.locator("#claim-01-fc details[open]").is_visible()
+
+
 def test_claims_are_sorted_by_a_click_on_their_heading(open_report):
     page = open_report()
     table = page.locator("table.sortable")
