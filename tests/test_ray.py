@@ -19,6 +19,8 @@ from l2dynamics.progress import SweepProgress
 from l2dynamics.sweeps import Event
 
 ROOT = Path(__file__).parents[1]
+#: Epochs of a run that lasts several checkpoints of 3 s, also where a step takes 36 microseconds.
+LONG = 300_000
 # Another test of this process may have imported jax; what Ray forks executes Ray's programs alone.
 pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 # The stage as DVC starts it; in the end the driver says whether it has imported jax.
@@ -238,7 +240,7 @@ def trainers() -> list[int]:
 
 @pytest.mark.slow
 def test_lost_nodes_and_workers_change_no_bit(cluster, tmp_path):
-    root = checkout(tmp_path / "checkout", seeds=5, epochs=20_000)
+    root = checkout(tmp_path / "checkout", seeds=5, epochs=LONG)
     doomed = add_node(cluster, 1)
     driver = start(root, "ray", cluster.address)
     wait_for(lambda: checkpointed(root))
@@ -255,7 +257,7 @@ def test_lost_nodes_and_workers_change_no_bit(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_driver_goes_on_where_it_was(cluster, tmp_path):
-    root = checkout(tmp_path / "checkout", seeds=3, epochs=20_000)
+    root = checkout(tmp_path / "checkout", seeds=3, epochs=LONG)
     add_node(cluster, 2)
     driver = start(root, "ray", cluster.address)
     wait_for(lambda: checkpointed(root))
@@ -270,7 +272,7 @@ def test_a_killed_driver_goes_on_where_it_was(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_sigterm_saves_what_the_cluster_trains(cluster, tmp_path):
-    root = checkout(tmp_path / "checkout", seeds=4, epochs=20_000)
+    root = checkout(tmp_path / "checkout", seeds=4, epochs=LONG)
     add_node(cluster, 2)
     driver = start(root, "ray", cluster.address)
     wait_for(lambda: trainers() and list((root / "work").glob("sweep@fc/*")))
