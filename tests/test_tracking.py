@@ -537,7 +537,9 @@ def test_one_recorder_serves_stages_side_by_side_and_one_after_another(
             return not nobody
 
     first = report("fc")
+    deadline = time.monotonic() + 60
     while not served():
+        assert time.monotonic() < deadline, "no recorder has begun"
         time.sleep(0.1)
     second = report("fc_small")
     first.close(patience=60)

@@ -196,7 +196,7 @@ def replace(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     for remnant in path.parent.glob(f".{path.name}.*.tmp"):
-        if not _lives(int(remnant.suffixes[-2][1:])):
+        if not lives(int(remnant.suffixes[-2][1:])):
             remnant.unlink(missing_ok=True)
     try:
         with temporary.open("wb") as file:
@@ -210,7 +210,8 @@ def replace(path: Path, content: bytes) -> None:
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
+    """Whether a process of this machine exists, whoever it belongs to."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -4,7 +4,7 @@ So a trainer never waits for MLflow, nor imports it, nor dies with it. Everythin
 does not arrive is completed by stage ``track``. This module is all that training depends on; keep it small.
 
 That process, the recorder, serves every stage that finds it running: of a ``dvc repro`` only the first stage pays
-for the import of MLflow, five seconds of a core.
+for the import of MLflow, nearly five seconds of a core.
 """
 
 import fcntl

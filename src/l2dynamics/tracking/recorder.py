@@ -98,7 +98,6 @@ def serve(root: Path) -> None:
             for spool in _waiting(root, name):
                 with suppress(OSError):
                     history.replace(spool.path / FAILED_FILE, reason.encode())
-                spool.reports()
                 spool.end(failed=True)
             return
 
@@ -134,15 +133,10 @@ class _Spool:
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
         self.path, self._content = path, content
         self._recorder: Recorder | None = None
-        self._ended = False
         self._deadline = float("inf")
 
     def reports(self) -> list[Path]:
         """The reports that wait, oldest first."""
-        # Looked up before the reports: none can come after it.
-        self._ended = (self.path / END_FILE).exists() or not _alive(int(self._content["pid"]))
-        if self._ended and self._deadline == float("inf"):
-            self._deadline = time.monotonic() + _AFTER_END
         with suppress(FileNotFoundError):
             return sorted((p for p in self.path.iterdir() if p.suffix in {".part", ".done"}), key=_age)
         return []
@@ -166,7 +160,11 @@ class _Spool:
 
     def end(self, *, failed: bool = False) -> None:
         """Remove the spool of a stage that has ended if its reports are logged, come too late or cannot be logged."""
-        if self._ended and (failed or not self.reports() or time.monotonic() > self._deadline):
+        # Looked up before the reports: none can come after it.
+        if not (self.path / END_FILE).exists() and history.lives(int(self._content["pid"])):
+            return
+        self._deadline = min(self._deadline, time.monotonic() + _AFTER_END)
+        if failed or not self.reports() or time.monotonic() > self._deadline:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -184,16 +182,6 @@ def _waiting(root: Path, name: str) -> list[_Spool]:
 def _deleted(root: Path, store: Store | None) -> bool:
     """Whether what this process works with is gone: the next stage needs another one."""
     return not live.spools(root).is_dir() or (store is not None and not store.exists())
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _age(path: Path) -> float:
