@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 import l2dynamics
 from l2dynamics import runtime
 
@@ -21,12 +23,25 @@ SECTIONS = (
 _BLOCKS = ("Args", "Attributes", "Returns", "Raises", "Examples", "References")
 
 
+class _Name(str):
+    """An annotation that is shown without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 def signature(name: str, item: object) -> str:
     """Return the call as it is written, without module prefixes."""
     try:
-        text = str(inspect.signature(item))  # type: ignore[arg-type]
+        found = inspect.signature(item)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return name
+    # Some versions of Python write the union out that ArrayLike stands for.
+    named = [
+        parameter.replace(annotation=_Name("ArrayLike")) if parameter.annotation == ArrayLike else parameter
+        for parameter in found.parameters.values()
+    ]
+    text = str(found.replace(parameters=named))
     text = re.sub(r"\b(?:[a-z_0-9]+\.)+(?=[A-Za-z_])", "", text)
     return f"{name}{text}"
 

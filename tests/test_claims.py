@@ -143,6 +143,24 @@ def test_accuracy_that_falls_towards_small_l2_is_no_plateau(lawful):
     assert claim.measured < -0.02
 
 
+@pytest.mark.parametrize("judge", [accuracies.plateau, exceptions.small_l2_is_worse])
+def test_without_a_seed_that_has_both_l2_nothing_is_judged(lawful, judge):
+    """The smallest λ is that of one seed, and the best λ that of the others."""
+    results = lawful["fc_small" if judge is exceptions.small_l2_is_worse else "fc"]
+    table = results.table[results.table["l2"] > 0]
+    table = table[table["eta"] == table["eta"].min()]
+    smallest, best, *_ = sorted(table["l2"].unique())
+    rising = table.assign(test_accuracy=table["test_accuracy"] * np.where(table["l2"] == best, 1.0, 0.9))
+    seed = table["seed"].min()
+    kept = rising[
+        ((rising["l2"] == smallest) & (rising["seed"] == seed))
+        | ((rising["l2"] == best) & (rising["seed"] != seed))
+    ]
+    claim = judge(with_table(results, kept))
+    assert claim.ok is None
+    assert "Not judged: no" in claim.claim
+
+
 def test_no_optimum_where_the_smallest_l2_is_best(lawful):
     fc = lawful["fc"]
     falling = 0.8 - 0.1 * np.log10(fc.table["l2"].clip(lower=1e-5) / 1e-5)

@@ -18,7 +18,7 @@ def jacobian_kernel(function, params, x1, x2):
 
 @pytest.mark.parametrize("memory", [1, 1 << 28])
 def test_empirical_kernel_is_the_product_of_jacobians(memory):
-    params = wide.init(jax.random.key(0), inputs=5, width=16, depth=2)
+    params = wide.init([0], inputs=5, width=16, depth=2)
     x1, x2 = jax.random.normal(jax.random.key(1), (7, 5)), jax.random.normal(jax.random.key(2), (3, 5))
     got = ntk.empirical_ntk(wide.apply, params, x1, x2, memory=memory)
     np.testing.assert_allclose(got, jacobian_kernel(wide.apply, params, x1, x2), rtol=1e-4, atol=1e-5)
@@ -64,7 +64,7 @@ def test_kernel_converges_to_the_analytic_one_as_one_over_root_width():
     for width in widths:
         found = []
         for seed in range(4):
-            params = wide.init(jax.random.key(seed), inputs=6, width=width)
+            params = wide.init([seed], inputs=6, width=width)
             kernel = ntk.empirical_ntk(wide.apply, params, x / np.float32(6**0.5))
             found.append(np.linalg.norm(kernel - exact) / np.linalg.norm(exact))
         errors.append(np.mean(found))
@@ -90,8 +90,8 @@ def descend(params, x, y, **options):
 def test_descent_is_plain_gradient_descent_on_the_sum():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=4).astype(np.float32)
-    w, a = (np.asarray(p, np.float64) for p in wide.init(jax.random.key(0), inputs=3, width=8))
-    got = descend(wide.init(jax.random.key(0), inputs=3, width=8), x, y, eta=0.05, l2=0.1, steps=[0, 7, 20])
+    w, a = (np.asarray(p, np.float64) for p in wide.init([0], inputs=3, width=8))
+    got = descend(wide.init([0], inputs=3, width=8), x, y, eta=0.05, l2=0.1, steps=[0, 7, 20])
     for _ in range(20):
         h = x @ w.T
         residual = np.maximum(h, 0) @ a / 8**0.5 - y
@@ -107,7 +107,7 @@ def test_training_in_the_span_of_the_inputs_changes_nothing(depth):
     rng = np.random.default_rng(4)
     x, x_test, y = rng.normal(size=(5, 12)), rng.normal(size=(3, 12)), rng.normal(size=5).astype(np.float32)
     options = {"eta": 0.1, "l2": 0.2, "steps": [30]}
-    start = wide.init(jax.random.key(0), inputs=12, width=32, depth=depth)
+    start = wide.init([0], inputs=12, width=32, depth=depth)
     inputs = wide.project(x, x_test)
     reduced, offset = wide.enter(start, inputs)
     scaled, scaled_test = (jnp.asarray(v / 12**0.5, jnp.float32) for v in (x, x_test))
@@ -126,8 +126,8 @@ def test_training_in_the_span_of_the_inputs_changes_nothing(depth):
 def test_descent_goes_on_where_it_stopped_bit_for_bit():
     x, y = jax.random.normal(jax.random.key(1), (4, 3)), jnp.ones(4)
     options = {"eta": 0.1, "l2": 0.1}
-    whole = descend(wide.init(jax.random.key(0), inputs=3, width=8), x, y, steps=[3, 9], **options)
-    half = descend(wide.init(jax.random.key(0), inputs=3, width=8), x, y, steps=[5], **options)
+    whole = descend(wide.init([0], inputs=3, width=8), x, y, steps=[3, 9], **options)
+    half = descend(wide.init([0], inputs=3, width=8), x, y, steps=[5], **options)
     rest = descend(half, x, y, steps=[3, 9], start=5, chunk=2, **options)
     for one, other in zip(whole, rest, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -420,7 +420,12 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 @pytest.mark.parametrize(
     ("steps", "evaluations", "expected"),
-    [(1, 2, [0, 1]), (100, 3, [0, 1, 10, 100]), (5, 40, [0, 1, 2, 3, 4, 5])],
+    [
+        (1, 2, [0, 1]),
+        (100, 3, [0, 1, 10, 100]),
+        (5, 40, [0, 1, 2, 3, 4, 5]),
+        (20_000, 3, [0, 100, 1414, 20_000]),
+    ],
 )
 def test_evaluations_are_log_spaced(steps, evaluations, expected):
     assert evaluation_steps(steps, evaluations).tolist() == expected

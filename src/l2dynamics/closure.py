@@ -8,6 +8,7 @@ import ast
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parent
 BY_VALUE = frozenset({"config.py", "runs.py"})
@@ -71,8 +72,24 @@ def _fingerprint(file: Path, _modified: int, _size: int) -> str:
             first = body[0].value
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 del body[0]
-    # Not `ast.dump`, which shows the fields that this version of Python happens to have.
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+    return hashlib.sha256(_plain(tree).encode()).hexdigest()
+
+
+def _plain(node: Any) -> str:
+    """A syntax tree as text that is the same in every version of Python.
+
+    `ast.unparse` quotes f-strings in another way from 3.12 on; `ast.dump` shows the fields, mostly empty, that a
+    version has added. Python 3.12 ends some format specifications with an empty constant.
+    """
+    if isinstance(node, list):
+        return f"[{','.join(map(_plain, node))}]"
+    if isinstance(node, ast.JoinedStr):
+        parts = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
+        return f"JoinedStr({_plain(parts)})"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    filled = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+    return f"{type(node).__name__}({','.join(f'{name}={_plain(value)}' for name, value in filled)})"
 
 
 def code_key(*modules: str) -> str:

@@ -319,7 +319,7 @@ class Sweep(Strict):
 
     # What is trained.
     setup: Setup
-    # How often a run is evaluated, at log-spaced steps, and at the end.
+    # How often a run is evaluated, at log-spaced steps from a 200th of its length to its end.
     evaluations: Evaluations = 40
     # Which runs.
     grids: tuple[Grid, ...] = Field(min_length=1)

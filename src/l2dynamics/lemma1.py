@@ -50,10 +50,14 @@ def measure(
         One entry per m = 0, 1, 2; in float64 without batch norm, which computes in float32.
     """
     module = models.build(kind, classes=2, **architecture)
-    initialize = partial(models.initialize, module, shape=shape, sigma_w=2**0.5)
-    params = jax.jit(initialize, compiler_options=homogeneity.UNOPTIMISED)(jax.random.key(seed))
     double = kind == "fc" or not architecture.get("batch_norm", True)
-    x = np.random.default_rng(seed).standard_normal(shape)
+    # NumPy's normal numbers: JAX would compile for seconds to draw them once.
+    random = np.random.default_rng(seed)
+    initialize = partial(models.initialize, module, shape=shape, sigma_w=2**0.5)
+    params = jax.tree_util.tree_map_with_path(
+        partial(_drawn, random), jax.eval_shape(initialize, jax.random.key(seed))
+    )
+    x = random.standard_normal(shape)
     with jax.enable_x64(double):
         dtype = np.float64 if double else np.float32
         typed = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, dtype)), params)
@@ -64,6 +68,14 @@ def measure(
             return module.apply({"params": homogeneity.merge(theta, fixed)}, images)
 
         return homogeneity.euler(function, weights, k, seed + 1)
+
+
+def _drawn(random: np.random.Generator, path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Any:
+    """Initial values of one leaf: kernels N(0, 2 / N_in), biases and offsets 0, scales 1."""
+    name = path[-1].key
+    if name == "kernel":
+        return random.standard_normal(leaf.shape) * (2 / np.prod(leaf.shape[:-1])) ** 0.5
+    return np.full(leaf.shape, 1.0 if name == "scale" else 0.0)
 
 
 def table(seed: int, *, convolutional: bool) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class DeepLinear(Strict):
     depths: tuple[PositiveInt, ...] = Field((1, 2, 3), min_length=1)
     widths: Widths
     strengths: tuple[PositiveFloat, ...] = Field((0.05, 0.1), min_length=1)
-    eta: PositiveFloat = 0.05
+    eta: PositiveFloat = 0.1
 
 
 class TheoryConfig(Strict):

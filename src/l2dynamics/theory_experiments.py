@@ -116,8 +116,8 @@ def modes(config: TheoryConfig) -> Part:
 def reference_kernel(config: TheoryConfig, task: Problem, seed: int) -> tuple[Array, float]:
     """Return the empirical kernel of a network of width ``kernel_width``, and the seconds it took."""
     began = time.perf_counter()
-    key = jax.random.fold_in(jax.random.key(seed), config.kernel_width)
-    params, _ = wide.enter(wide.init(key, inputs=task.x.shape[1], width=config.kernel_width), task.inputs)
+    width = config.kernel_width
+    params, _ = wide.enter(wide.init((seed, width), inputs=task.x.shape[1], width=width), task.inputs)
     kernel = ntk.empirical_ntk(wide.apply, params, task.inputs.train).astype(np.float64)
     return (kernel + kernel.T) / 2, time.perf_counter() - began
 
@@ -129,8 +129,7 @@ def kernels(config: TheoryConfig, task: Problem, reference: Array, seconds: floa
     errors: list[tuple[int, int, float]] = []
     for width in config.convergence.widths:
         for index in range(config.convergence.seeds):
-            key = jax.random.fold_in(jax.random.key(seed + 1 + index), width)
-            params = wide.init(key, inputs=inputs.shape[1], width=width)
+            params = wide.init((seed + 1 + index, width), inputs=inputs.shape[1], width=width)
             kernel = ntk.empirical_ntk(wide.apply, params, inputs)
             errors.append((width, index, float(np.linalg.norm(kernel - exact) / np.linalg.norm(exact))))
     values = np.linalg.eigvalsh(reference)
@@ -266,8 +265,7 @@ def training(
         drawn: kernel for the theory of Figure 5c; with it the curves are returned as rows.
     """
     part, l2, width, seed = config.training, run.l2, run.width, run.seed
-    key = jax.random.fold_in(jax.random.key(seed), width)
-    params, offset = wide.enter(wide.init(key, inputs=task.x.shape[1], width=width), task.inputs)
+    params, offset = wide.enter(wide.init((seed, width), inputs=task.x.shape[1], width=width), task.inputs)
     f0 = np.asarray(wide.apply(params, task.inputs.train), np.float64)
     f0_test = np.asarray(wide.apply(params, task.inputs.test, offset), np.float64)
     own = ntk.empirical_ntk(wide.apply, params, task.inputs.train).astype(np.float64)
@@ -356,9 +354,9 @@ def _tested(evolution: Evolution) -> Array:
 def decay(config: TheoryConfig, task: Problem, depth: int, width: int, seed: int, tell: Tell) -> Part:
     """Claim 18: slope of log ‖Θ_t‖ of one network while it trains, against −2(k−1)λ with k = depth + 1."""
     part, few = config.decay, config.decay.samples
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), width), depth)
     inputs = wide.project(task.x[:few], task.x_test[:1])
-    params, _ = wide.enter(wide.init(key, inputs=task.x.shape[1], width=width, depth=depth), inputs)
+    start = wide.init((seed, width, depth), inputs=task.x.shape[1], width=width, depth=depth)
+    params, _ = wide.enter(start, inputs)
     steps = [round(s) for s in np.linspace(0, part.horizon / (part.l2 * part.eta), part.points)]
     times, sizes = np.array(steps) * part.eta, []
     labels = jnp.asarray(task.y[:few], jnp.float32)

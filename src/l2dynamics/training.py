@@ -85,8 +85,11 @@ def steps_per_epoch(setup: Setup, examples: int) -> int:
 
 
 def evaluation_steps(steps: int, evaluations: int) -> np.ndarray:
-    """Step 0 and about ``evaluations`` log-spaced steps from 1 to ``steps``, increasing integers."""
-    spaced = np.rint(np.geomspace(1, steps, evaluations)).astype(np.int64)
+    """Step 0 and about ``evaluations`` log-spaced steps from a 200th of ``steps`` to ``steps``, increasing integers.
+
+    From step 1 on, a third of the evaluations of a long run would show it untrained.
+    """
+    spaced = np.rint(np.geomspace(max(1, steps / 200), steps, evaluations)).astype(np.int64)
     return np.unique(np.concatenate([[0], spaced, [steps]]))
 
 

@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 Params = tuple[jax.Array, ...]
 
 
-def init(key: jax.Array, *, inputs: int, width: int, depth: int = 1) -> Params:
+def init(seed: Sequence[int], *, inputs: int, width: int, depth: int = 1) -> Params:
     """Draw the weights: W_0 ``[width, inputs]``, W_1 … ``[width, width]``, a ``[width]``, all N(0, 1), float32."""
+    # NumPy's normal numbers: JAX would compile for a second to draw a shape once.
+    random = np.random.default_rng(seed)
     shapes = [(width, inputs), *[(width, width)] * (depth - 1), (width,)]
-    keys = jax.random.split(key, len(shapes))
-    return tuple(jax.random.normal(k, shape, jnp.float32) for k, shape in zip(keys, shapes, strict=True))
+    return tuple(jnp.asarray(random.standard_normal(shape, np.float32)) for shape in shapes)
 
 
+@jax.jit
 def apply(params: Params, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
     """Return f, ``[batch]``.
 

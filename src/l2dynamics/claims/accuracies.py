@@ -88,6 +88,9 @@ def plateau(results: Results) -> Claim:
     at_least = kept[kept["l2"] == least_at].set_index(["eta", "seed"])[column]
     at_best = kept[kept["l2"] == best_at].set_index(["eta", "seed"])[column]
     paired = (at_least - at_best).dropna().rename("difference").reset_index()
+    if paired.empty:
+        reason = "no η and seed learned and peaked at both the smallest and the best λ"
+        return make(id, f"{text} Not judged: {reason}.", FIGURE[results.name], results)
     difference = by_seed(paired, "difference")
     mean = points.groupby("l2").mean()
     flat = mean[(mean - mean.iloc[0]).abs() <= PLATEAU].index

@@ -130,10 +130,13 @@ def small_l2_is_worse(results: Results) -> Claim:
     best, least = best_l2(points), points.index.min()
     both = [summary[summary["l2"] == l2].set_index("seed")["max_test_accuracy"] for l2 in (least, best)]
     paired = (both[0] - both[1]).dropna().rename("difference").reset_index()
+    text = f"{title(results.name)} (under-parametrised): accuracy is best at λ ≠ 0 even with T ∝ 1/λ."
+    if paired.empty:
+        reason = f"no seed has both the smallest λ ({least:g}) and the best ({best:g})"
+        return make("14-fc_small-accuracy", f"{text} Not judged: {reason}.", "figS7", results)
     interval = by_seed(paired, "difference")
-    text = (
-        f"{title(results.name)} (under-parametrised): accuracy is best at λ ≠ 0 even with T ∝ 1/λ. "
-        f"Measured: accuracy at the smallest λ ({least:g}) minus that at the best ({best:g}); true if ≤ "
+    text += (
+        f" Measured: accuracy at the smallest λ ({least:g}) minus that at the best ({best:g}); true if ≤ "
         f"−{MARGIN:g}. Interval over seeds."
     )
     return make(
