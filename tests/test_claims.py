@@ -150,11 +150,11 @@ def test_without_a_seed_that_has_both_l2_nothing_is_judged(lawful, judge):
     table = results.table[results.table["l2"] > 0]
     table = table[table["eta"] == table["eta"].min()]
     smallest, best, *_ = sorted(table["l2"].unique())
-    rising = table.assign(test_accuracy=table["test_accuracy"] * np.where(table["l2"] == best, 1.0, 0.9))
+    lifted = table.assign(test_accuracy=table["test_accuracy"] * np.where(table["l2"] == best, 1.0, 0.9))
     seed = table["seed"].min()
-    kept = rising[
-        ((rising["l2"] == smallest) & (rising["seed"] == seed))
-        | ((rising["l2"] == best) & (rising["seed"] != seed))
+    kept = lifted[
+        ((lifted["l2"] == smallest) & (lifted["seed"] == seed))
+        | ((lifted["l2"] == best) & (lifted["seed"] != seed))
     ]
     claim = judge(with_table(results, kept))
     assert claim.ok is None
