@@ -165,14 +165,23 @@ def cut_newest(root: Path, draw: random.Random) -> tuple[Path, int] | None:
 
 
 def workers_of(process: "subprocess.Popen[str]") -> list[int]:
-    """Worker processes of a stage."""
-    found = []
-    for task in Path(f"/proc/{process.pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            with suppress(OSError):
-                if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
-                    found.append(int(child))
+    """Worker processes of a stage: what its fork server has forked."""
+    servers = [child for child in _children(process.pid) if "forkserver" in _command(child)]
+    return [worker for server in servers for worker in _children(server)]
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, task.read_text().split())
     return found
+
+
+def _command(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 def kill(

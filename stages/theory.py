@@ -4,7 +4,7 @@ from pathlib import Path
 
 from l2dynamics import runtime
 
-runtime.begin_stage("jax_cache")
+runtime.begin_stage("jax_cache", workers="l2dynamics.theory_tasks")
 
 from l2dynamics import config, locks, stage, theory_stage
 from l2dynamics.theory_config import TheoryConfig

@@ -6,12 +6,11 @@ import queue
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, NamedTuple
 
-from l2dynamics import affinity, distributed, interruption
+from l2dynamics import affinity, distributed, interruption, runtime
 from l2dynamics.config import Executor
 
 _line: dict[str, Any] = {}
@@ -52,9 +51,9 @@ def workers(executor: Executor, count: int, cpus: int = 1) -> int:
 
 def start(size: int, cpus: int = 1) -> Pool:
     """A pool of at most ``size`` workers with ``cpus`` cores each."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(runtime.start_method)
     events, stopping, turn = context.Queue(), context.Event(), context.Value("i", 0)
-    setting = (events, stopping, turn, core_sets(cpus), os.getpid())
+    setting = (events, stopping, turn, core_sets(cpus))
     return Pool(ProcessPoolExecutor(size, context, _begin, setting), events, stopping, size, cpus)
 
 
@@ -75,7 +74,7 @@ def core_sets(cpus: int) -> list[set[int]]:
     return [set(cores[index * cpus : (index + 1) * cpus]) for index in range(count)]
 
 
-def _begin(events: Any, stopping: Any, turn: Any, cores: Sequence[set[int]], parent: int) -> None:
+def _begin(events: Any, stopping: Any, turn: Any, cores: Sequence[set[int]]) -> None:
     with turn.get_lock():
         index = turn.value
         turn.value += 1
@@ -83,15 +82,16 @@ def _begin(events: Any, stopping: Any, turn: Any, cores: Sequence[set[int]], par
         # XLA sizes its thread pool by the affinity it finds when the backend starts.
         os.sched_setaffinity(0, cores[index % len(cores)])
     _line.update(events=events, stopping=stopping)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # SIGTERM ends a worker, but only between jobs: so a broken pool ends the workers that have saved their state.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this process when its parent was killed: the lock is free, and another stage may train the same runs."""
-    while os.getppid() == parent:
-        time.sleep(0.3)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(interruption.EXIT_CODE)

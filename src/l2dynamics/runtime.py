@@ -2,10 +2,14 @@
 
 import atexit
 import gc
+import multiprocessing
 import os
 import sys
 from importlib import metadata
+from multiprocessing import forkserver
 from pathlib import Path
+
+from l2dynamics import affinity, interruption, paths
 
 # jaxlib 0.10.2 on CPU miscompiles a vmapped sum((M @ r) ** 2) with the default fusion types (jax issue
 # 39103); 0.9.2 to 0.10.1 and 0.11.0 to 0.12.0 are right without a flag. XLA aborts the process at a flag it
@@ -13,6 +17,9 @@ from pathlib import Path
 # canary for all others.
 CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=individual_dot"
 _MISCOMPILING = ("0.10.2",)
+
+start_method = "spawn"
+"""How worker processes start; a stage on CPU forks them from a server that has imported what they need."""
 
 
 def required_flags() -> tuple[str, ...]:
@@ -24,13 +31,15 @@ def required_flags() -> tuple[str, ...]:
     return (CPU_FUSION_FLAG,) if version in _MISCOMPILING else ()
 
 
-def begin_stage(cache: str = "xla") -> None:
+def begin_stage(cache: str = "xla", workers: str = "l2dynamics.training") -> None:
     """Set up the process of a stage: what a signal does, XLA's flags and the compilation cache ``work/<cache>``.
 
     Outside a checkout it ends with one line.
-    """
-    from l2dynamics import interruption, paths
 
+    Args:
+        cache: folder of the compilation cache.
+        workers: module that the worker processes need, imported while this process reads its parameters.
+    """
     interruption.stop_at_once()  # importing jax takes seconds
     atexit.register(
         gc.freeze
@@ -40,6 +49,23 @@ def begin_stage(cache: str = "xla") -> None:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    if not affinity.accelerated() and len(affinity.cores()) > 1:
+        _serve(workers)
+
+
+def _serve(module: str) -> None:
+    """Start the server that worker processes are forked from, on Linux.
+
+    Its import of jax, and of no backend, is under way before the stage knows its jobs, and is the only one: a stage
+    whose runs are all trained takes 3.8 s, against 5.1 s with workers that each import it.
+    """
+    global start_method
+    if sys.platform != "linux" or multiprocessing.current_process().name != "MainProcess":
+        return  # in a worker, whose main module is the stage again, there is a server already
+    start_method = "forkserver"
+    multiprocessing.set_forkserver_preload([module])
+    with interruption.signals_blocked():  # workers are deaf to Ctrl-C from the first moment
+        forkserver.ensure_running()
 
 
 def configure(cache: Path | None = None) -> None:
