@@ -212,7 +212,18 @@ def stage(root):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+
+
+def members(group):
+    """Parents of the living processes of a process group, by process."""
+    found = {}
+    for line in subprocess.run(["ps", "-eo", "pid,ppid,pgid,stat"], capture_output=True, text=True).stdout.splitlines()[1:]:
+        pid, parent, own, state = line.split()
+        if int(own) == group and not state.startswith("Z"):
+            found[int(pid)] = int(parent)
+    return found
 
 
 def configure(root, epochs, kind, workers=0):
@@ -257,6 +268,24 @@ def test_sigterm_saves_exits_75_and_the_same_command_ends_with_the_same_bits(sam
     shutil.rmtree(samples / "work")
     whole = finish(samples)
     assert history.table_bytes(resumed.table) == history.table_bytes(whole.table)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are not forked")
+def test_workers_are_forked_from_one_server_and_nothing_outlives_a_killed_stage(samples):
+    configure(samples, 40_000, "processes", workers=2)
+    with stage(samples) as process:
+        folder = samples / "work" / "sweep@fc"
+        deadline = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < deadline and not list(folder.glob("*/*.npz")):
+            time.sleep(0.02)
+        parents = members(process.pid)
+        (server,) = [pid for pid, parent in parents.items() if list(parents.values()).count(pid) == 2]
+        assert parents[server] == process.pid
+        process.kill()
+        deadline = time.monotonic() + 30
+        while members(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not members(process.pid)
 
 
 def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
