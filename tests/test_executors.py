@@ -218,8 +218,9 @@ def stage(root):
 
 def members(group):
     """Parents of the living processes of a process group, by process."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,pgid,stat"], capture_output=True, text=True).stdout
     found = {}
-    for line in subprocess.run(["ps", "-eo", "pid,ppid,pgid,stat"], capture_output=True, text=True).stdout.splitlines()[1:]:
+    for line in listed.splitlines()[1:]:
         pid, parent, own, state = line.split()
         if int(own) == group and not state.startswith("Z"):
             found[int(pid)] = int(parent)
