@@ -36,7 +36,7 @@ EXECUTED = {
     "dvc stage list": "test_docs.py",
     "dvc dag figS5": "test_docs.py",
     "dvc dag --collapse-foreach-matrix --md": "test_docs.py",
-    "dvc params diff": "test_docs.py",
+    "dvc status --with-deps figS5": "test_docs.py",
     "dvc metrics diff HEAD~4": "test_end_to_end.py, with HEAD",
     "dvc exp show --md --drop '.*' --keep 'Experiment|params.yaml:scale|.*fc_mse.evaluations'": "test_end_to_end.py",
     "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' figS5": "test_end_to_end.py, with fig2",
@@ -131,7 +131,7 @@ def test_dvc_commands(tmp_path):
         "dvc stage list",
         "dvc dag figS5",
         "dvc dag --collapse-foreach-matrix --md",
-        "dvc params diff",
+        "dvc status --with-deps figS5",
         f"dvc plots show figS5 -o {tmp_path / 'plots'}",
     )
     for command in looks:
