@@ -280,8 +280,9 @@ def test_workers_are_forked_from_one_server_and_nothing_outlives_a_killed_stage(
         while process.poll() is None and time.monotonic() < deadline and not list(folder.glob("*/*.npz")):
             time.sleep(0.02)
         parents = members(process.pid)
-        (server,) = [pid for pid, parent in parents.items() if list(parents.values()).count(pid) == 2]
-        assert parents[server] == process.pid
+        helpers = [pid for pid, parent in parents.items() if parent == process.pid]
+        # The server, and multiprocessing's tracker of resources, which has no child.
+        assert sorted(list(parents.values()).count(pid) for pid in helpers) == [0, 2]
         process.kill()
         deadline = time.monotonic() + 30
         while members(process.pid) and time.monotonic() < deadline:
