@@ -246,6 +246,27 @@ def test_prediction_far_from_the_tuned_value_fails(lawful):
     assert (scores["factor"] > 10).all()
 
 
+def test_a_tuned_l2_at_an_end_of_its_grid_bounds_the_factor_only(lawful):
+    wrn, scheduled = lawful["wrn_aug"], lawful["wrn_schedule"]
+    tuned = budgets.score(budgets.contests(wrn, "predicted")).set_index("contest").loc[20.0, "tuned"]
+    cut = wrn.table[(wrn.table["group"] != "grid") | (wrn.table["l2"] >= tuned)]
+    best = scheduled.table.groupby("l2")["test_accuracy"].max().idxmax()
+    short = scheduled.table[scheduled.table["l2"] <= best]
+    records = {
+        claim.id: claim
+        for claim in budgets.evaluate(
+            {**lawful, "wrn_aug": with_table(wrn, cut), "wrn_schedule": with_table(scheduled, short)}
+        )
+    }
+    whole = {claim.id: claim for claim in budgets.evaluate(lawful)}
+    for id in ("07-T20", "07", "09"):
+        assert (whole[id].ok, records[id].ok) == (True, None), id
+        assert "at an end of the grid" in records[id].claim
+    far = cut.assign(l2=cut["l2"].where(cut["group"] != "predicted", 50 * cut["l2"]))
+    refuted = {claim.id: claim for claim in budgets.evaluate({**lawful, "wrn_aug": with_table(wrn, far)})}
+    assert refuted["07-T20"].ok is False
+
+
 @pytest.mark.parametrize(
     ("losses", "ok"),
     [
