@@ -193,9 +193,7 @@ def with_schedule(measured: Results, results: Results) -> Claim:
         "Interval over seeds."
     )
     value = factor(summary)
-    ok, more = _within_a_decade(
-        value, edge=best_l2(accuracy) in (accuracy.index.min(), accuracy.index.max())
-    )
+    ok, more = _within_a_decade(value, edge=best_l2(accuracy) in (accuracy.index.min(), accuracy.index.max()))
     numbers: dict[str, Any] = {"measured": value, "low": low, "high": high, "n": len(summary)}
     return make("09", text + more, "fig1", results, measured, paper=5.0, ok=ok, **numbers)
 
