@@ -38,7 +38,7 @@ of = setup(model, data=size, batch=16, bn_group=2, momentum=0.9, eval_batch=16)
 sweeps.dataset = lambda plan: dataset(plan.setup)
 sweeps.CHECKPOINT_SECONDS = seconds
 plan = sweeps.Plan("sweep@test", of, 4, "sample", root)
-job, = sweeps.jobs(plan, [RunSpec("grid", 0.05, 0.01, 0, 1.0, steps / 3, steps)])
+job, = sweeps.jobs(plan, [RunSpec("grid", float(sys.argv[5]), 0.01, 0, 1.0, steps / 3, steps)])
 told = []
 executors.run([job], Executor(kind="in_process"), told.append)
 if crew.leader:
@@ -55,7 +55,9 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def start(root: Path, processes: int, devices: int, *, steps=STEPS, seconds=1000.0, model="cnn_bn") -> list:
+def start(
+    root: Path, processes: int, devices: int, *, steps=STEPS, seconds=1000.0, model="cnn_bn", eta=0.05
+) -> list:
     """The processes of one run, each with so many simulated devices."""
     port, crew = free_port(), []
     for index in range(processes):
@@ -63,7 +65,7 @@ def start(root: Path, processes: int, devices: int, *, steps=STEPS, seconds=1000
         env["JAX_NUM_CPU_DEVICES"] = str(devices)  # an XLA flag would be part of the key of a run
         if processes > 1:
             env[distributed.VARIABLE] = f"127.0.0.1:{port},{processes},{index}"
-        command = [sys.executable, "-c", _RUN, str(root), str(steps), str(seconds), model]
+        command = [sys.executable, "-c", _RUN, str(root), str(steps), str(seconds), model, str(eta)]
         pipe = subprocess.PIPE
         crew.append(
             subprocess.Popen(command, cwd=Path(__file__).parent, env=env, stdout=pipe, stderr=pipe, text=True)
@@ -118,10 +120,11 @@ def test_two_processes_of_four_devices_train_as_one_device(model, tmp_path):
 
 @pytest.mark.slow
 def test_a_lost_process_ends_all_and_fewer_hosts_go_on_from_the_checkpoint(tmp_path):
-    steps = 900
-    one = finish(start(tmp_path / "one", 1, 1, steps=steps))
+    # With a larger η, rounding grows within so many steps until the accuracies differ.
+    steps, eta = 900, 0.002
+    one = finish(start(tmp_path / "one", 1, 1, steps=steps, eta=eta))
     root = tmp_path / "many"
-    crew = start(root, 2, 4, steps=steps, seconds=1.0)
+    crew = start(root, 2, 4, steps=steps, seconds=1.0, eta=eta)
     deadline = time.monotonic() + 300
     # orbax renames a checkpoint to its step when it is complete.
     while (
@@ -136,8 +139,8 @@ def test_a_lost_process_ends_all_and_fewer_hosts_go_on_from_the_checkpoint(tmp_p
     (folder,) = root.glob("work/*/*/*.orbax")
     # Each array was written once, by the leader.
     assert not [file for file in folder.rglob("ocdbt.process_1/**/*") if file.is_file()]
-    many = finish(start(root, 1, 8, steps=steps))
+    many = finish(start(root, 1, 8, steps=steps, eta=eta))
     assert many[:2] == [1, 8]
     assert many[2] < steps  # it did not begin anew
     assert not folder.exists()
-    np.testing.assert_allclose(many[3], one[3], rtol=2e-2, atol=2e-2)
+    np.testing.assert_allclose(many[3], one[3], rtol=2e-3)
