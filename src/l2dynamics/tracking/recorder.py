@@ -86,8 +86,6 @@ def serve(root: Path) -> None:
     Args:
         root: the checkout.
     """
-    with suppress(OSError):
-        os.nice(10)
     name = live.service()  # before MLflow's time limits change the environment
     while _waiting(root, name):
         with live.serving(root, name) as alone:
@@ -107,6 +105,7 @@ def _serve(root: Path, name: str) -> str:
     store: Store | None = None
     known: dict[Path, _Spool] = {}
     quiet_since = time.monotonic()
+    polite = False
     try:
         while True:
             known = {spool.path: known.get(spool.path, spool) for spool in _waiting(root, name)}
@@ -116,6 +115,12 @@ def _serve(root: Path, name: str) -> str:
                     store = Store(address.tracking_uri(root), root)
                 busy |= store is not None and spool.log(store)
                 spool.end()
+            if busy and not polite:
+                # Not before: with all cores training, it would import MLflow for a minute, and a short sweep would
+                # be over before its first run appears.
+                polite = True
+                with suppress(OSError):
+                    os.nice(10)
             if known:
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since >= _LINGER or _deleted(root, store):
