@@ -111,6 +111,26 @@ def test_an_interval_too_wide_decides_nothing():
     assert "too wide" in claim.claim
 
 
+def test_a_verdict_over_setups_says_what_it_rests_on(judged):
+    def part(name, ok, measured):
+        return claims.Claim(
+            **judged["01-fc"] | {"ok": ok, "measured": measured, "low": measured - 1, "high": measured + 1},
+            id=f"01-{name}",
+        )
+
+    one = base.over_setups(
+        "01", "Law.", [part("fc", True, 2.0), part("wrn", None, 9.0), part("cnn", None, 9.0)]
+    )
+    assert one.claim.startswith("Law (judged in 1 of 3 setups). Holds in 1 of 1 setups")
+    assert (one.measured, one.low, one.high, one.n, one.ok) == (2.0, 1.0, 3.0, 1, True)
+    both = base.over_setups("01", "Law.", [part("fc", True, 2.0), part("wrn", False, 4.0)])
+    assert both.claim.startswith("Law. Holds in 1 of 2 setups")
+    assert (both.measured, both.low, both.high, both.n, both.ok) == (3.0, 2.0, 4.0, 2, False)
+    none = base.over_setups("01", "Law.", [part("fc", None, 2.0)])
+    assert (none.n, none.ok) == (0, None)
+    assert not np.isfinite([none.measured, none.low, none.high]).any()
+
+
 def test_resolution_is_the_largest_error_of_the_slope():
     kept = pd.DataFrame({"t_star": [100.0, 20.0, 2.5, 1.0], "t_before": [80.0, 15.0, 2.0, 0.5]})
     x = pd.Series([1e-3, 5e-3, 2e-2, 0.1])

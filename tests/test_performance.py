@@ -109,7 +109,15 @@ def test_the_parts_that_workers_compile_are_all_that_a_run_needs(measure: Measur
     hp = hyper(eta=0.01)
     for program in trainer.programs(hp):
         program()
-    wanted = {"_init", "_scores", "_order", "_lifted_gather", "_lifted_descend", "_lifted_measure"}
+    wanted = {
+        "_start",
+        "_control",
+        "_scores",
+        "_order",
+        "_lifted_gather",
+        "_lifted_descend",
+        "_lifted_measure",
+    }
     with compilations() as compiled:
         state = trainer.init(hp)
         state = trainer.advance(state, hp, 0, 9)
@@ -117,12 +125,26 @@ def test_the_parts_that_workers_compile_are_all_that_a_run_needs(measure: Measur
     assert not wanted & {name.removeprefix("jit(").removesuffix(")") for name in compiled}
 
 
+def test_autol2_and_constant_l2_share_what_both_do() -> None:
+    of = setup("cnn", momentum=0.9)
+    constant, hp = Trainer(of, dataset(of)), hyper(eta=0.01)
+    constant.evaluate(constant.advance(constant.init(hp), hp, 0, 3), hp)
+    adaptive = constant.with_controller(AutoL2(every=2), "subset")
+    with compilations() as compiled:
+        state = adaptive.advance(adaptive.init(hp), hp, 0, 3)
+        adaptive.evaluate(state, hp)
+    assert set(compiled) <= {"jit(_control)", "jit(_lifted_measure)"}
+    assert constant.controller is None
+    whole = Trainer(of, dataset(of), controller=AutoL2(every=2), measure="subset")
+    jax.tree.map(np.testing.assert_array_equal, state, whole.advance(whole.init(hp), hp, 0, 3))
+
+
 @pytest.mark.parametrize(("model", "bucket"), [("fc", None), ("fc", 3), ("cnn_bn", None)])
 def test_compiled_segments_do_without_the_host(model: str, bucket: int | None) -> None:
     of = setup(model, augment=model == "cnn_bn", momentum=0.9)
     trainer = Trainer(of, dataset(of), bucket=bucket)
     hp = hyper() if bucket is None else jax.tree.map(lambda leaf: jnp.stack([leaf] * bucket), hyper())
-    state = jax.eval_shape(trainer.init, hp)
+    state = trainer.shapes(hp)
     lowered = trainer.segment.lower(state, hp, np.int32(0), np.int32(9), trainer._data, trainer._subset)
     # State in, state out, in the same memory.
     donated = len(jax.tree.leaves(state))
@@ -238,7 +260,7 @@ def test_the_estimate_of_a_run_covers_what_the_compiler_allocates(momentum: floa
     for bucket in (2, 10):
         trainer = Trainer(of, data, bucket=bucket)
         hp = jax.tree.map(lambda leaf, n=bucket: jnp.stack([leaf] * n), hyper())
-        state = jax.eval_shape(trainer.init, hp)
+        state = trainer.shapes(hp)
         program = trainer.segment.lower(state, hp, np.int32(0), np.int32(9), trainer._data, trainer._subset)
         memory = program.compile().memory_analysis()
         needed[bucket] = memory.argument_size_in_bytes + memory.temp_size_in_bytes

@@ -204,42 +204,43 @@ def test_divergence_is_kept_as_nan(root: Path) -> None:
     np.testing.assert_array_equal(values, run_of(results, -1)["test_loss"])
 
 
-def test_points_are_stored_as_mlflow_would(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Points go into a local database directly; the same through MLflow's client, the slow way."""
+def test_runs_are_stored_as_mlflow_would(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points, params and end go into a local database directly; the same through MLflow's client, the slow way."""
     history.write(fake(), root)
     sync(root)
     store = Store(address.tracking_uri(root), root)
     experiment, record = store.experiment(catalog.experiment("fc")), records.of_results(fake())[0]
     pieces = [[("a", 3.0, 2), ("a", 5.0, 1), ("b", math.nan, 7), ("c", math.inf, 0)], [("a", 1.0, 9)]]
     pieces += [pieces[0], [("a", 7.0, 9), ("b", 2.0, 6), ("d", -math.inf, 1)]]
+    queries = [
+        f"SELECT key, value, timestamp - ?, step, is_nan FROM {table} WHERE run_uuid = ? "
+        "ORDER BY key, step, value"
+        for table in ("metrics", "latest_metrics")
+    ]
+    queries.append("SELECT end_time - ?, status, name, lifecycle_stage FROM runs WHERE run_uuid = ?")
     found = []
-    for inserted in (True, False):
-        if not inserted:
-            monkeypatch.setattr(Store, "_insert", lambda *args: False)
+    for direct in (True, False):
+        if not direct:
+            monkeypatch.setattr(Store, "_write", lambda *args: False)
         run = store.create(experiment, record)
+        start, run_id = run.info.start_time, run.info.run_id
         for points in pieces:
             store.fill(run, points)
+        store.fill(run, [], {"eta": "0.1", "empty": "", "long": "x" * 6000}, {"a": "b"}, start + 5)
         with closing(sqlite3.connect(root / "mlflow" / "mlflow.db")) as connection:
-            found.append(
-                [
-                    connection.execute(
-                        f"SELECT key, value, timestamp - ?, step, is_nan FROM {table} WHERE run_uuid = ? "
-                        "ORDER BY key, step, value",
-                        (run.info.start_time, run.info.run_id),
-                    ).fetchall()
-                    for table in ("metrics", "latest_metrics")
-                ]
-            )
+            found.append([connection.execute(query, (start, run_id)).fetchall() for query in queries])
+        data = store.client.get_run(run_id).data
+        found[-1] += [data.params, data.tags]
     assert found[0] == found[1]
-    assert [len(rows) for rows in found[0]] == [8, 4]
+    assert [len(rows) for rows in found[0][:4]] == [8, 4, 1, 2]
 
 
 def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
     results = fake()
     history.write(results, root)
     sync(root)
-    assert calls.count("log_batch") == calls.count("create_run") == 7
-    assert "set_tag" not in calls
+    assert calls.count("create_run") == 7
+    assert set(calls) <= {"create_experiment", "create_run"}
     calls.clear()
     done = sync(root)
     assert (done.kept, done.written, done.removed) == (7, 0, 0)
@@ -362,7 +363,7 @@ real, seen = Store.fill, []
 def fill(self, run, points, *rest):
     seen.append(run)
     if len(seen) == 4:
-        real(self, run, points[: len(points) // 2], *rest)
+        real(self, run, points[: len(points) // 2], *rest[:2])  # without the end
         os.kill(os.getpid(), signal.SIGKILL)
     real(self, run, points, *rest)
 Store.fill = fill

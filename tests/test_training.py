@@ -222,7 +222,7 @@ def test_one_program_for_all_eta_l2_sigma_seed_schedule_and_length():
         state = train(trainer, hp, 7 + 10 * index, (1, 4))
         trainer.evaluate(state, hp)
     assert trainer.segment._cache_size() == 1
-    assert trainer.init._cache_size() == 1
+    assert trainer.start._cache_size() == 1
     assert trainer._score._cache_size() == 2  # train chunks of 12 and the test chunk of 10
     assert not trainer.dispatched
 

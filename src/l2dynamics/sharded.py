@@ -9,6 +9,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from l2dynamics.autol2 import AutoL2
+from l2dynamics.config import Measure
 from l2dynamics.distributed import Crew, replicate
 from l2dynamics.training import Clock, Examples, Hyper, State, Trainer
 
@@ -27,8 +29,14 @@ class ShardedTrainer(Trainer):
         self._split = NamedSharding(self.mesh, PartitionSpec("data"))
         if self._data is not None:
             self._data = replicate(self._data, self.mesh)
-        self.init = jax.jit(self._lift(self._init), out_shardings=self._whole)
+        self.start = jax.jit(self._lift(self._start), out_shardings=self._whole)
         self.fetch = jax.jit(self._lifted_gather, out_shardings=self._split)
+
+    def _set_controller(self, controller: AutoL2 | None, measure: Measure) -> None:
+        super()._set_controller(controller, measure)
+        assert self.mesh is not None
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        self.control = jax.jit(self._lift(self._control), out_shardings=whole)
 
     def _batch(self, order: jax.Array, step: np.int32) -> Examples:
         if self._data is not None:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from l2dynamics import checkpoints, distributed, machine, paths
 from l2dynamics.closure import code_key
-from l2dynamics.config import Controller, FcModel, Resources, Setup
+from l2dynamics.config import Controller, FcModel, Measure, Resources, Setup
 from l2dynamics.history import COLUMNS, Results
 from l2dynamics.interruption import Interrupted, checkpoint_seconds
 from l2dynamics.runs import RunSpec, buckets
@@ -206,23 +206,16 @@ def load(job: Job) -> Finished | None:
     return Finished(job.specs, arrays["steps"], arrays["metrics"], *times, meta.get("device", "unknown"))
 
 
-@lru_cache(maxsize=4)
-def _trainer(plan: Plan, measure: str | None, bucket: int | None) -> Any:
-    from l2dynamics.autol2 import AutoL2
-
-    controller = None
+@lru_cache(maxsize=8)
+def _trainer(plan: Plan, measure: Measure | None, bucket: int | None) -> Any:
     if measure is not None:
+        from l2dynamics.autol2 import AutoL2
+
         assert plan.controller is not None
         controller = AutoL2(**plan.controller.model_dump())
+        return _trainer(plan, None, bucket).with_controller(controller, measure)
     mesh = None if bucket is not None else distributed.mesh(plan.setup.batch)
-    return distributed.trainer_class(mesh)(
-        plan.setup,
-        dataset(plan),
-        controller=controller,
-        measure="subset" if measure == "subset" else "minibatch",
-        bucket=bucket,
-        mesh=mesh,
-    )
+    return distributed.trainer_class(mesh)(plan.setup, dataset(plan), bucket=bucket, mesh=mesh)
 
 
 def execute(

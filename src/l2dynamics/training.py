@@ -8,6 +8,7 @@ For a run with learning rate η, coefficient λ and momentum μ, step t does
 program. Randomness is stateless: the batch and the augmentation of step t are functions of (seed, t).
 """
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -63,15 +64,16 @@ def hyper_of(setup: Setup, specs: Sequence[RunSpec]) -> Hyper:
     # At least three, so that setups with and without a schedule share one compiled program.
     unused = [NEVER] * (3 - len(at))
     decays = [[round(fraction * spec.steps) for fraction in at] + unused for spec in specs]
-    rows = Hyper(
-        eta=jnp.asarray([spec.eta for spec in specs], jnp.float32),
-        l2=jnp.asarray([spec.l2 for spec in specs], jnp.float32),
-        sigma_w=jnp.asarray([spec.sigma_w for spec in specs], jnp.float32),
-        seed=jnp.asarray([spec.seed for spec in specs], jnp.int32),
-        decays=jnp.asarray(decays, jnp.int32),
-        factor=jnp.full(len(specs), factor, jnp.float32),
-    )
-    return rows if len(specs) > 1 else Hyper(*(row[0] for row in rows))
+    rows = {
+        "eta": np.asarray([spec.eta for spec in specs], np.float32),
+        "l2": np.asarray([spec.l2 for spec in specs], np.float32),
+        "sigma_w": np.asarray([spec.sigma_w for spec in specs], np.float32),
+        "seed": np.asarray([spec.seed for spec in specs], np.int32),
+        "decays": np.asarray(decays, np.int32),
+        "factor": np.full(len(specs), factor, np.float32),
+    }
+    # The index is NumPy's: into an array of jax it would be a program that XLA compiles.
+    return Hyper(**{name: jnp.asarray(row if len(specs) > 1 else row[0]) for name, row in rows.items()})
 
 
 def stream(seed: jax.Array, name: str) -> jax.Array:
@@ -116,8 +118,7 @@ class Trainer:
         bucket: int | None = None,
         mesh: Mesh | None = None,
     ) -> None:
-        self.setup, self.dataset, self.controller, self.measured_on = setup, dataset, controller, measure
-        self.bucket, self.mesh = bucket, mesh
+        self.setup, self.dataset, self.bucket, self.mesh = setup, dataset, bucket, mesh
         self.examples = len(dataset.train_labels)
         if setup.batch > self.examples:
             raise ValueError(f"batch: {setup.batch} is larger than the training set ({self.examples})")
@@ -151,15 +152,26 @@ class Trainer:
         lift = jax.vmap if bucket is not None else lambda function, **_: function
         self._lift: Callable[..., Any] = lift
         # It runs once a run, and optimised takes longer to compile (13 s for a small Wide ResNet) than the update.
-        self.init = jax.jit(lift(self._init), compiler_options={"xla_backend_optimization_level": 0})
+        self.start = jax.jit(lift(self._start), compiler_options={"xla_backend_optimization_level": 0})
         self.order = jax.jit(lift(self._order, in_axes=(0, None)))
         self.fetch = jax.jit(self._lifted_gather)
         # Without the controller, so that AutoL2 and constant λ run the same program.
         self.descend = jax.jit(self._lifted_descend, donate_argnums=(0, 1))
-        self.measure = jax.jit(self._lifted_measure, donate_argnums=0)
-        self.segment = jax.jit(self._segment, donate_argnums=0)
         self._score = jax.jit(lift(self._scores, in_axes=(0, None, None)))
         self._norm = jax.jit(lift(lambda params: jnp.sqrt(squared_norm(params))))
+        self._set_controller(controller, measure)
+
+    def with_controller(self, controller: AutoL2, measure: Measure) -> "Trainer":
+        """This trainer with AutoL2 in place of a constant λ; what both do is traced and compiled once."""
+        trainer = copy.copy(self)
+        trainer._set_controller(controller, measure)
+        return trainer
+
+    def _set_controller(self, controller: AutoL2 | None, measure: Measure) -> None:
+        self.controller, self.measured_on = controller, measure
+        self.control = jax.jit(self._lift(self._control))
+        self.measure = jax.jit(self._lifted_measure, donate_argnums=0)
+        self.segment = jax.jit(self._segment, donate_argnums=0)
 
     def _chunk(self, images: Any, labels: Any, start: int, count: int) -> tuple[jax.Array, jax.Array]:
         stop = min(start + self.setup.eval_batch, count)
@@ -167,7 +179,7 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------ one run, pure
 
-    def _init(self, hyper: Hyper) -> State:
+    def _start(self, hyper: Hyper) -> tuple[Any, Any]:
         params = models.initialize(
             self.module,
             stream(hyper.seed, "init"),
@@ -176,8 +188,11 @@ class Trainer:
             sigma_b=self.setup.sigma_b,
         )
         velocity = jax.tree.map(jnp.zeros_like, params) if self.setup.momentum else None
-        controller = self.controller.init()._replace(l2=hyper.l2) if self.controller else None
-        return State(params, velocity, controller)
+        return params, velocity
+
+    def _control(self, l2: jax.Array) -> AutoL2State:
+        assert self.controller is not None
+        return self.controller.init()._replace(l2=l2)
 
     def _order(self, hyper: Hyper, epoch: jax.Array) -> jax.Array:
         """Order of the training examples in one epoch, int32 ``[examples]``."""
@@ -332,18 +347,29 @@ class Trainer:
             state = State(params, velocity, state.controller)
         return state
 
+    def init(self, hyper: Hyper) -> State:
+        """State before the first step."""
+        params, velocity = self.start(hyper)
+        return State(params, velocity, self.control(hyper.l2) if self.controller else None)
+
+    def shapes(self, hyper: Hyper) -> State:
+        """Shapes and types of a state; nothing is compiled."""
+        params, velocity = self.start.eval_shape(hyper)
+        return State(params, velocity, self.control.eval_shape(hyper.l2) if self.controller else None)
+
     def programs(self, hyper: Hyper) -> list[Callable[[], Any]]:
         """Calls that compile what a run dispatches, on zeros in its place, in parts: the longest first.
 
         A process that calls one part leaves the others to other processes: they meet in the persistent cache.
         """
-        shapes = jax.eval_shape(self._init, hyper)
-        order, step = jnp.zeros(self.examples, jnp.int32), np.int32(0)
+        shapes = self.shapes(hyper)
+        order, step = jnp.asarray(np.zeros(self.examples, np.int32)), np.int32(0)
         size, shape = self.setup.batch, self.dataset.train_images.shape[1:]
-        batch = jnp.zeros((size, *shape), jnp.uint8), jnp.zeros(size, jnp.int32)
+        batch = jnp.asarray(np.zeros((size, *shape), np.uint8)), jnp.asarray(np.zeros(size, np.int32))
 
         def zeros() -> State:
-            state: State = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+            # jnp.zeros compiles a program for every shape.
+            state: State = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), shapes)
             return state
 
         def descend() -> None:

@@ -137,16 +137,25 @@ def make(id: str, claim: str, figure: str, *results: Results, **numbers: Any) ->
 def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
     """Return the verdict over setups: true if it holds in every setup that can be judged.
 
-    ``measured`` is the mean over those setups, ``low`` and ``high`` are the smallest and the largest of them.
+    ``measured`` is the mean over those setups, ``low`` and ``high`` are the smallest and the largest of them; of a
+    single one they are its own interval. Where setups are left out, the first sentence says how many.
     """
     judged = [part for part in parts if part.ok is not None]
     values = [part.measured for part in judged if np.isfinite(part.measured)]
+    low, high = min(values, default=np.nan), max(values, default=np.nan)
+    meaning = "Measured: mean over setups; interval: smallest and largest setup."
+    if len(judged) == 1:
+        low, high = judged[0].low, judged[0].high
+        meaning = f"Measured and interval: those of {judged[0].id}."
     held = sum(part.ok is True for part in judged)
     skipped = [part.id for part in parts if part.ok is None]
-    text = f"{claim} Holds in {held} of {len(judged)} setups ({', '.join(part.id for part in parts)})."
+    text = claim.rstrip(".")
+    if skipped:
+        text += f" (judged in {len(judged)} of {len(parts)} setups)"
+    text += f". Holds in {held} of {len(judged)} setups ({', '.join(part.id for part in parts)})."
     if skipped:
         text += f" Not judged: {', '.join(skipped)}."
-    text += " Measured: mean over setups; interval: smallest and largest setup."
+    text += f" {meaning}"
     papers = {part.paper for part in parts if np.isfinite(part.paper)}
     return Claim(
         id=id,
@@ -154,8 +163,8 @@ def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
         figure=" ".join(dict.fromkeys(figure for part in parts for figure in part.figure.split())),
         paper=papers.pop() if len(papers) == 1 else np.nan,
         measured=float(np.mean(values)) if values else np.nan,
-        low=min(values, default=np.nan),
-        high=max(values, default=np.nan),
+        low=low,
+        high=high,
         n=len(judged),
         ok=held == len(judged) if judged else None,
         scale=parts[0].scale,
