@@ -174,6 +174,7 @@ def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_
 
 
 def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")  # the pool below is given jobs alone, nothing to compile
     jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
 
     class Pool:
@@ -228,6 +229,7 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_one_error_and_nothing_lost(tmp
 
 
 def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(4)])
     seen = []
 
