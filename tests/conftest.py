@@ -17,7 +17,7 @@ else:
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     runtime.configure(cache)
 
-import jax  # noqa: E402
+import jax
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

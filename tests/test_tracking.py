@@ -235,6 +235,12 @@ def test_runs_are_stored_as_mlflow_would(root: Path, monkeypatch: pytest.MonkeyP
     assert [len(rows) for rows in found[0][:4]] == [8, 4, 1, 2]
 
 
+def content(root: Path) -> list[str]:
+    """Every row of the store, as SQL."""
+    with closing(sqlite3.connect(root / "mlflow" / "mlflow.db")) as connection:
+        return list(connection.iterdump())
+
+
 def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
     results = fake()
     history.write(results, root)
@@ -242,9 +248,11 @@ def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
     assert calls.count("create_run") == 7
     assert set(calls) <= {"create_experiment", "create_run"}
     calls.clear()
+    before = content(root)
     done = sync(root)
     assert (done.kept, done.written, done.removed) == (7, 0, 0)
     assert calls == []
+    assert content(root) == before
 
 
 def test_a_sync_with_nothing_to_do_does_not_import_mlflow(root: Path) -> None:
