@@ -6,6 +6,7 @@ Run it after the pipeline: ``python scripts/update_library_docs.py``; ``--check`
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
     return f"{value:.3g}"
+
+
+def interval(found: Mapping[str, Any]) -> str:
+    """Return the range of a measurement, or a dash where none was made."""
+    low, high = number(found.get("low")), number(found.get("high"))
+    return low if low == high == "–" else f"{low} to {high}"
 
 
 def coefficients(path: Path) -> list[str]:
@@ -46,7 +53,7 @@ def coefficients(path: Path) -> list[str]:
             setup,
             number(found.get("eta")),
             number(c),
-            f"{number(found.get('low'))} to {number(found.get('high'))}",
+            interval(found),
         ]
         lines.append("| " + " | ".join([*cells, *predicted]) + " |")
     return lines
@@ -62,8 +69,14 @@ def claims(folder: Path) -> list[str]:
         claim = json.loads(path.read_text(encoding="utf-8"))
         text = " ".join(str(claim.get("claim", "")).split()).replace("|", "\\|")
         holds = {True: "yes", False: "no"}.get(claim.get("ok"), "not judged")
-        spread = f"{number(claim.get('low'))} to {number(claim.get('high'))}"
-        cells = [path.stem, text, number(claim.get("measured")), spread, number(claim.get("n")), holds]
+        cells = [
+            path.stem,
+            text,
+            number(claim.get("measured")),
+            interval(claim),
+            number(claim.get("n")),
+            holds,
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

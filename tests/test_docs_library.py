@@ -97,7 +97,7 @@ def test_table_is_filled_from_results_and_claims(checkout):
     assert script.main(["--check"], checkout) == 0
     page = (checkout / "docs" / "library.md").read_text(encoding="utf-8")
     assert f"| wrn | 0.2 | 0.02 | 0.01 to 0.03 | {predict_l2(0.02, 10):.3g} |" in page
-    assert "| fc | 0.15 | – | – to – | – | – | – |" in page
+    assert "| fc | 0.15 | – | – | – | – | – |" in page
     assert "| 07 | c predicts \\| the tuned λ | 1.7 | 0.8 to 3.1 | 5 | yes |" in page
     assert "| 11 | c predicts \\| the tuned λ | – | 0.8 to 3.1 | 5 | no |" in page
     assert "| 12 |" not in page
