@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import claims, config, dag, paths
+from l2dynamics import claims, config, dag, figures, paths
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,7 +42,8 @@ EXECUTED = {
     "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' figS5": "test_end_to_end.py, with fig2",
     "dvc exp run -S scle=smoke": "test_docs.py",
     "dvc exp apply NAME": "DVC's own",
-    "dvc plots show figS5": "test_docs.py",
+    "dvc plots show": "test_docs.py",
+    "dvc plots show reports/figures/figS5.png": "test_docs.py",
     "dvc plots diff HEAD~1 --targets results/fc_mse.csv": "test_end_to_end.py, with HEAD and fc.csv",
 }
 
@@ -124,6 +125,14 @@ def test_every_command_is_executed_by_a_test():
             assert command.split()[2] in stages
 
 
+def images(folder):
+    """Names of the pictures on a page of DVC's."""
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<img src="(static/[^"]*_reports_figures_(\w+\.png))"', page)
+    assert all((folder / file).stat().st_size for file, _ in shown)
+    return {name for _, name in shown}
+
+
 def test_dvc_commands(tmp_path):
     """Those that only look; what they print begins as the guide says."""
     done = {}
@@ -132,13 +141,15 @@ def test_dvc_commands(tmp_path):
         "dvc dag figS5",
         "dvc dag --collapse-foreach-matrix --md",
         "dvc status --with-deps figS5",
-        f"dvc plots show figS5 -o {tmp_path / 'plots'}",
+        f"dvc plots show -o {tmp_path / 'all'}",
+        f"dvc plots show reports/figures/figS5.png -o {tmp_path / 'one'}",
     )
     for command in looks:
         words = command.split()
         words[0] = str(Path(sys.executable).parent / "dvc")
         run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
         assert run.returncode == 0, f"{command}: {run.stderr}"
+        assert "failed to load" not in run.stdout + run.stderr  # DVC says so, and succeeds
         done[command] = run.stdout
     guide = (ROOT / "docs" / "howto-pipeline.md").read_text(encoding="utf-8")
     for line in guide.partition("$ dvc stage list\n")[2].partition("$ ")[0].splitlines():
@@ -150,7 +161,8 @@ def test_dvc_commands(tmp_path):
     assert [line.strip() for line in drawn.splitlines()] == [
         line.strip() for line in done["dvc dag figS5"].splitlines()
     ]
-    assert "figS5" in (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
+    assert images(tmp_path / "all") == {f"{name}.png" for name in figures.NAMES}
+    assert images(tmp_path / "one") == {"figS5.png"}
 
 
 def test_reference_has_every_parameter_stage_and_claim(reference):
