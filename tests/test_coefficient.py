@@ -66,14 +66,17 @@ def test_runs_that_never_learn_or_diverge_are_left_out():
     lost["test_accuracy"] = np.nan
     partly = run(0.01, 1, 40)
     partly.loc[partly["epoch"] > 60, "test_accuracy"] = np.nan
-    found = coefficient.measure(results(run(0.1, 0, 10, best=0.12), lost, partly))
+    lucky = run(0.1, 2, 10, best=0.12)
+    lucky.loc[lucky["epoch"] == 0, "test_accuracy"] = 0.17
+    found = coefficient.measure(results(run(0.1, 0, 10, best=0.12), lost, partly, lucky))
     assert [entry["seed"] for entry in found["per_run"]] == [1]
     assert found["c"] == pytest.approx(0.4)
 
 
 def test_without_any_run_above_chance_there_is_no_c():
     with pytest.raises(
-        ConfigError, match=r"^measure_c_wrn: no run rose above chance: use smaller λ or longer runs"
+        ConfigError,
+        match=r"^measure_c_wrn: no run rose above chance and above its start: use smaller λ or longer runs",
     ):
         coefficient.measure(results(run(0.1, 0, 10, best=0.12)))
 

@@ -1,4 +1,6 @@
 import os
+import re
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -101,3 +103,19 @@ def test_compilation_cache_is_set_and_not_overridden(monkeypatch, tmp_path):
     runtime.configure(tmp_path / "first")
     runtime.configure(tmp_path / "second")
     assert Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) == tmp_path / "first"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_server_of_the_workers_is_deaf_from_its_first_moment():
+    """Ctrl-C goes to all processes: one that is importing jax would print a traceback."""
+    done = python(
+        "from multiprocessing import forkserver\n"
+        "from pathlib import Path\n"
+        "from l2dynamics import runtime\n"
+        "runtime._serve('json')\n"
+        "pid = forkserver._forkserver._forkserver_pid\n"
+        "print(Path(f'/proc/{pid}/status').read_text())"
+    )
+    (blocked,) = re.findall(r"^SigBlk:\s+(\w+)$", done.stdout, flags=re.MULTILINE)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        assert int(blocked, 16) >> (number - 1) & 1

@@ -9,10 +9,10 @@ from scipy.special import stdtrit
 
 from l2dynamics.config import ConfigError
 from l2dynamics.history import Results
-from l2dynamics.prediction import measure_c
+from l2dynamics.prediction import measure_c, t_star
 
 CHANCE_FACTOR = 1.5
-"""A run whose best accuracy is below this many times chance has no peak to measure."""
+"""A run whose best accuracy is below this many times chance, or that of its start, has no peak to measure."""
 
 
 def measure(results: Results) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def measure(results: Results) -> dict[str, Any]:
         log c), ``eta``, ``unit`` and ``per_run``.
 
     Raises:
-        ConfigError: no run rose above chance.
+        ConfigError: no run rose above chance and above its start.
     """
     chance = 1 / results.passport["classes"]
     per_run = []
@@ -34,12 +34,15 @@ def measure(results: Results) -> dict[str, Any]:
         accuracy = rows["test_accuracy"].to_numpy()
         if not np.isfinite(accuracy).any() or np.nanmax(accuracy) < CHANCE_FACTOR * chance:
             continue
-        l2 = float(rows["l2"].iloc[0])
-        c = measure_c(rows["epoch"].to_numpy(), accuracy, l2)
+        epochs, l2 = rows["epoch"].to_numpy(), float(rows["l2"].iloc[0])
+        if t_star(epochs, accuracy) == 0:  # it began above chance, by luck, and never was better
+            continue
+        c = measure_c(epochs, accuracy, l2)
         per_run.append({"l2": l2, "seed": int(rows["seed"].iloc[0]), "t_star": c / l2, "c": c})
     if not per_run:
         raise ConfigError(
-            f"{results.name}: no run rose above chance: use smaller λ or longer runs to measure c"
+            f"{results.name}: no run rose above chance and above its start: use smaller λ or longer runs to "
+            "measure c"
         )
     logs = np.log([run["c"] for run in per_run])
     half = 0.0

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,8 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def signals_blocked() -> Iterator[None]:
     """Processes started in this block never see SIGTERM or Ctrl-C, which are the parent's business."""
+    # multiprocessing starts its tracker before its first process, and unblocks both signals when it has.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
