@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -715,6 +716,97 @@ def test_web_interface_serves_what_is_synced_through_it(root: Path) -> None:
     client, runs = stored(root)
     diverged = runs[f"fc/laptop/{results.table['run'].iloc[-1]}"]
     assert np.isnan(list(curve(client, diverged, "test_loss").values())).any()
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """Address of an empty PostgreSQL database on this machine."""
+    pytest.importorskip("psycopg2", reason="psycopg2-binary is in the extra cluster")
+    found = shutil.which("initdb") or max(
+        map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=""
+    )
+    if not found:
+        pytest.skip("PostgreSQL is not installed")
+    # It does not run as root, and root's temporary folders are closed to others.
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="l2dynamics-postgresql-"))
+    if user:
+        shutil.chown(folder, user)
+    port = closed_port()
+
+    def call(name: str, *arguments: str) -> None:
+        command = [str(Path(found).with_name(name)), "--pgdata", str(folder / "data"), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", user=user, timeout=120)
+
+    call("initdb", "--auth=trust", "--username=mlflow", "--encoding=UTF8")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
+    call("pg_ctl", "--wait", "--log", str(folder / "log"), "--options", options, "start")
+    try:
+        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
+    finally:
+        call("pg_ctl", "--wait", "--mode=fast", "stop")
+        shutil.rmtree(folder)
+
+
+def await_answer(url: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        assert process.poll() is None, "the server has ended"
+        with suppress(OSError), urlopen(url, timeout=5):
+            return
+        time.sleep(0.2)
+    raise AssertionError("the server does not answer")
+
+
+@pytest.mark.slow
+def test_eight_writers_at_once_through_a_server_on_postgresql(
+    postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/cluster.md says it: nothing is lost, nothing is doubled, and a second time nothing is written."""
+    port = closed_port()
+    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+    command += ["--backend-store-uri", postgresql, "--artifacts-destination", str(tmp_path / "artifacts")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (tmp_path / "server.log").open("wb") as log:
+        mlflow_server = subprocess.Popen(
+            [sys.executable, "-m", *command], env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        uri = f"http://127.0.0.1:{port}"
+        await_answer(f"{uri}/health", mlflow_server)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        checkouts = {}
+        for name in ("fc", "fc_mse", "fc_small", "cnn", "cnn_bn", "wrn", "wrn_aug", "resnet"):
+            root = tmp_path / name
+            root.mkdir()
+            for marker in ("dvc.yaml", "params.yaml"):
+                (root / marker).touch()
+            checkouts[root] = fake(name, seeds=(0, 1, 2))
+            history.write(checkouts[root], root)
+        for done in ("kept 0, written 19, removed 0 runs", "kept 19, written 0, removed 0 runs"):
+            writers = [
+                subprocess.Popen(
+                    [sys.executable, "-m", "l2dynamics.tracking", "sync"],
+                    env={**os.environ, "L2DYNAMICS_ROOT": str(root)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                for root in checkouts
+            ]
+            for writer in writers:
+                output, errors = writer.communicate(timeout=300)
+                assert (writer.returncode, output.strip(), errors) == (0, done, "")
+        for root, results in checkouts.items():
+            assert_complete(root, results)
+            client, runs = stored(root, results.name)
+            for run in results.table["run"].unique():
+                rows = results.table[results.table["run"] == run]
+                points = curve(client, runs[f"{results.name}/laptop/{run}"], "test_accuracy")
+                assert list(points) == list(rows["step"])
+                np.testing.assert_array_equal(list(points.values()), rows["test_accuracy"])
+    finally:
+        os.killpg(mlflow_server.pid, signal.SIGTERM)
+        mlflow_server.wait(60)
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:///data/mlruns", "./x"])
