@@ -29,6 +29,7 @@ import synthetic
 from l2dynamics import analysis, history
 from l2dynamics.history import Results
 from l2dynamics.tracking import address, catalog, live, records, server
+from l2dynamics.tracking import store as store_module
 from l2dynamics.tracking.address import TrackingError
 from l2dynamics.tracking.live import SWITCH, Tracker
 from l2dynamics.tracking.recorder import Recorder
@@ -222,12 +223,16 @@ def test_runs_are_stored_as_mlflow_would(root: Path, monkeypatch: pytest.MonkeyP
     found = []
     for direct in (True, False):
         if not direct:
-            monkeypatch.setattr(Store, "_write", lambda *args: False)
+            monkeypatch.setattr(store_module, "_write", lambda *args: False)
         run = store.create(experiment, record)
         start, run_id = run.info.start_time, run.info.run_id
-        for points in pieces:
+        for points in pieces[:2]:
             store.fill(run, points)
-        store.fill(run, [], {"eta": "0.1", "empty": "", "long": "x" * 6000}, {"a": "b"}, start + 5)
+        with store.together():
+            for points in pieces[2:]:
+                store.fill(run, points)
+            store.fill(run, [], {"eta": "0.1", "empty": "", "long": "x" * 6000}, {"a": "b"}, start + 5)
+            assert store.client.get_run(run_id).info.status == "RUNNING"
         with closing(sqlite3.connect(root / "mlflow" / "mlflow.db")) as connection:
             found.append([connection.execute(query, (start, run_id)).fetchall() for query in queries])
         data = store.client.get_run(run_id).data
@@ -366,17 +371,19 @@ def test_killed_midway_then_repaired(root: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
+from l2dynamics.tracking import sync as module
 from l2dynamics.tracking.store import Store
-from l2dynamics.tracking.sync import sync
+module._TOGETHER = 3
 real, seen = Store.fill, []
 def fill(self, run, points, *rest):
     seen.append(run)
     if len(seen) == 4:
         real(self, run, points[: len(points) // 2], *rest[:2])  # without the end
+        self._flush()
         os.kill(os.getpid(), signal.SIGKILL)
     real(self, run, points, *rest)
 Store.fill = fill
-sync(Path({str(root)!r}))
+module.sync(Path({str(root)!r}))
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

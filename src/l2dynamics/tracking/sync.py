@@ -15,6 +15,9 @@ from l2dynamics.tracking.records import Record
 from l2dynamics.tracking.settled import Wanted, settled
 from l2dynamics.tracking.store import KEY, PARENT, SWEEP, Store
 
+_TOGETHER = 32
+"""Runs written in one transaction; a sync that is killed has those of one to log again."""
+
 
 @dataclass
 class Synced:
@@ -143,11 +146,13 @@ def _sync_sweep(store: Store, sweep: _Sweep, done: Synced) -> None:
     done.removed += len(doomed)
 
     numbers = records.outcomes(todo, int(passport.get("classes") or 10))
-    for record in todo:
-        run = store.create(experiment, record, parent.info.run_id)
-        store.dataset(run, passport.get("data") or {})
-        store.finish(run, records.curves(record) + numbers[record.key], record.params, record)
-        done.written += 1
+    for first in range(0, len(todo), _TOGETHER):
+        with store.together():
+            for record in todo[first : first + _TOGETHER]:
+                run = store.create(experiment, record, parent.info.run_id)
+                store.dataset(run, passport.get("data") or {})
+                store.finish(run, records.curves(record) + numbers[record.key], record.params, record)
+        done.written += len(todo[first : first + _TOGETHER])
 
     if store.complete(parent, sweep.parent.digest):
         done.kept += 1
