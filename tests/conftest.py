@@ -9,7 +9,7 @@ from pathlib import Path
 from l2dynamics import runtime
 
 # What one test compiled the others load, in this process, in those of pytest-xdist and in those that tests start:
-# 18 minutes in place of 27 on two cores.
+# 19 minutes in place of 27 on two cores.
 if "JAX_COMPILATION_CACHE_DIR" in os.environ:
     runtime.configure()
 else:

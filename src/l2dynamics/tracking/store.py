@@ -75,8 +75,7 @@ class Store:
         with self.errors():
             self._folder.mkdir(parents=True, exist_ok=True)
         self._experiments: dict[str, str] = {}
-        self._pending: list[_Content] = []
-        self._together = False
+        self._pending: list[_Content] | None = None  # a list inside together()
         try:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
@@ -197,27 +196,26 @@ class Store:
         with self.errors():
             if changed:
                 self.client.log_batch(run.info.run_id, [], [], changed)
-        self._pending.append(
-            _Content(run.info.run_id, run.info.start_time, points, _shown(params or {}), end)
-        )
-        if not self._together:
-            self._flush()
+        content = _Content(run.info.run_id, run.info.start_time, points, _shown(params or {}), end)
+        if self._pending is None:
+            self._log([content])
+        else:
+            self._pending.append(content)
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """What is filled inside is written at the end of the block; until then those runs are unfinished ones."""
-        self._together = True
+        pending: list[_Content] = []
+        self._pending = pending
         try:
             yield
-            self._flush()
         finally:
-            self._together = False
-            self._pending.clear()
+            self._pending = None
+        self._log(pending)
 
-    def _flush(self) -> None:
+    def _log(self, contents: Sequence[_Content]) -> None:
         from mlflow.entities import Metric, Param
 
-        contents, self._pending = self._pending, []
         with self.errors():
             if self._database is not None and _write(self._database, contents):
                 return

@@ -146,13 +146,13 @@ def _sync_sweep(store: Store, sweep: _Sweep, done: Synced) -> None:
     done.removed += len(doomed)
 
     numbers = records.outcomes(todo, int(passport.get("classes") or 10))
-    for first in range(0, len(todo), _TOGETHER):
+    for some in (todo[first : first + _TOGETHER] for first in range(0, len(todo), _TOGETHER)):
         with store.together():
-            for record in todo[first : first + _TOGETHER]:
+            for record in some:
                 run = store.create(experiment, record, parent.info.run_id)
                 store.dataset(run, passport.get("data") or {})
                 store.finish(run, records.curves(record) + numbers[record.key], record.params, record)
-        done.written += len(todo[first : first + _TOGETHER])
+        done.written += len(some)
 
     if store.complete(parent, sweep.parent.digest):
         done.kept += 1
