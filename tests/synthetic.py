@@ -229,7 +229,7 @@ def everything() -> dict[str, Results]:
     seeds = (0, 1)
     fc_etas, fc_l2s = (0.15, 0.5, 1.5), (0.0, 1e-4, 1e-3, 5e-3, 0.01, 0.05)
     out: dict[str, Results] = {}
-    fc_law = {"horizon": 2.0, "c": 0.7, "penalty": 5.0}
+    fc_law = {"horizon": 2.0, "c": 0.7, "penalty": 2.0}
     out["fc"] = results("fc", grid(fc_etas, fc_l2s, seeds, noise=0.001, **fc_law))
     out["fc_mse"] = results("fc_mse", grid(fc_etas, fc_l2s, seeds, loss_rises=True, **fc_law))
     small_l2s = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03)

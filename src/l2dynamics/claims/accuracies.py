@@ -7,20 +7,23 @@ import pandas as pd
 
 from l2dynamics import analysis
 from l2dynamics.claims.base import (
-    CLEARLY,
     FIGURE,
     MARGIN,
+    OVER_SEEDS,
     PLATEAU,
     Claim,
+    above,
     at_headline_eta,
+    at_most,
     best_l2,
     by_seed,
-    clearly,
+    decided,
     make,
     middle_budget,
     near_chance,
     over_setups,
     peaked,
+    resolved,
     rows,
     runs,
     seed_bootstrap,
@@ -91,36 +94,39 @@ def plateau(results: Results) -> Claim:
     if paired.empty:
         reason = "no η and seed learned and peaked at both the smallest and the best λ"
         return make(id, f"{text} Not judged: {reason}.", FIGURE[results.name], results)
-    difference = by_seed(paired, "difference")
+    difference = resolved(by_seed(paired, "difference"), results, points.max())
     mean = points.groupby("l2").mean()
     flat = mean[(mean - mean.iloc[0]).abs() <= PLATEAU].index
     width = np.log10(flat.max() / flat.min())
     text += (
         " Measured: accuracy at the smallest λ minus the best of all λ (same η and seed, averaged). True "
-        f"if ≥ −{PLATEAU:g} and at least two λ agree within {PLATEAU:g}; here {len(flat)} λ over "
-        f"{width:.1f} decades do. Interval over seeds."
+        f"if above −{PLATEAU:g} and at least two λ agree within {PLATEAU:g}; here {len(flat)} λ over "
+        f"{width:.1f} decades do. {OVER_SEEDS}"
     )
-    ok = difference.mean >= -PLATEAU and len(flat) >= 2
+    ok = above(difference, -PLATEAU)
+    if ok and len(flat) < 2:
+        ok, text = None, f"{text} Not judged: accuracy still rises towards the smallest λ."
+    else:
+        text = decided(text, ok)
     return make(
         id,
         text if ok else text + standard_error(results, points.max()),
         FIGURE[results.name],
         results,
+        interval=difference,
         paper=0.0,
-        measured=difference.mean,
-        low=difference.low,
-        high=difference.high,
-        n=difference.n,
         ok=ok,
     )
 
 
 def optimum(results: Results) -> Claim:
-    """Claim 4: how much worse the smallest and the largest λ are than the best, within one budget."""
+    """Claim 4: how much worse the smallest and the largest λ are than the best, within one budget.
+
+    The smallest is λ = 0 where the sweep has it at that η.
+    """
     scheduled = results.name == "wrn_schedule"
     group = "fixed" if scheduled else "grid"
     table = at_headline_eta(rows(results, group), results.name)
-    table = table[table["l2"] > 0]
     # Where λ is predicted for given budgets (Figure S3) the middle one of these is shown.
     given = sorted(results.table.loc[results.table["group"] == "predicted", "budget"].unique())
     budget = given[len(given) // 2] if given else middle_budget(table.drop_duplicates("run"))
@@ -141,27 +147,20 @@ def optimum(results: Results) -> Claim:
         mean = some.groupby("l2")["accuracy"].mean().dropna()
         return float(mean.max() - max(mean.iloc[0], mean.iloc[-1]))
 
-    low, high = seed_bootstrap(within, worst_side, point=("l2",))
+    interval = seed_bootstrap(within, worst_side, point=("l2",))
+    interval = resolved(interval, results, within["accuracy"].max())
     mean = within.groupby("l2")["accuracy"].mean()
+    least, most, best = mean.index.min(), mean.index.max(), best_l2(mean)
     text += (
-        " Measured: best accuracy minus that of the smallest or largest λ, whichever is better. True if ≥ "
-        f"{MARGIN:g}. Best λ = {best_l2(mean):.3g} of {mean.index.min():.3g} … {mean.index.max():.3g}. "
-        "Interval over seeds."
+        " Measured: best accuracy minus that of the smallest or largest λ, whichever is better. True if "
+        f"above {MARGIN:g}. Best λ = {best:.3g} of {least:.3g} … {most:.3g}. {OVER_SEEDS}"
     )
-    measured = worst_side(within)
-    if measured < MARGIN and best_l2(mean) in (mean.index.min(), mean.index.max()):
-        text += " The best λ may lie outside the grid."
-    return make(
-        id,
-        text,
-        FIGURE[results.name],
-        results,
-        measured=measured,
-        low=low,
-        high=high,
-        n=len(within),
-        ok=measured >= MARGIN,
-    )
+    if best == most or best == least > 0:
+        ok, text = None, f"{text} Not judged: the best λ is at an end of the grid and may lie outside."
+    else:
+        ok = above(interval, MARGIN)
+        text = decided(text, ok)
+    return make(id, text, FIGURE[results.name], results, interval=interval, ok=ok)
 
 
 def better_than_zero(results: Results) -> Claim:
@@ -180,22 +179,20 @@ def better_than_zero(results: Results) -> Claim:
     )
     if gain.empty:
         return make(id, f"{text} Not judged: no η and seed has both.", FIGURE[results.name], results)
-    interval = by_seed(gain, "gain")
+    interval = resolved(by_seed(gain, "gain"), results, summary["max_test_accuracy"].max())
     text += (
-        f" Measured: difference of maximum test accuracies, same η and seed. True if {CLEARLY}. "
+        f" Measured: difference of maximum test accuracies, same η and seed. True if above 0. {OVER_SEEDS} "
         f"{len(gain)} pairs, λ = {smallest['l2'].min():.3g} … {smallest['l2'].max():.3g}; λ = 0 trained "
         f"{_lengths(summary)}."
     )
-    ok = clearly(interval)
+    ok = above(interval, 0)
+    text = decided(text, ok)
     return make(
         id,
         text if ok else text + standard_error(results, summary["max_test_accuracy"].max()),
         FIGURE[results.name],
         results,
-        measured=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
+        interval=interval,
         ok=ok,
     )
 
@@ -213,22 +210,14 @@ def eta_spread(results: Results) -> Claim:
             id, f"{text} Not judged: no λ learned and peaked at two η.", FIGURE[results.name], results
         )
     interval = analysis.mean_interval((several["max"] - several["min"]).to_numpy())
+    interval = resolved(interval, results, several["max"].max())
     text += (
-        f" Measured: largest minus smallest accuracy over η, mean over λ. True if ≤ {ETA_SPREAD:g}. "
-        f"{points['eta'].nunique()} η from {points['eta'].min():g} to {points['eta'].max():g}. Interval "
-        "over λ."
+        f" Measured: largest minus smallest accuracy over η, mean over λ. True if no more than "
+        f"{ETA_SPREAD:g}. {points['eta'].nunique()} η from {points['eta'].min():g} to "
+        f"{points['eta'].max():g}. Interval over λ; of a single λ from the size of the test set."
     )
-    return make(
-        id,
-        text,
-        FIGURE[results.name],
-        results,
-        measured=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        ok=interval.mean <= ETA_SPREAD,
-    )
+    ok = at_most(interval, ETA_SPREAD)
+    return make(id, decided(text, ok), FIGURE[results.name], results, interval=interval, ok=ok)
 
 
 def _lengths(summary: pd.DataFrame) -> str:

@@ -42,7 +42,8 @@ FIGURE = {
 }
 """Figure of the paper that shows the sweep of a setup."""
 
-CLEARLY = f"the 95 % interval over seeds is above 0 (with a single seed: the mean above {MARGIN:g})"
+OVER_SEEDS = "Interval over seeds; of a single seed from the size of the test set."
+UNDECIDED = "Not judged: the threshold lies within the interval."
 
 TITLES = {
     "fc": "FC",
@@ -109,8 +110,15 @@ def describe(*results: Results) -> str:
     return ", ".join(dict.fromkeys(parts))
 
 
-def make(id: str, claim: str, figure: str, *results: Results, **numbers: Any) -> Claim:
-    """Build a claim on the given results; what is not in ``numbers`` is NaN, 0 or None."""
+def make(
+    id: str,
+    claim: str,
+    figure: str,
+    *results: Results,
+    interval: analysis.Interval | None = None,
+    **numbers: Any,
+) -> Claim:
+    """Build a claim on the given results; what is neither in ``interval`` nor in ``numbers`` is NaN, 0 or None."""
     filled = {
         "paper": np.nan,
         "measured": np.nan,
@@ -118,7 +126,7 @@ def make(id: str, claim: str, figure: str, *results: Results, **numbers: Any) ->
         "high": np.nan,
         "n": 0,
         "ok": None,
-        **numbers,
+        **(numbers if interval is None else _numbers(interval) | numbers),
     }
     floats = {key: float(filled[key]) for key in ("paper", "measured", "low", "high")}
     ok = None if filled["ok"] is None else bool(filled["ok"])
@@ -132,6 +140,10 @@ def make(id: str, claim: str, figure: str, *results: Results, **numbers: Any) ->
         scale=str(results[0].passport["scale"]),
         data=describe(*results),
     )
+
+
+def _numbers(interval: analysis.Interval) -> dict[str, float]:
+    return {"measured": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
 def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
@@ -239,9 +251,43 @@ def by_seed(values: pd.DataFrame, column: str) -> analysis.Interval:
     return analysis.mean_interval(values.groupby("seed")[column].mean().to_numpy())
 
 
-def clearly(interval: analysis.Interval, threshold: float = 0.0) -> bool:
-    """Say whether a mean lies above a threshold: its interval does, or a single value does by ``MARGIN``."""
-    return interval.low > threshold if interval.n > 1 else interval.mean > threshold + MARGIN
+def resolved(interval: analysis.Interval, results: Results, accuracy: float) -> analysis.Interval:
+    """Give the difference of two accuracies that has no interval over seeds the one of its test set.
+
+    The set's error does not average out over pairs of runs: they share its images. That it is the same for both
+    networks makes their difference more certain than this, by how much is unknown.
+
+    Args:
+        interval: the mean, and where there are several seeds its interval.
+        results: tells the size of the test set.
+        accuracy: about the accuracy of both.
+    """
+    if np.isfinite(interval.low):
+        return interval
+    half = 1.96 * np.sqrt(2) * error_of(results, accuracy)
+    return analysis.Interval(interval.mean, interval.mean - half, interval.mean + half, interval.n)
+
+
+def above(interval: analysis.Interval, threshold: float) -> bool | None:
+    """Say whether a number lies above a threshold: True or False if its whole interval agrees, None otherwise.
+
+    A number without an interval is compared itself.
+    """
+    low, high = interval.low, interval.high
+    if np.isnan(low):
+        low = high = interval.mean
+    return True if low > threshold else False if high <= threshold else None
+
+
+def at_most(interval: analysis.Interval, threshold: float) -> bool | None:
+    """Say whether a number is no larger than a threshold, see :func:`above`."""
+    larger = above(interval, threshold)
+    return None if larger is None else not larger
+
+
+def decided(text: str, ok: bool | None) -> str:
+    """Add to a claim's text why it is not judged, where its interval is the reason."""
+    return f"{text} {UNDECIDED}" if ok is None else text
 
 
 def near_chance(results: Results, accuracy: float) -> bool:
@@ -249,10 +295,14 @@ def near_chance(results: Results, accuracy: float) -> bool:
     return not accuracy >= analysis.CHANCE_FACTOR / results.passport["classes"]
 
 
+def error_of(results: Results, accuracy: float) -> float:
+    """Return the standard error of an accuracy on the test set."""
+    return float(np.sqrt(max(accuracy * (1 - accuracy), 0.0) / int(results.passport["data"]["test"])))
+
+
 def standard_error(results: Results, accuracy: float) -> str:
     """Say how well the test set resolves an accuracy: the likely reason where small differences fail."""
-    size = int(results.passport["data"]["test"])
-    error = np.sqrt(max(accuracy * (1 - accuracy), 0.0) / size)
+    size, error = int(results.passport["data"]["test"]), error_of(results, accuracy)
     return f" An accuracy on {size} test images has a standard error of {error:.3f}."
 
 
@@ -262,11 +312,11 @@ def seed_bootstrap(
     *,
     point: Sequence[str],
     samples: int = 200,
-) -> tuple[float, float]:
-    """Return the 95 % interval of a statistic of run summaries, resampling seeds.
+) -> analysis.Interval:
+    """Return a statistic of run summaries with its 95 % interval, resampling seeds.
 
     Seeds are drawn with replacement, the same ones at every grid point; grid points with a single seed stay
-    as they are. The interval is NaN if no point has two seeds.
+    as they are. The ends are NaN if no point has two seeds; ``n`` is the number of rows.
 
     Args:
         summary: one row per run.
@@ -274,11 +324,12 @@ def seed_bootstrap(
         point: columns that identify a grid point.
         samples: number of resamples; repeated draws are computed once.
     """
+    measured = statistic(summary)
     several = summary.groupby(list(point))["seed"].transform("nunique") > 1
     fixed, varied = summary[~several], summary[several]
     seeds = sorted(varied["seed"].unique())
     if len(seeds) < 2:
-        return np.nan, np.nan
+        return analysis.Interval(measured, np.nan, np.nan, len(summary))
     rng = np.random.default_rng(0)
     known: dict[tuple[int, ...], float] = {}
     values = []
@@ -289,7 +340,5 @@ def seed_bootstrap(
             known[draw] = statistic(pd.concat([part for part in parts if len(part)], ignore_index=True))
         values.append(known[draw])
     finite = np.asarray(values)[np.isfinite(values)]
-    if finite.size == 0:
-        return np.nan, np.nan
-    low, high = np.quantile(finite, [0.025, 0.975])
-    return float(low), float(high)
+    low, high = np.quantile(finite, [0.025, 0.975]) if finite.size else (np.nan, np.nan)
+    return analysis.Interval(measured, float(low), float(high), len(summary))

@@ -8,13 +8,18 @@ import pandas as pd
 from l2dynamics import analysis
 from l2dynamics.claims.base import (
     MARGIN,
+    OVER_SEEDS,
     Claim,
+    above,
     at_headline_eta,
+    at_most,
     best_l2,
     by_seed,
+    decided,
     make,
     over_setups,
     peaked,
+    resolved,
     rows,
     runs,
     seed_bootstrap,
@@ -56,7 +61,7 @@ def eta_dependence(results: Results) -> Claim:
     text = (
         f"{title(results.name)}: test accuracy depends on η when training accuracy reaches 1 but not at "
         "its maximum. Measured: spread (largest minus smallest over η, mean over λ > 0) at the maximum "
-        "divided by that at training accuracy 1; true if ≤ 0.5."
+        "divided by that at training accuracy 1; true if no more than 0.5."
     )
     kept = peaked(runs(results)).dropna(subset=["test_accuracy_at_train1"])
     kept = kept[kept.groupby("l2")["eta"].transform("nunique") >= 2]
@@ -74,24 +79,14 @@ def eta_dependence(results: Results) -> Claim:
         )
         return at_end / at_one if at_one > 0 else np.inf
 
-    measured = ratio(kept)
-    low, high = seed_bootstrap(kept, ratio, point=("eta", "l2"))
+    interval = seed_bootstrap(kept, ratio, point=("eta", "l2"))
     text += (
         f" Spreads {_spread(kept, 'max_test_accuracy'):.4f} and "
         f"{_spread(kept, 'test_accuracy_at_train1'):.4f}, η = {kept['eta'].min():g} … "
         f"{kept['eta'].max():g}. Interval over seeds."
     )
-    return make(
-        "13-eta",
-        text,
-        "figS5",
-        results,
-        measured=measured,
-        low=low,
-        high=high,
-        n=len(kept),
-        ok=measured <= 0.5,
-    )
+    ok = at_most(interval, 0.5)
+    return make("13-eta", decided(text, ok), "figS5", results, interval=interval, ok=ok)
 
 
 def loss_rises(results: Results) -> Claim:
@@ -134,22 +129,13 @@ def small_l2_is_worse(results: Results) -> Claim:
     if paired.empty:
         reason = f"no seed has both the smallest λ ({least:g}) and the best ({best:g})"
         return make("14-fc_small-accuracy", f"{text} Not judged: {reason}.", "figS7", results)
-    interval = by_seed(paired, "difference")
+    interval = resolved(by_seed(paired, "difference"), results, points.max())
     text += (
-        f" Measured: accuracy at the smallest λ ({least:g}) minus that at the best ({best:g}); true if ≤ "
-        f"−{MARGIN:g}. Interval over seeds."
+        f" Measured: accuracy at the smallest λ ({least:g}) minus that at the best ({best:g}); true if no "
+        f"more than −{MARGIN:g}. {OVER_SEEDS}"
     )
-    return make(
-        "14-fc_small-accuracy",
-        text,
-        "figS7",
-        results,
-        measured=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        ok=interval.mean <= -MARGIN,
-    )
+    ok = at_most(interval, -MARGIN)
+    return make("14-fc_small-accuracy", decided(text, ok), "figS7", results, interval=interval, ok=ok)
 
 
 def time_saturates(results: Results) -> Claim:
@@ -160,24 +146,15 @@ def time_saturates(results: Results) -> Claim:
     kept = kept[kept["l2"] <= best * (1 + 1e-9)]
     text = (
         f"{title(results.name)} (under-parametrised): t* ∝ 1/λ fails below the best λ ({best:g}). "
-        "Measured: log-log slope of t* for λ up to the best one; true if its 95 % interval (bootstrap "
-        "over λ) is above −1."
+        "Measured: log-log slope of t* for λ up to the best one; true if above −1. Interval: bootstrap over λ."
     )
     if kept["l2"].nunique() < 3:
         text += f" Not judged: {kept['l2'].nunique()} λ at or below the best one peaked."
         return make("14-fc_small-time", text, "figS7", results, n=len(kept))
     fit = analysis.fit_exponent(kept["l2"], kept["t_star"])
-    return make(
-        "14-fc_small-time",
-        text,
-        "figS7",
-        results,
-        measured=fit.slope,
-        low=fit.low,
-        high=fit.high,
-        n=fit.n,
-        ok=fit.low > -1,
-    )
+    interval = analysis.Interval(fit.slope, fit.low, fit.high, fit.n)
+    ok = above(interval, -1)
+    return make("14-fc_small-time", decided(text, ok), "figS7", results, interval=interval, ok=ok)
 
 
 def product_decides(results: Results) -> Claim:
@@ -187,7 +164,7 @@ def product_decides(results: Results) -> Claim:
     summary = summary.assign(product=np.round(np.log10(summary["eta"] * summary["l2"]) * 12))
     text = (
         f"{title(results.name)} (under-parametrised): at fixed T accuracy is constant along ηλ. Measured: "
-        "mean spread of accuracy at equal ηλ divided by the spread over the whole grid; true if ≤ 1/3."
+        "mean spread of accuracy at equal ηλ divided by the spread over the whole grid; true if no more than 1/3."
     )
     points = summary.groupby(["product", "eta"])["max_test_accuracy"].mean().reset_index()
     several = points.groupby("product")["eta"].nunique()
@@ -202,19 +179,10 @@ def product_decides(results: Results) -> Claim:
         by_product = by_product[by_product["count"] >= 2]
         return float((by_product["max"] - by_product["min"]).mean() / (mean.max() - mean.min()))
 
-    low, high = seed_bootstrap(summary, ratio, point=("eta", "l2"))
-    measured = ratio(summary)
-    return make(
-        "14-resnet-product",
-        f"{text} Interval over seeds.",
-        "figS8",
-        results,
-        measured=measured,
-        low=low,
-        high=high,
-        n=len(summary),
-        ok=measured <= 1 / 3,
-    )
+    interval = seed_bootstrap(summary, ratio, point=("eta", "l2"))
+    ok = at_most(interval, 1 / 3)
+    text = decided(f"{text} Interval over seeds.", ok)
+    return make("14-resnet-product", text, "figS8", results, interval=interval, ok=ok)
 
 
 def never_catches_up(results: Results) -> Claim:
@@ -224,7 +192,7 @@ def never_catches_up(results: Results) -> Claim:
     text = (
         f"{title(results.name)} (under-parametrised): small λ never catches up, however long it is trained "
         "(schedule rescaled). Measured: best accuracy of all λ and T minus the best of the smallest λ "
-        f"over T; true if ≥ {MARGIN:g}."
+        f"over T; true if above {MARGIN:g}."
     )
     if kept["l2"].nunique() < 2:
         return make("14-resnet-budget", f"{text} Not judged: fewer than two λ learned.", "figS8", results)
@@ -233,21 +201,11 @@ def never_catches_up(results: Results) -> Claim:
         points = some.groupby(["l2", "budget"])["max_test_accuracy"].mean()
         return float(points.max() - points.xs(points.index.get_level_values("l2").min(), level="l2").max())
 
-    low, high = seed_bootstrap(kept, gap, point=("l2", "budget"))
-    measured = gap(kept)
-    least = kept["l2"].min()
-    text += f" λ = {least:g}, T up to {kept['budget'].max():.4g} epochs. Interval over seeds."
-    return make(
-        "14-resnet-budget",
-        text,
-        "figS8",
-        results,
-        measured=measured,
-        low=low,
-        high=high,
-        n=len(kept),
-        ok=measured >= MARGIN,
-    )
+    interval = seed_bootstrap(kept, gap, point=("l2", "budget"))
+    interval = resolved(interval, results, kept["max_test_accuracy"].max())
+    ok = above(interval, MARGIN)
+    text += f" λ = {kept['l2'].min():g}, T up to {kept['budget'].max():.4g} epochs. {OVER_SEEDS}"
+    return make("14-resnet-budget", decided(text, ok), "figS8", results, interval=interval, ok=ok)
 
 
 def initial_scale(results: Results) -> Claim:
@@ -256,7 +214,7 @@ def initial_scale(results: Results) -> Claim:
     several = summary.groupby("l2")["sigma_w"].nunique()
     text = (
         "Final performance is independent of σw. Measured: largest minus smallest final accuracy over σw "
-        f"at the smallest λ (longest training); true if ≤ {SIGMA_SPREAD:g}."
+        f"at the smallest λ (longest training); true if no more than {SIGMA_SPREAD:g}."
     )
     if not (several >= 2).any():
         return make("15", f"{text} Not judged: no λ learned at two σw.", "figS12", results, n=len(summary))
@@ -267,25 +225,15 @@ def initial_scale(results: Results) -> Claim:
         points = some.groupby("sigma_w")["final_test_accuracy"].mean()
         return float(points.max() - points.min())
 
-    low, high = seed_bootstrap(longest, spread, point=("sigma_w",))
-    measured = spread(longest)
+    interval = seed_bootstrap(longest, spread, point=("sigma_w",))
+    interval = resolved(interval, results, longest["final_test_accuracy"].max())
     widest = spread(summary[summary["l2"] == several[several >= 2].index.max()])
     text += (
         f" λ = {least:g}, σw = {longest['sigma_w'].min():g} … {longest['sigma_w'].max():g}; at the largest "
-        f"λ the spread is {widest:.4f}. Interval over seeds."
+        f"λ the spread is {widest:.4f}. {OVER_SEEDS}"
     )
-    return make(
-        "15",
-        text,
-        "figS12",
-        results,
-        paper=0.0,
-        measured=measured,
-        low=low,
-        high=high,
-        n=len(longest),
-        ok=measured <= SIGMA_SPREAD,
-    )
+    ok = at_most(interval, SIGMA_SPREAD)
+    return make("15", decided(text, ok), "figS12", results, interval=interval, paper=0.0, ok=ok)
 
 
 def _spread(some: pd.DataFrame, column: str) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import analysis
-from l2dynamics.claims.base import FIGURE, Claim, make, over_setups, peaked, runs, title
+from l2dynamics.claims.base import FIGURE, Claim, decided, make, over_setups, peaked, runs, title
 from l2dynamics.history import Results
 
 RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug")
@@ -95,18 +95,29 @@ def time_to_fit(results: Results) -> Claim:
             paper=-1.0,
         )
     fit = analysis.fit_exponent(kept["eta"], kept["train1_epoch"], clusters=kept["eta"], groups=kept["l2"])
-    mild = np.nan
+    verdicts, mild = [_near(fit, -1.0)], "unknown"
     if _two_l2_at_some_eta(kept):
-        mild = analysis.fit_exponent(kept["l2"], kept["train1_epoch"], groups=kept["eta"]).slope
+        on_l2 = analysis.fit_exponent(kept["l2"], kept["train1_epoch"], groups=kept["eta"])
+        verdicts.append(_near(on_l2, 0.0))
+        mild = f"{on_l2.slope:.3f}"
     text += (
         f" True if a is within {EXPONENT_SLACK:g} of −1 and the exponent against λ within "
-        f"{EXPONENT_SLACK:g} of 0 (it is {mild:.3f}). {fit.n} runs, {kept['eta'].nunique()} η. Interval by "
+        f"{EXPONENT_SLACK:g} of 0 (it is {mild}). {fit.n} runs, {kept['eta'].nunique()} η. Interval by "
         "bootstrap over η."
     )
-    ok = abs(fit.slope + 1) <= EXPONENT_SLACK and not abs(mild) > EXPONENT_SLACK
-    return make(
-        id, text, "figS1", results, paper=-1.0, measured=fit.slope, low=fit.low, high=fit.high, n=fit.n, ok=ok
-    )
+    ok = False if False in verdicts else None if None in verdicts else True
+    numbers = analysis.Interval(fit.slope, fit.low, fit.high, fit.n)
+    return make(id, decided(text, ok), "figS1", results, paper=-1.0, interval=numbers, ok=ok)
+
+
+def _near(fit: analysis.Fit, exponent: float) -> bool | None:
+    """Say whether a fitted exponent is the given one within ``EXPONENT_SLACK``; None if its interval allows both."""
+    near = abs(fit.slope - exponent) <= EXPONENT_SLACK
+    if np.isnan(fit.low):
+        return near
+    if near:
+        return True if fit.high - fit.low <= PRECISION else None
+    return None if fit.low <= exponent + EXPONENT_SLACK and fit.high >= exponent - EXPONENT_SLACK else False
 
 
 def resolution(kept: pd.DataFrame, x: pd.Series, groups: pd.Series) -> float:
