@@ -104,7 +104,7 @@ def compete(
         tasks: dict[str, Callable[[], float]] = {}
         for label, by, where in contestants:
             workers = stack.enter_context(Workers(by, name, where))
-            share = "train 200" if by == "gemm" else command
+            share = "train 200" if by.startswith("gemm") else command
             tasks[label] = lambda w=workers, c=share: w.do(c)  # type: ignore[misc]
         return take_turns(tasks)
 

@@ -71,16 +71,29 @@ def reference(
     return found.train, found.evaluate
 
 
-def gemm(threads: int) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
+def gemm(by: str, threads: int) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
     """Products of two 1024 × 1024 float32 matrices, the limit of dense arithmetic."""
-    import torch
+    if by == "torch":
+        import torch
 
-    torch.set_num_threads(threads)
-    a, b, c = (torch.randn(1024, 1024) for _ in range(3))
+        torch.set_num_threads(threads)
+        a, b, c = (torch.randn(1024, 1024) for _ in range(3))
 
-    def train(start: int, stop: int) -> None:
-        for _ in range(start, stop):
-            torch.mm(a, b, out=c)
+        def train(start: int, stop: int) -> None:
+            for _ in range(start, stop):
+                torch.mm(a, b, out=c)
+    else:
+        from l2dynamics import runtime
+
+        runtime.configure()
+        import jax
+
+        x, y = jax.random.normal(jax.random.key(0), (2, 1024, 1024))
+        product = jax.jit(lambda x, y: x @ y)
+
+        def train(start: int, stop: int) -> None:
+            for _ in range(start, stop):
+                jax.block_until_ready(product(x, y))
 
     return train, lambda: None
 
@@ -93,8 +106,8 @@ def main() -> None:
     threads = len(asked["cores"])
     if asked["by"] == "ours":
         train, evaluate = ours(asked["name"])
-    elif asked["by"] == "gemm":
-        train, evaluate = gemm(threads)
+    elif asked["by"].startswith("gemm, "):
+        train, evaluate = gemm(asked["by"].removeprefix("gemm, "), threads)
     else:
         train, evaluate = reference(asked["name"], threads, asked["by"] == "torch.compile")
     from l2dynamics.training import evaluation_steps

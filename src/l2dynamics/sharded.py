@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from l2dynamics.autol2 import AutoL2
 from l2dynamics.config import Measure
@@ -22,21 +22,18 @@ class ShardedTrainer(Trainer):
     own devices only. Parameters are replicated.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        assert self.mesh is not None
-        self._whole = NamedSharding(self.mesh, PartitionSpec())
-        self._split = NamedSharding(self.mesh, PartitionSpec("data"))
+    def __init__(self, *args: Any, mesh: Mesh, **options: Any) -> None:
+        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._split = NamedSharding(mesh, PartitionSpec("data"))
+        super().__init__(*args, mesh=mesh, **options)
         if self._data is not None:
-            self._data = replicate(self._data, self.mesh)
+            self._data = replicate(self._data, mesh)
         self.start = jax.jit(self._lift(self._start), out_shardings=self._whole)
         self.fetch = jax.jit(self._lifted_gather, out_shardings=self._split)
 
     def _set_controller(self, controller: AutoL2 | None, measure: Measure) -> None:
         super()._set_controller(controller, measure)
-        assert self.mesh is not None
-        whole = NamedSharding(self.mesh, PartitionSpec())
-        self.control = jax.jit(self._lift(self._control), out_shardings=whole)
+        self.control = jax.jit(self._lift(self._control), out_shardings=self._whole)
 
     def _batch(self, order: jax.Array, step: np.int32) -> Examples:
         if self._data is not None:

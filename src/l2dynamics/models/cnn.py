@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from l2dynamics.models.layers import BatchNorm, conv, dense, max_pool
+from l2dynamics.models.layers import BatchNorm, Bias, conv, dense, max_pool
 
 
 class Cnn(nn.Module):
@@ -38,8 +38,8 @@ class Cnn(nn.Module):
             return BatchNorm(self.bn_group)(x, train=train) if self.batch_norm else x
 
         for last in (False, True):
-            x = nn.relu(norm(conv(self.channels, 3, bias=True, dtype=self.dtype)(x)))
-            x = conv(self.channels, 3, padding="VALID", bias=True, dtype=self.dtype)(x)
+            x = nn.relu(norm(Bias()(conv(self.channels, 3, dtype=self.dtype)(x))))
+            x = Bias()(conv(self.channels, 3, padding="VALID", dtype=self.dtype)(x))
             x = x if last else norm(x)
             # ReLU and maximum commute; after the pooling ReLU has less to do.
             x = max_pool(x, self.pool_window, self.pool_stride)

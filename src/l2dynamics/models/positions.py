@@ -2,8 +2,8 @@
 
 XLA's CPU reduction over positions is slow: 0.18 ms for 64 × 14 × 14 × 16 numbers on one core, against 0.04 ms for the
 product with a vector of ones. In reverse mode every broadcast becomes such a sum. With products in both places a
-training step of the CNN with batch norm takes 17 % less, one of WRN-10-1 13 %. Accelerators keep the reduction, whose
-precision does not depend on that of products.
+training step of the CNN with batch norm takes 17 % less, one of WRN-10-1 13 %, and one of the CNN without, for the sake
+of its biases, 11 %. Accelerators keep the reduction, whose precision does not depend on that of products.
 """
 
 from functools import partial
