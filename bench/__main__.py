@@ -6,7 +6,8 @@
 import sys
 from importlib import import_module
 
-from bench import conv, measure
+from bench import measure
+from l2dynamics import runtime
 
 PARTS = ("fc", "conv", "overhead", "memory", "executors", "precision")
 
@@ -17,6 +18,8 @@ def main() -> None:
     if unknown := [name for name in chosen if name.partition(":")[0] not in PARTS]:
         print(f"error: {unknown[0]} is unknown, choose from {', '.join(PARTS)}", file=sys.stderr)
         sys.exit(2)
+    runtime.configure()  # before the parts import jax: `precision` trains in this process
+    conv = import_module("bench.conv")
     if "--eager" in sys.argv:
         conv.COMPETITORS = ("torch",)
     about = measure.machine()

@@ -17,9 +17,8 @@ SCALE = "laptop"
 
 def rows() -> list[Row]:
     """Two rows per setup: c and the best accuracy."""
-    from l2dynamics import coefficient, config, executors, paths, pipeline, runs, runtime, sweeps
+    from l2dynamics import coefficient, config, executors, paths, pipeline, runs, sweeps
 
-    runtime.configure()
     root = paths.find_root()
     params = config.load_params(root)
     sections = config.load_section(root, SCALE, "measure_c", config.MeasureCs)
