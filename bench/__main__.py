@@ -19,7 +19,8 @@ def main() -> None:
         print(f"error: {unknown[0]} is unknown, choose from {', '.join(PARTS)}", file=sys.stderr)
         sys.exit(2)
     runtime.configure()  # before the parts import jax: `precision` trains in this process
-    conv = import_module("bench.conv")
+    from bench import conv
+
     if "--eager" in sys.argv:
         conv.COMPETITORS = ("torch",)
     about = measure.machine()
