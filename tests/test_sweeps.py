@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from small_setups import dataset, setup
 
-from l2dynamics import checkpoints, history, machine, sweeps, training
-from l2dynamics.config import Controller
+from l2dynamics import checkpoints, history, machine, pipeline, sweeps, training
+from l2dynamics.config import Controller, Params, Sweep
 from l2dynamics.runs import RunSpec
 from l2dynamics.sweeps import Finished, Interrupted, Plan
 
@@ -181,6 +181,19 @@ def test_every_run_is_evaluated_at_the_budgets_it_reaches(tmp_path):
         length = job.specs[0].steps
         expected = {*training.evaluation_steps(length, 6).tolist(), *(b for b in (3, 8, 21) if b < length)}
         assert sweeps.load(job).steps.tolist() == sorted(expected)
+
+
+def test_evaluations_begin_where_the_section_says(tmp_path):
+    later = replace(plan(tmp_path), first_evaluation=0.5)
+    assert sweeps.key(later) != sweeps.key(plan(tmp_path))
+    (job,) = sweeps.jobs(later, [spec(steps=40)])
+    sweeps.execute(job)
+    assert sweeps.load(job).steps.tolist() == [0, 20, 23, 26, 30, 35, 40]
+    section = Sweep(
+        setup=later.setup, first_evaluation=0.5, grids=[{"eta": [1], "l2": [0.1], "length": {"epochs": 1}}]
+    )
+    params = Params(scale="smoke", seed=0, data={"source": "sample"})
+    assert pipeline.plan("sweep@test", section, params, tmp_path).first_evaluation == 0.5
 
 
 def test_under_autol2_the_column_l2_is_the_coefficient_in_force(tmp_path):

@@ -419,16 +419,17 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("steps", "evaluations", "expected"),
+    ("steps", "evaluations", "first", "expected"),
     [
-        (1, 2, [0, 1]),
-        (100, 3, [0, 1, 10, 100]),
-        (5, 40, [0, 1, 2, 3, 4, 5]),
-        (20_000, 3, [0, 100, 1414, 20_000]),
+        (1, 2, 1 / 200, [0, 1]),
+        (100, 3, 1 / 200, [0, 1, 10, 100]),
+        (5, 40, 1 / 200, [0, 1, 2, 3, 4, 5]),
+        (20_000, 3, 1 / 200, [0, 100, 1414, 20_000]),
+        (20_000, 3, 1 / 4, [0, 5_000, 10_000, 20_000]),
     ],
 )
-def test_evaluations_are_log_spaced(steps, evaluations, expected):
-    assert evaluation_steps(steps, evaluations).tolist() == expected
+def test_evaluations_are_log_spaced(steps, evaluations, first, expected):
+    assert evaluation_steps(steps, evaluations, first).tolist() == expected
 
 
 def test_evaluations_of_the_longest_run_fit_the_step_counter():

@@ -319,8 +319,11 @@ class Sweep(Strict):
 
     # What is trained.
     setup: Setup
-    # How often a run is evaluated, at log-spaced steps from a 200th of its length to its end.
+    # How often a run is evaluated, at log-spaced steps.
     evaluations: Evaluations = 40
+    # Where these begin, as a fraction of the run's length. Lengths ∝ 1/(ηλ) put t* at one fraction of all runs: from shortly
+    # before it the same number of evaluations resolves it better.
+    first_evaluation: Fraction = 1 / 200
     # Which runs.
     grids: tuple[Grid, ...] = Field(min_length=1)
     # Runs at λ = c/T besides.

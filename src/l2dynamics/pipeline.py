@@ -41,6 +41,7 @@ def plan(name: str, section: Sweep | AutoL2Sweep | MeasureC, params: Params, roo
         bucket=section.bucket,
         resources=section.resources or Resources(),
         budgets=predicted.budgets if predicted else (),
+        first_evaluation=getattr(section, "first_evaluation", 1 / 200),
     )
 
 

@@ -47,6 +47,7 @@ class Plan:
     budgets: tuple[
         float, ...
     ] = ()  # epochs at which every run is evaluated besides, for a comparison at equal times
+    first_evaluation: float = 1 / 200  # as a fraction of a run's length
 
 
 class Event(NamedTuple):
@@ -156,6 +157,7 @@ def key(plan: Plan) -> str:
     parts = {
         "setup": plan.setup.model_dump(mode="json"),
         "evaluations": plan.evaluations,
+        "first_evaluation": plan.first_evaluation,
         "controller": plan.controller.model_dump(mode="json") if plan.controller else None,
         "data": dataset(plan).digest,
         "code": code_key("l2dynamics.training"),
@@ -335,7 +337,7 @@ def _train(
     bucket = len(job.specs) if len(job.specs) > 1 else None
     trainer = _trainer(job.plan, job.specs[0].measure, bucket)
     hyper = hyper_of(job.plan.setup, job.specs)
-    steps = evaluation_steps(job.specs[0].steps, job.plan.evaluations)
+    steps = evaluation_steps(job.specs[0].steps, job.plan.evaluations, job.plan.first_evaluation)
     budgets = [round(epochs * trainer.steps_per_epoch) for epochs in job.plan.budgets]
     steps = np.union1d(steps, [budget for budget in budgets if budget < steps[-1]]).astype(np.int64)
     metrics = np.full((len(job.specs), len(steps), 6), np.nan)

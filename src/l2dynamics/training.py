@@ -86,12 +86,12 @@ def steps_per_epoch(setup: Setup, examples: int) -> int:
     return -(-examples // setup.batch)
 
 
-def evaluation_steps(steps: int, evaluations: int) -> np.ndarray:
-    """Step 0 and about ``evaluations`` log-spaced steps from a 200th of ``steps`` to ``steps``, increasing integers.
+def evaluation_steps(steps: int, evaluations: int, first: float = 1 / 200) -> np.ndarray:
+    """Step 0 and about ``evaluations`` log-spaced steps from ``first * steps`` to ``steps``, increasing integers.
 
     From step 1 on, a third of the evaluations of a long run would show it untrained.
     """
-    spaced = np.rint(np.geomspace(max(1, steps / 200), steps, evaluations)).astype(np.int64)
+    spaced = np.rint(np.geomspace(max(1, steps * first), steps, evaluations)).astype(np.int64)
     return np.unique(np.concatenate([[0], spaced, [steps]]))
 
 
