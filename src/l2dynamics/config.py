@@ -321,8 +321,8 @@ class Sweep(Strict):
     setup: Setup
     # How often a run is evaluated, at log-spaced steps.
     evaluations: Evaluations = 40
-    # Where these begin, as a fraction of the run's length. Lengths ∝ 1/(ηλ) put t* at one fraction of all runs: from shortly
-    # before it the same number of evaluations resolves it better.
+    # Where these begin, as a fraction of the run's length. Lengths ∝ 1/(ηλ) put t* at about one fraction of every run:
+    # from somewhat before it the same number of evaluations resolves it better.
     first_evaluation: Fraction = 1 / 200
     # Which runs.
     grids: tuple[Grid, ...] = Field(min_length=1)

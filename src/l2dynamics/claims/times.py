@@ -20,7 +20,7 @@ MIN_STEPS = 10
 """t* enters a fit if it is at least this many steps: the law is one of continuous time."""
 
 PRECISION = 0.6
-"""An exponent whose interval is wider than this decides nothing, even if −1 lies in it."""
+"""An interval wider than this does not confirm an exponent that lies in it."""
 
 
 def evaluate(results: Mapping[str, Results]) -> list[Claim]:
