@@ -110,6 +110,7 @@ def main() -> None:
         train, evaluate = gemm(asked["by"].removeprefix("gemm, "), threads)
     else:
         train, evaluate = reference(asked["name"], threads, asked["by"] == "torch.compile")
+    from l2dynamics.config import FIRST_EVALUATION
     from l2dynamics.training import evaluation_steps
 
     train(0, 3)
@@ -122,7 +123,7 @@ def main() -> None:
             train(0, int(count))
         else:
             at = 0
-            for step in evaluation_steps(int(count), int(rest[0])):
+            for step in evaluation_steps(int(count), int(rest[0]), FIRST_EVALUATION):
                 train(at, int(step))
                 evaluate()
                 at = int(step)

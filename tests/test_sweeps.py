@@ -10,7 +10,7 @@ import pytest
 from small_setups import dataset, setup
 
 from l2dynamics import checkpoints, history, machine, pipeline, sweeps, training
-from l2dynamics.config import Controller, Params, Sweep
+from l2dynamics.config import FIRST_EVALUATION, Controller, Params, Sweep
 from l2dynamics.runs import RunSpec
 from l2dynamics.sweeps import Finished, Interrupted, Plan
 
@@ -164,7 +164,7 @@ def test_the_table_has_the_columns_of_the_results_in_the_order_of_the_grid(tmp_p
     assert list(dict.fromkeys(rows["run"])) == [s.slug for s in specs]
     for s in specs:
         run = rows[rows["run"] == s.slug]
-        assert run["step"].tolist() == training.evaluation_steps(s.steps, 6).tolist()
+        assert run["step"].tolist() == training.evaluation_steps(s.steps, 6, FIRST_EVALUATION).tolist()
         np.testing.assert_array_equal(run["epoch"], run["step"] / 3)
         for column in ("group", "eta", "l2", "seed", "sigma_w"):
             assert (run[column] == getattr(s, column)).all()
@@ -179,7 +179,10 @@ def test_every_run_is_evaluated_at_the_budgets_it_reaches(tmp_path):
     for job in sweeps.jobs(at, [spec(0), spec(1, steps=6)]):
         sweeps.execute(job)
         length = job.specs[0].steps
-        expected = {*training.evaluation_steps(length, 6).tolist(), *(b for b in (3, 8, 21) if b < length)}
+        expected = {
+            *training.evaluation_steps(length, 6, FIRST_EVALUATION).tolist(),
+            *(b for b in (3, 8, 21) if b < length),
+        }
         assert sweeps.load(job).steps.tolist() == sorted(expected)
 
 

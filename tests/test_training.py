@@ -433,7 +433,7 @@ def test_evaluations_are_log_spaced(steps, evaluations, first, expected):
 
 
 def test_evaluations_of_the_longest_run_fit_the_step_counter():
-    found = evaluation_steps(400_000_000, 200)
+    found = evaluation_steps(400_000_000, 200, 1 / 200)
     assert found[0] == 0
     assert found[-1] == 400_000_000 < np.iinfo(np.int32).max
     assert (np.diff(found) > 0).all()

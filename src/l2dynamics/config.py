@@ -314,6 +314,10 @@ class Resources(Strict):
         return self
 
 
+FIRST_EVALUATION = 1 / 200
+"""Where the log-spaced evaluations of a run begin, as a fraction of its length, if its section does not say."""
+
+
 class Sweep(Strict):
     """One sweep: a setup, its grids and how often a run is evaluated (log-spaced steps)."""
 
@@ -323,7 +327,7 @@ class Sweep(Strict):
     evaluations: Evaluations = 40
     # Where these begin, as a fraction of the run's length. Lengths ∝ 1/(ηλ) put t* at about one fraction of every run:
     # from somewhat before it the same number of evaluations resolves it better.
-    first_evaluation: Fraction = 1 / 200
+    first_evaluation: Fraction = FIRST_EVALUATION
     # Which runs.
     grids: tuple[Grid, ...] = Field(min_length=1)
     # Runs at λ = c/T besides.

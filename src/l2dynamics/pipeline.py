@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from l2dynamics import checkpoints, distributed, executors, history, interruption, locks, stage, sweeps
-from l2dynamics.config import AutoL2Sweep, ConfigError, MeasureC, Params, Resources, Sweep
+from l2dynamics.config import FIRST_EVALUATION, AutoL2Sweep, ConfigError, MeasureC, Params, Resources, Sweep
 from l2dynamics.history import Results
 from l2dynamics.progress import SweepProgress
 from l2dynamics.runs import RunSpec
@@ -41,7 +41,7 @@ def plan(name: str, section: Sweep | AutoL2Sweep | MeasureC, params: Params, roo
         bucket=section.bucket,
         resources=section.resources or Resources(),
         budgets=predicted.budgets if predicted else (),
-        first_evaluation=getattr(section, "first_evaluation", 1 / 200),
+        first_evaluation=getattr(section, "first_evaluation", FIRST_EVALUATION),
     )
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 from l2dynamics import checkpoints, distributed, machine, paths
 from l2dynamics.closure import code_key
-from l2dynamics.config import Controller, FcModel, Measure, Resources, Setup
+from l2dynamics.config import FIRST_EVALUATION, Controller, FcModel, Measure, Resources, Setup
 from l2dynamics.history import COLUMNS, Results
 from l2dynamics.interruption import Interrupted, checkpoint_seconds
 from l2dynamics.runs import RunSpec, buckets
@@ -47,7 +47,7 @@ class Plan:
     budgets: tuple[
         float, ...
     ] = ()  # epochs at which every run is evaluated besides, for a comparison at equal times
-    first_evaluation: float = 1 / 200  # as a fraction of a run's length
+    first_evaluation: float = FIRST_EVALUATION  # as a fraction of a run's length
 
 
 class Event(NamedTuple):

@@ -86,7 +86,7 @@ def steps_per_epoch(setup: Setup, examples: int) -> int:
     return -(-examples // setup.batch)
 
 
-def evaluation_steps(steps: int, evaluations: int, first: float = 1 / 200) -> np.ndarray:
+def evaluation_steps(steps: int, evaluations: int, first: float) -> np.ndarray:
     """Step 0 and about ``evaluations`` log-spaced steps from ``first * steps`` to ``steps``, increasing integers.
 
     From step 1 on, a third of the evaluations of a long run would show it untrained.
