@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2dynamics.models.convolution import FEW, convolve
-
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+from l2dynamics.models.convolution import convolve
+from l2dynamics.models.layout import arrange
 
 
 def reference(x, kernel, stride, padding):
@@ -38,22 +37,23 @@ SHAPES = (
     (7, 2, 1),
 )
 CASES = [
-    (*shape, padding, channels)
+    (*shape, padding, channels, layout)
     for shape in SHAPES
     for padding in ("SAME", "VALID")
-    for channels in (FEW, FEW + 1)
+    for channels in (1, 4)  # few, so that a window is gathered, and more, so that its rows are
+    for layout in ("NHWC", "CHWN")
     if shape[0] >= shape[1] or padding == "SAME"
 ]
 
 
-@pytest.mark.parametrize(("side", "size", "stride", "padding", "channels"), CASES)
-def test_a_convolution_is_its_definition(side, size, stride, padding, channels):
+@pytest.mark.parametrize(("side", "size", "stride", "padding", "channels", "layout"), CASES)
+def test_a_convolution_is_its_definition(side, size, stride, padding, channels, layout):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((3, side, side, channels)), jnp.float32)
     kernel = jnp.asarray(rng.standard_normal((size, size, channels, 5)), jnp.float32)
 
     def ours(x, kernel):
-        return convolve(x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS)
+        return arrange(convolve(arrange(x, layout), kernel, stride, padding, layout), layout)
 
     expected = reference(x, kernel, stride, padding)
     found, pull_back = jax.vjp(ours, x, kernel)

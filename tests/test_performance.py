@@ -196,6 +196,22 @@ def test_eight_devices_train_in_one_program_without_the_host() -> None:
     np.testing.assert_allclose(eight["metrics"], one["metrics"], rtol=2e-4)
 
 
+@pytest.mark.parametrize(("model", "convolutions"), [("cnn", 4), ("wrn", 9)])
+def test_a_convolution_and_its_gradients_are_compiled_apart_on_cpu(model: str, convolutions: int) -> None:
+    of = setup(model)
+    trainer = Trainer(of, dataset(of))
+    hp = hyper()
+    state, batch = (
+        trainer.shapes(hp),
+        (np.zeros((of.batch, 10, 10, 3), np.uint8), np.zeros(of.batch, np.int32)),
+    )
+    program = trainer.descend.lower(state.params, None, hp.l2, hp, np.int32(0), *batch).compile().as_text()
+    assert " convolution(" not in program
+    entry = program[program.index("ENTRY") :]
+    # One call forward, one backward: else activations are computed again for every row of a window.
+    assert entry.count(" call(") == 2 * convolutions
+
+
 # ------------------------------------------------------------------------------------------ precision
 
 
@@ -218,10 +234,10 @@ def test_bfloat16_keeps_weights_velocity_and_sums_in_float32() -> None:
 
 def test_bfloat16_multiplies_in_bfloat16_and_normalises_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     of = setup("cnn_bn", precision="bfloat16")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # on CPU sums are products too
     trainer = Trainer(of, dataset(of))
     state = trainer.init(hyper())
     x = jnp.zeros((8, 10, 10, 3))
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # on CPU sums are products too
     jaxpr = jax.make_jaxpr(lambda params: trainer._logits(params, x, True))(state.params)
     types = {"conv_general_dilated": set(), "dot_general": set(), "rsqrt": set()}
     for name, dtype in _operations(jaxpr.jaxpr):

@@ -24,6 +24,7 @@ from l2dynamics.autol2 import AutoL2, AutoL2State
 from l2dynamics.config import Measure, Setup
 from l2dynamics.data import Dataset
 from l2dynamics.losses import LOSSES, correct
+from l2dynamics.models.layout import Layout
 from l2dynamics.regularization import add_l2, squared_norm
 from l2dynamics.runs import RunSpec
 
@@ -125,13 +126,20 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch(setup, self.examples)
         self.full_batch = setup.batch == self.examples
         self.resident = isinstance(dataset.train_images, np.ndarray)
-        # A convolution inside a loop is 20–70 times slower on CPU (jax issue 12868): there, steps are dispatched
-        # from Python. A host-fed data set needs that too.
+        # A batch that is split over devices must not be the innermost axis.
         cpu = jax.default_backend() == "cpu"
+        self.layout: Layout = "CHWN" if cpu and mesh is None else "NHWC"
+        # AutoL2 and constant λ dispatch one program, which takes seconds to compile for a convolutional net. In a loop
+        # a step takes a tenth less on CPU, but with a convolution of XLA's, for a mesh, 20–70 times as long (jax issue
+        # 12868). A host-fed data set is dispatched everywhere.
         self.dispatched = not self.resident or (cpu and setup.model.kind != "fc")
         dtype = jnp.bfloat16 if setup.precision == "bfloat16" else None
         self.module = models.build(
-            **setup.model.model_dump(), classes=dataset.classes, bn_group=setup.bn_group, dtype=dtype
+            **setup.model.model_dump(),
+            classes=dataset.classes,
+            bn_group=setup.bn_group,
+            dtype=dtype,
+            layout=self.layout,
         )
         self._mean = jnp.asarray(dataset.mean)
         self._inverse_std = jnp.asarray(1 / np.maximum(dataset.std, 1e-6), jnp.float32)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from l2dynamics.models.cnn import Cnn
 from l2dynamics.models.fc import FullyConnected
 from l2dynamics.models.layers import BatchNorm
+from l2dynamics.models.layout import Layout
 from l2dynamics.models.resnet import ResNet
 from l2dynamics.models.wide_resnet import WideResNet
 
@@ -18,7 +19,13 @@ Params = Any
 
 
 def build(
-    kind: str, *, classes: int, bn_group: int | None = None, dtype: Any = None, **architecture: Any
+    kind: str,
+    *,
+    classes: int,
+    bn_group: int | None = None,
+    dtype: Any = None,
+    layout: Layout = "NHWC",
+    **architecture: Any,
 ) -> nn.Module:
     """Make the module ``kind`` (fc, cnn, wrn, resnet) with the fields of its ``config`` model.
 
@@ -27,17 +34,23 @@ def build(
         classes: number of logits.
         bn_group: examples that share batch-norm statistics in training.
         dtype: type of the computation; parameters are float32.
+        layout: of the images inside convolutional networks; neither parameters nor inputs depend on it.
         **architecture: the other fields of the ``config`` model.
     """
     if kind == "fc":
         return FullyConnected(**architecture, classes=classes, dtype=dtype)
+    convolutional: dict[str, Any] = {
+        "classes": classes,
+        "bn_group": bn_group,
+        "dtype": dtype,
+        "layout": layout,
+    }
     if kind == "cnn":
-        hidden = architecture.pop("dense")
-        return Cnn(**architecture, hidden=hidden, classes=classes, bn_group=bn_group, dtype=dtype)
+        return Cnn(hidden=architecture.pop("dense"), **architecture, **convolutional)
     if kind == "wrn":
-        return WideResNet(**architecture, classes=classes, bn_group=bn_group, dtype=dtype)
+        return WideResNet(**architecture, **convolutional)
     if kind == "resnet":
-        return ResNet(**architecture, classes=classes, bn_group=bn_group, dtype=dtype)
+        return ResNet(**architecture, **convolutional)
     raise ValueError(f"model.kind: {kind!r} is unknown, choose fc, cnn, wrn or resnet")
 
 

@@ -1,11 +1,13 @@
 """The convolutional network of Fig. 3 (SM A)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from l2dynamics.models.layers import BatchNorm, Bias, conv, dense, max_pool
+from l2dynamics.models.layers import BatchNorm, Bias, Conv, dense, max_pool
+from l2dynamics.models.layout import Layout, arrange
 
 
 class Cnn(nn.Module):
@@ -19,6 +21,7 @@ class Cnn(nn.Module):
         hidden: units of the first dense layer, 500 in the paper.
         pool_window, pool_stride: the paper's (6, 6) window fits only with stride 1, the default of Stax;
             small scales take 2 and 2.
+        layout: of the images between the layers.
     """
 
     channels: int
@@ -29,20 +32,24 @@ class Cnn(nn.Module):
     classes: int
     bn_group: int | None = None
     dtype: Any = None
+    layout: Layout = "NHWC"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
         """Logits ``[batch, classes]`` of images ``[batch, height, width, 3]``."""
+        conv = partial(Conv, dtype=self.dtype, layout=self.layout)
 
         def norm(x: jax.Array) -> jax.Array:
-            return BatchNorm(self.bn_group)(x, train=train) if self.batch_norm else x
+            return BatchNorm(self.bn_group, layout=self.layout)(x, train=train) if self.batch_norm else x
 
+        x = arrange(x, self.layout)
         for last in (False, True):
-            x = nn.relu(norm(Bias()(conv(self.channels, 3, dtype=self.dtype)(x))))
-            x = Bias()(conv(self.channels, 3, padding="VALID", dtype=self.dtype)(x))
+            x = nn.relu(norm(Bias(self.layout)(conv(self.channels, 3)(x))))
+            x = Bias(self.layout)(conv(self.channels, 3, padding="VALID")(x))
             x = x if last else norm(x)
             # ReLU and maximum commute; after the pooling ReLU has less to do.
             x = max_pool(x, self.pool_window, self.pool_stride)
             x = x if last else nn.relu(x)
+        x = arrange(x, self.layout)
         x = dense(self.hidden, self.dtype)(x.reshape(x.shape[0], -1))
         return dense(self.classes, self.dtype)(x)

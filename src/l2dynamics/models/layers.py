@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from l2dynamics.models.convolution import convolve
-from l2dynamics.models.positions import spread, total
+from l2dynamics.models.layout import Layout, channel_axis, grouped, spread, total, ungrouped
 
 # W ~ N(0, 1 / N_in); the gain σw is a traced factor, see models.initialize.
 lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -20,59 +20,67 @@ class BatchNorm(nn.Module):
     Attributes:
         group: examples that share statistics in training, the per-device batch of a data-parallel run; None: all.
         epsilon: added to the variance, 1e-5 as in Stax.
+        layout: of the images.
 
     With ``group`` the statistics do not depend on how many devices hold the batch.
     """
 
     group: int | None = None
     epsilon: float = 1e-5
+    layout: Layout = "NHWC"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Normalise ``x`` of shape ``[batch, …, channels]`` over all but its last axis."""
-        channels = x.shape[-1]
+        """Normalise ``x`` over all but its channels; in ``NHWC`` it may have any number of axes."""
+        channels, batch = x.shape[channel_axis(self.layout)], x.shape[0 if self.layout == "NHWC" else -1]
         scale = self.param("scale", nn.initializers.ones, (channels,))
         offset = self.param("offset", nn.initializers.zeros, (channels,))
-        group = x.shape[0] if self.group is None or not train else min(self.group, x.shape[0])
-        grouped = x.astype(jnp.float32).reshape(x.shape[0] // group, -1, channels)
-        count = grouped.shape[1]
-        mean = total(grouped) / count
-        variance = total(jnp.square(grouped)) / count - jnp.square(mean)
+        if self.layout == "CHWN":
+            scale, offset = scale[:, None], offset[:, None]
+        group = batch if self.group is None or not train else min(self.group, batch)
+        values = grouped(x.astype(jnp.float32), group, self.layout)
+        count = x.size // channels // (batch // group)
+        mean = total(values, self.layout) / count
+        variance = total(jnp.square(values), self.layout) / count - jnp.square(mean)
         multiplier = scale * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + self.epsilon)
         # Two vectors at every position, so that reverse mode has two sums over positions in place of three.
-        normalised = grouped * spread(multiplier, count) + spread(offset - mean * multiplier, count)
-        return normalised.reshape(x.shape).astype(x.dtype)
+        summand = offset - mean * multiplier
+        values = values * spread(multiplier, count, self.layout) + spread(summand, count, self.layout)
+        return ungrouped(values, group, x.shape, self.layout).astype(x.dtype)
 
 
 class Bias(nn.Module):
-    """A number per channel, added at every position: its gradient is a sum over positions."""
+    """A number per channel, added at every position of images in ``layout``."""
+
+    layout: Layout = "NHWC"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Add it to ``x`` of shape ``[batch, …, channels]``."""
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        return x + spread(bias[None], x[..., 0].size).reshape(x.shape).astype(x.dtype)
+        """Add it to ``x``."""
+        channels = x.shape[channel_axis(self.layout)]
+        bias = self.param("bias", nn.initializers.zeros, (channels,)).astype(x.dtype)
+        if self.layout == "NHWC":
+            return x + bias
+        return x + spread(bias, x[0].size, self.layout).reshape(x.shape)
 
 
-def conv(
-    channels: int,
-    size: int,
-    *,
-    strides: int = 1,
-    padding: str = "SAME",
-    dtype: Any = None,
-) -> nn.Conv:
-    """A square NHWC convolution with LeCun-normal kernel and without bias."""
-    return nn.Conv(
-        channels,
-        (size, size),
-        strides=(strides, strides),
-        padding=padding,
-        use_bias=False,
-        kernel_init=lecun_normal,
-        dtype=dtype,
-        conv_general_dilated=convolve,
-    )
+class Conv(nn.Module):
+    """A square convolution of images in ``layout``, with LeCun-normal kernel and without bias."""
+
+    channels: int
+    size: int
+    strides: int = 1
+    padding: str = "SAME"
+    dtype: Any = None
+    layout: Layout = "NHWC"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Convolve ``x``."""
+        inputs = x.shape[channel_axis(self.layout)]
+        kernel = self.param("kernel", lecun_normal, (self.size, self.size, inputs, self.channels))
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        return convolve(x, kernel, self.strides, self.padding, self.layout)
 
 
 def dense(units: int, dtype: Any = None) -> nn.Dense:
@@ -81,7 +89,7 @@ def dense(units: int, dtype: Any = None) -> nn.Dense:
 
 
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """VALID max pooling of ``[batch, height, width, channels]``.
+    """VALID max pooling of images in either layout.
 
     Non-overlapping windows are maxima over slices: their gradient is no select-and-scatter, which GPUs refuse to run
     deterministically and which takes 10 times as long on CPU (``max`` over two axes: 4 times).

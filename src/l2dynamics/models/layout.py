@@ -1,0 +1,55 @@
+"""Order of the axes of a batch of images inside a network; height and width are in the middle of both.
+
+``NHWC``, batch, height, width, channels, is how images come and what accelerators are fast at; ``CHWN``, with channels
+and batch in each other's place, is what CPUs are fast at. The parameters are the same, and so are the logits.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+Layout = Literal["NHWC", "CHWN"]
+
+
+def arrange(images: jax.Array, layout: Layout) -> jax.Array:
+    """From ``NHWC`` to ``layout``, and back."""
+    return images if layout == "NHWC" else images.swapaxes(0, 3)
+
+
+def channel_axis(layout: Layout) -> int:
+    """The axis of the channels."""
+    return -1 if layout == "NHWC" else 0
+
+
+def grouped(x: jax.Array, group: int, layout: Layout) -> jax.Array:
+    """Groups of ``group`` examples: ``[groups, positions, channels]``, or ``[channels, groups, positions]``."""
+    if layout == "NHWC":
+        return x.reshape(x.shape[0] // group, -1, x.shape[-1])
+    channels, *_, batch = x.shape
+    parted = x.reshape(channels, -1, batch // group, group).swapaxes(1, 2)
+    return parted.reshape(channels, batch // group, -1)
+
+
+def ungrouped(values: jax.Array, group: int, shape: tuple[int, ...], layout: Layout) -> jax.Array:
+    """The inverse of :func:`grouped`, with the shape it began with."""
+    if layout == "CHWN":
+        values = values.reshape(*values.shape[:2], -1, group).swapaxes(1, 2)
+    return values.reshape(shape)
+
+
+def total(values: jax.Array, layout: Layout) -> jax.Array:
+    """Sum over positions: ``[groups, channels]``, or ``[channels, groups]``.
+
+    On CPU a product with ones: XLA's reduction takes 23 µs for 16 × 8192 numbers, the product 10.
+    """
+    if layout == "NHWC":
+        return jnp.sum(values, 1)
+    return values @ jnp.ones(values.shape[-1], values.dtype)
+
+
+def spread(x: jax.Array, count: int, layout: Layout) -> jax.Array:
+    """The same at ``count`` positions, as a product with ones on CPU: its transpose, in reverse mode, is a sum."""
+    if layout == "NHWC":
+        return jnp.broadcast_to(x[:, None], (len(x), count, x.shape[-1]))
+    return jnp.einsum("...,p->...p", x, jnp.ones(count, x.dtype))
