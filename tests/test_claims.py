@@ -118,11 +118,15 @@ def test_a_verdict_over_setups_says_what_it_rests_on(judged):
             id=f"01-{name}",
         )
 
-    one = base.over_setups(
-        "01", "Law.", [part("fc", True, 2.0), part("wrn", None, 9.0), part("cnn", None, 9.0)]
-    )
+    parts = [part("fc", True, 2.0), part("wrn", None, 9.0), part("cnn", None, 9.0)]
+    one = base.over_setups("01", "Law.", parts)
     assert one.claim.startswith("Law (judged in 1 of 3 setups). Holds in 1 of 1 setups")
-    assert (one.measured, one.low, one.high, one.n, one.ok) == (2.0, 1.0, 3.0, 1, True)
+    assert "takes more than half" in one.claim
+    assert (one.measured, one.low, one.high, one.n, one.ok) == (2.0, 1.0, 3.0, 1, None)
+    most = base.over_setups("01", "Law.", [*parts[:2], part("cnn", True, 4.0)])
+    assert (most.n, most.ok) == (2, True)
+    refuted = base.over_setups("01", "Law.", [*parts[1:], part("fc", False, 2.0)])
+    assert (refuted.n, refuted.ok) == (1, False)
     both = base.over_setups("01", "Law.", [part("fc", True, 2.0), part("wrn", False, 4.0)])
     assert both.claim.startswith("Law. Holds in 1 of 2 setups")
     assert (both.measured, both.low, both.high, both.n, both.ok) == (3.0, 2.0, 4.0, 2, False)

@@ -147,10 +147,11 @@ def _numbers(interval: analysis.Interval) -> dict[str, float]:
 
 
 def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
-    """Return the verdict over setups: true if it holds in every setup that can be judged.
+    """Return the verdict over setups: false if it fails in one, true if it holds in more than half and fails in none.
 
-    ``measured`` is the mean over those setups, ``low`` and ``high`` are the smallest and the largest of them; of a
-    single one they are its own interval. Where setups are left out, the first sentence says how many.
+    What fails in one and is then no longer judged there must not turn into a claim that holds. ``measured`` is
+    the mean over the setups that are judged, ``low`` and ``high`` are the smallest and the largest of them; of a single
+    one they are its own interval. Where setups are left out, the first sentence says how many.
     """
     judged = [part for part in parts if part.ok is not None]
     values = [part.measured for part in judged if np.isfinite(part.measured)]
@@ -160,6 +161,7 @@ def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
         low, high = judged[0].low, judged[0].high
         meaning = f"Measured and interval: those of {judged[0].id}."
     held = sum(part.ok is True for part in judged)
+    ok = False if held < len(judged) else True if held > len(parts) / 2 else None
     skipped = [part.id for part in parts if part.ok is None]
     text = claim.rstrip(".")
     if skipped:
@@ -167,6 +169,8 @@ def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
     text += f". Holds in {held} of {len(judged)} setups ({', '.join(part.id for part in parts)})."
     if skipped:
         text += f" Not judged: {', '.join(skipped)}."
+    if judged and ok is None:
+        text += " The whole is not judged either: that takes more than half of them."
     text += f" {meaning}"
     papers = {part.paper for part in parts if np.isfinite(part.paper)}
     return Claim(
@@ -178,7 +182,7 @@ def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
         low=low,
         high=high,
         n=len(judged),
-        ok=held == len(judged) if judged else None,
+        ok=ok,
         scale=parts[0].scale,
         data=", ".join(dict.fromkeys(data for part in parts for data in part.data.split(", "))),
     )
