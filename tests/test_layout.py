@@ -54,6 +54,7 @@ def test_batch_norm_is_the_same_in_both_layouts(group, train):
 
 
 ARCHITECTURES = {
+    "fc": {"depth": 2, "width": 5},
     "cnn": {"channels": 5, "dense": 7, "batch_norm": False, "pool_window": 2, "pool_stride": 2},
     "cnn, batch norm, overlapping windows": {
         "channels": 5,

@@ -208,8 +208,9 @@ def test_a_convolution_and_its_gradients_are_compiled_apart_on_cpu(model: str, c
     program = trainer.descend.lower(state.params, None, hp.l2, hp, np.int32(0), *batch).compile().as_text()
     assert " convolution(" not in program
     entry = program[program.index("ENTRY") :]
-    # One call forward, one backward: else activations are computed again for every row of a window.
-    assert entry.count(" call(") == 2 * convolutions
+    # One call forward, one backward: else activations are computed again for every row of a window. And three that put
+    # the batch last, and first again in the logits and their gradients.
+    assert entry.count(" call(") == 2 * convolutions + 3
 
 
 # ------------------------------------------------------------------------------------------ precision

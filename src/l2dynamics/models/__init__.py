@@ -34,11 +34,11 @@ def build(
         classes: number of logits.
         bn_group: examples that share batch-norm statistics in training.
         dtype: type of the computation; parameters are float32.
-        layout: of the images inside convolutional networks; neither parameters nor inputs depend on it.
+        layout: inside the network; neither parameters nor inputs nor logits depend on it.
         **architecture: the other fields of the ``config`` model.
     """
     if kind == "fc":
-        return FullyConnected(**architecture, classes=classes, dtype=dtype)
+        return FullyConnected(**architecture, classes=classes, dtype=dtype, layout=layout)
     convolutional: dict[str, Any] = {
         "classes": classes,
         "bn_group": bn_group,

@@ -6,8 +6,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from l2dynamics.models.layers import BatchNorm, Bias, Conv, dense, max_pool
-from l2dynamics.models.layout import Layout, arrange
+from l2dynamics.models.layers import BatchNorm, Bias, Conv, Dense, max_pool
+from l2dynamics.models.layout import Layout, arrange, flatten
 
 
 class Cnn(nn.Module):
@@ -21,7 +21,7 @@ class Cnn(nn.Module):
         hidden: units of the first dense layer, 500 in the paper.
         pool_window, pool_stride: the paper's (6, 6) window fits only with stride 1, the default of Stax;
             small scales take 2 and 2.
-        layout: of the images between the layers.
+        layout: of what is between the layers.
     """
 
     channels: int
@@ -38,6 +38,7 @@ class Cnn(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
         """Logits ``[batch, classes]`` of images ``[batch, height, width, 3]``."""
         conv = partial(Conv, dtype=self.dtype, layout=self.layout)
+        dense = partial(Dense, dtype=self.dtype, layout=self.layout)
 
         def norm(x: jax.Array) -> jax.Array:
             return BatchNorm(self.bn_group, layout=self.layout)(x, train=train) if self.batch_norm else x
@@ -50,6 +51,5 @@ class Cnn(nn.Module):
             # ReLU and maximum commute; after the pooling ReLU has less to do.
             x = max_pool(x, self.pool_window, self.pool_stride)
             x = x if last else nn.relu(x)
-        x = arrange(x, self.layout)
-        x = dense(self.hidden, self.dtype)(x.reshape(x.shape[0], -1))
-        return dense(self.classes, self.dtype)(x)
+        x = dense(self.hidden)(flatten(x, self.layout))
+        return arrange(dense(self.classes)(x), self.layout)

@@ -12,14 +12,14 @@ Steps of 32 images on one core of a Xeon with AVX-512, with XLA's convolution or
 place of 2.9 to 3.4 (CNN on 16 × 16), 2.5 in place of 3.4 to 4.4 (with batch norm), 1.8 in place of 2.3 (WRN-10-1).
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
 
+from l2dynamics.models.apart import apart
 from l2dynamics.models.layout import Layout
 
 
@@ -39,22 +39,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: str, layout:
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=dimensions)
 
 
-def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function, and its derivatives, as one that XLA does not merge with what is around it.
-
-    Else XLA computes the inputs, an activation or a batch norm, again for every row of the window: a step of the CNN
-    with batch norm takes 2.8 ms in place of 2.3, one of WRN-10-1 2.0 in place of 1.6.
-    """
-    compiled = jax.jit(function, static_argnums=(2, 3))
-
-    def call(*args: Any) -> Any:
-        with set_xla_metadata(inlineable="false"):
-            return compiled(*args)
-
-    return call
-
-
-@_apart
+@partial(apart, static=(2, 3))
 def _as_product(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
     size, _, inputs, outputs = kernel.shape
     pads = lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), padding)

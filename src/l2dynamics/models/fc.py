@@ -1,11 +1,13 @@
 """Fully connected ReLU networks (Figs. 2a–c, S5, S7)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from l2dynamics.models.layers import dense
+from l2dynamics.models.layers import Dense
+from l2dynamics.models.layout import Layout, arrange
 
 
 class FullyConnected(nn.Module):
@@ -15,12 +17,14 @@ class FullyConnected(nn.Module):
     width: int
     classes: int
     dtype: Any = None
+    layout: Layout = "NHWC"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
         """Logits ``[batch, classes]`` of inputs ``[batch, …]``."""
         del train
-        x = x.reshape(x.shape[0], -1)
+        dense = partial(Dense, dtype=self.dtype, layout=self.layout)
+        x = arrange(x.reshape(x.shape[0], -1), self.layout)
         for _ in range(self.depth):
-            x = nn.relu(dense(self.width, self.dtype)(x))
-        return dense(self.classes, self.dtype)(x)
+            x = nn.relu(dense(self.width)(x))
+        return arrange(dense(self.classes)(x), self.layout)

@@ -83,9 +83,22 @@ class Conv(nn.Module):
         return convolve(x, kernel, self.strides, self.padding, self.layout)
 
 
-def dense(units: int, dtype: Any = None) -> nn.Dense:
-    """A dense layer with bias and LeCun-normal kernel."""
-    return nn.Dense(units, kernel_init=lecun_normal, dtype=dtype)
+class Dense(nn.Module):
+    """A dense layer of ``[batch, in]``, in ``CHWN`` of ``[in, batch]``, with LeCun-normal kernel and bias."""
+
+    units: int
+    dtype: Any = None
+    layout: Layout = "NHWC"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map ``in`` numbers of every example to ``units``."""
+        kernel = self.param("kernel", lecun_normal, (x.shape[channel_axis(self.layout)], self.units))
+        bias = self.param("bias", nn.initializers.zeros, (self.units,))
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if self.layout == "NHWC":
+            return x @ kernel + bias
+        return jnp.einsum("io,ib->ob", kernel, x) + spread(bias, x.shape[-1], self.layout)
 
 
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l2dynamics.models.layers import BatchNorm, Conv, dense
+from l2dynamics.models.layers import BatchNorm, Conv, Dense
 from l2dynamics.models.layout import Layout, arrange
 
 
@@ -50,4 +50,5 @@ class ResNet(nn.Module):
                 if block == 0:
                     shortcut = norm(conv(4 * channels, 1, strides=strides)(x))
                 x = nn.relu(shortcut + y)
-        return dense(self.classes, self.dtype)(jnp.mean(arrange(x, self.layout), (1, 2)))
+        logits = Dense(self.classes, self.dtype, self.layout)(jnp.mean(x, (1, 2)))
+        return arrange(logits, self.layout)

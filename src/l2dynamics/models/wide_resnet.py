@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l2dynamics.models.layers import BatchNorm, Conv, dense
+from l2dynamics.models.layers import BatchNorm, Conv, Dense
 from l2dynamics.models.layout import Layout, arrange, channel_axis
 
 
@@ -42,4 +42,5 @@ class WideResNet(nn.Module):
                     shortcut = conv(channels, 1, strides=strides)(y)
                 y = conv(channels, 3, strides=strides)(y)
                 x = shortcut + conv(channels, 3)(activate(y))
-        return dense(self.classes, self.dtype)(jnp.mean(arrange(activate(x), self.layout), (1, 2)))
+        logits = Dense(self.classes, self.dtype, self.layout)(jnp.mean(activate(x), (1, 2)))
+        return arrange(logits, self.layout)
