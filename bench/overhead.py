@@ -138,7 +138,7 @@ def sweeps_row(root: Path) -> Row:
     return Row("training stages, time that is not training steps", f"{share:.0%}", limit="5 %")
 
 
-def stage_rows(root: Path, name: str = "wrn", longer: int = 8) -> list[Row]:
+def stage_rows(root: Path, name: str = "wrn", longer: int = 32) -> list[Row]:
     """What one stage costs around its steps once everything is compiled: as it is, and with fewer, longer runs."""
     found, yaml = [], YAML(typ="safe")
     with tempfile.TemporaryDirectory() as folder:
