@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from bench import measure
-from l2dynamics import runtime
+from l2dynamics.training import numerics
 
 PARTS = ("fc", "conv", "overhead", "memory", "executors", "precision")
 
@@ -18,7 +18,7 @@ def main() -> None:
     if unknown := [name for name in chosen if name.partition(":")[0] not in PARTS]:
         print(f"error: {unknown[0]} is unknown, choose from {', '.join(PARTS)}", file=sys.stderr)
         sys.exit(2)
-    runtime.configure()  # before the parts import jax: `precision` trains in this process
+    numerics.configure()  # before the parts import jax: `precision` trains in this process
     from bench import conv
 
     if "--eager" in sys.argv:

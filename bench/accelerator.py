@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from l2dynamics import runtime
+from l2dynamics.training import numerics
 
-runtime.configure()
+numerics.configure()
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
-from l2dynamics.config import Setup  # noqa: E402
-from l2dynamics.data import Dataset  # noqa: E402
-from l2dynamics.runs import RunSpec  # noqa: E402
-from l2dynamics.training import Trainer, hyper_of  # noqa: E402
+from l2dynamics.data.datasets import Dataset  # noqa: E402
+from l2dynamics.experiments.runs import RunSpec  # noqa: E402
+from l2dynamics.experiments.setup import Setup  # noqa: E402
+from l2dynamics.training.trainer import Trainer  # noqa: E402
+from l2dynamics.training.update import hyper_of  # noqa: E402
 
 WRN_GFLOP = 31.3
 """Training WRN-28-10 on one 32 × 32 image: three times the forward pass, 2 FLOPs per multiplication and addition."""

@@ -3,7 +3,9 @@
 import statistics
 
 from bench.measure import Row, compete, ratio, ways
-from l2dynamics import config, paths, planning, runs
+from l2dynamics import paths
+from l2dynamics.experiments import runs, scales, schema
+from l2dynamics.pipeline import cost
 
 SWEEPS = ("cnn", "cnn_bn", "wrn", "wrn_aug")
 COMPETITORS: tuple[str, ...] = ("torch", "torch.compile")
@@ -11,7 +13,7 @@ COMPETITORS: tuple[str, ...] = ("torch", "torch.compile")
 
 def average_run(name: str) -> tuple[int, int]:
     """Steps and evaluations of the average run of a laptop sweep, predicted runs left out."""
-    section = config.load_section(paths.find_root(), "laptop", name, config.Sweep)
+    section = scales.load_section(paths.find_root(), "laptop", name, schema.Sweep)
     section = section.model_copy(update={"predicted": None})
     per_epoch = -(-(section.setup.data.train or 1) // section.setup.batch)
     specs = runs.of_sweep(name, section, per_epoch, 0)
@@ -20,7 +22,7 @@ def average_run(name: str) -> tuple[int, int]:
 
 def measure(name: str) -> list[Row]:
     """Rows of one sweep: whole runs, and training steps alone with their share of the GEMM peak."""
-    setup = config.load_section(paths.find_root(), "laptop", name, config.Sweep).setup
+    setup = scales.load_section(paths.find_root(), "laptop", name, schema.Sweep).setup
     steps, evaluations = average_run(name)
     contestants = [
         (f"{by}, {way}", by, where) for by in ("ours", *COMPETITORS) for way, where in ways().items()
@@ -32,7 +34,7 @@ def measure(name: str) -> list[Row]:
         for way, where in ways().items()
     ]
     pure = compete([*contestants, *products], name, "train 60")
-    flop = 3 * planning.forward_flops(setup) * setup.batch * 60
+    flop = 3 * cost.forward_flops(setup) * setup.batch * 60
     fastest = min(statistics.median(pure.pop(label)) for label, _, _ in products)
     peak = 200 * 2 * 1024**3 / fastest / 1e9
     rows = []

@@ -71,19 +71,21 @@ def rows() -> list[Row]:
 
 
 def _train(kind: str, workers: int, folder: Path) -> dict[str, float]:
-    from l2dynamics import runtime
+    from l2dynamics.training import numerics
 
-    runtime.configure()
+    numerics.configure()
     from bench.worker import section
-    from l2dynamics import executors, paths, sweeps
-    from l2dynamics.config import Executor
-    from l2dynamics.runs import RunSpec
+    from l2dynamics import paths
+    from l2dynamics.experiments.recipe import Recipe
+    from l2dynamics.experiments.runs import RunSpec
+    from l2dynamics.experiments.scales import Executor
+    from l2dynamics.running import executors, workload
 
     setup, _ = section("fc")
-    plan = sweeps.Plan("bench", setup, 10, "sample", paths.find_root())
+    recipe = Recipe("bench", setup, 10, "sample", paths.find_root())
     specs = [RunSpec("grid", 0.1, 1e-3, seed, setup.sigma_w, EPOCHS, EPOCHS) for seed in range(JOBS)]
-    target = folder / sweeps.key(plan)[:16]
-    jobs = [sweeps.Job(plan, job.specs, target) for job in sweeps.jobs(plan, specs)]
+    target = folder / workload.key(recipe)[:16]
+    jobs = [workload.Job(recipe, job.specs, target) for job in workload.jobs(recipe, specs)]
     if kind == "ray":
         import ray
 
@@ -95,7 +97,7 @@ def _train(kind: str, workers: int, folder: Path) -> dict[str, float]:
         jobs, executor or Executor.model_validate({"kind": kind, "workers": workers}), lambda _: None
     )
     wall = time.perf_counter() - began
-    finished = [found for job in jobs if (found := sweeps.load(job)) is not None]
+    finished = [found for job in jobs if (found := workload.load(job)) is not None]
     assert len(finished) == JOBS
     return {"wall": wall, "pure": sum(one.pure_seconds for one in finished)}
 

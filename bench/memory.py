@@ -36,21 +36,24 @@ def rows() -> list[Row]:
 
 
 def _sweep(count: int, folder: Path) -> float:
-    from l2dynamics import runtime
+    from l2dynamics.training import numerics
 
-    runtime.configure()
+    numerics.configure()
     from bench.worker import section
-    from l2dynamics import executors, paths, sweeps
-    from l2dynamics.config import Executor
-    from l2dynamics.runs import RunSpec
+    from l2dynamics import paths
+    from l2dynamics.experiments.recipe import Recipe
+    from l2dynamics.experiments.runs import RunSpec
+    from l2dynamics.experiments.scales import Executor
+    from l2dynamics.running import executors, workload
+    from l2dynamics.training import curves
 
     setup, _ = section("fc")
-    plan = sweeps.Plan("bench", setup, 3, "sample", paths.find_root(), bucket=BUCKET)
+    recipe = Recipe("bench", setup, 3, "sample", paths.find_root(), bucket=BUCKET)
     specs = [RunSpec("grid", 0.1, 1e-3, seed, setup.sigma_w, 4.0, 4) for seed in range(count)]
-    jobs = [sweeps.Job(plan, job.specs, folder) for job in sweeps.jobs(plan, specs)]
+    jobs = [workload.Job(recipe, job.specs, folder) for job in workload.jobs(recipe, specs)]
     executors.run(jobs, Executor(kind="in_process"), lambda event: None)
-    finished = [found for job in jobs if (found := sweeps.load(job)) is not None]
-    assert sweeps.table(finished, specs, 1)["run"].nunique() == count
+    finished = [found for job in jobs if (found := workload.load(job)) is not None]
+    assert curves.table([(job.specs, job.curves) for job in finished], specs, 1)["run"].nunique() == count
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from bench.measure import REPEATS, Row, cores
-from l2dynamics import figures, history, paths
+from l2dynamics import figures, paths
+from l2dynamics.results import tables
 
 COPIED = ("dvc.yaml", "params.yaml", "scales", "results", "reports", "data/manifests")
 
@@ -47,19 +48,19 @@ def copy(root: Path, folder: Path) -> Path:
 
 def many_runs(root: Path, runs: int = 255, points: int = 500) -> None:
     """Results of a sweep with so many runs and about so many points of curves per run."""
-    passport = history.load_passport("fc", root)
+    passport = tables.load_passport("fc", root)
     evaluations = points // 8
     steps = np.unique(np.rint(np.geomspace(1, 1e5, evaluations)).astype(int))
     frames = []
     for run in range(runs):
         values = np.linspace(1, 0, len(steps)) / (1 + run / 1000)
-        columns = dict.fromkeys(history.METRICS, values)
+        columns = dict.fromkeys(tables.METRICS, values)
         eta, l2 = 0.01 * (1 + run // 15), 0.001 * (1 + run % 15)
         head = {"run": f"run{run}", "group": "grid", "eta": eta, "l2": l2, "seed": 0, "sigma_w": 1.0}
         frame = pd.DataFrame({**head, "budget": 1e5, "step": steps, "epoch": steps.astype(float), **columns})
-        frames.append(frame[list(history.COLUMNS)])
+        frames.append(frame[list(tables.COLUMNS)])
     table = pd.concat(frames, ignore_index=True)
-    history.write(history.Results("fc", table, {**passport, "runs": runs}), root)
+    tables.write(tables.Results("fc", table, {**passport, "runs": runs}), root)
 
 
 def rows() -> list[Row]:
@@ -129,8 +130,8 @@ def rows() -> list[Row]:
 def sweeps_row(root: Path) -> Row:
     """Time of all training stages that is not training, from the passports of the results at hand."""
     wall = pure = 0.0
-    for name in history.names(root):
-        passport = history.load_passport(name, root)
+    for name in tables.names(root):
+        passport = tables.load_passport(name, root)
         if "worker_seconds" in passport:
             wall += passport["wall_seconds"] * passport.get("cores", len(cores()))
             pure += passport["pure_step_seconds"]
@@ -156,7 +157,7 @@ def stage_rows(root: Path, name: str = "wrn", longer: int = 32) -> list[Row]:
             yaml.dump(sections, scale)
             shutil.rmtree(here / "work" / f"sweep@{name}")
             wall = once(command, here)
-            passport = history.load_passport(name, here)
+            passport = tables.load_passport(name, here)
             pure, worker = passport["pure_step_seconds"], passport["worker_seconds"]
             share = 1 - pure / (wall * len(cores()))
             runs = (

@@ -5,7 +5,6 @@ claims compare. Times mean nothing here: CPUs convert bfloat16 to float32 and ba
 """
 
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +16,29 @@ SCALE = "laptop"
 
 def rows() -> list[Row]:
     """Two rows per setup: c and the best accuracy."""
-    from l2dynamics import coefficient, config, executors, paths, pipeline, runs, sweeps
+    from l2dynamics import paths
+    from l2dynamics.analysis import coefficient
+    from l2dynamics.experiments import runs, scales, schema
+    from l2dynamics.experiments.recipe import Recipe
+    from l2dynamics.running import executors, workload
 
     root = paths.find_root()
-    params = config.load_params(root)
-    sections = config.load_section(root, SCALE, "measure_c", config.MeasureCs)
+    params = scales.load_params(root)
+    sections = scales.load_section(root, SCALE, "measure_c", schema.MeasureCs)
     found = []
     for name in ("fc", "cnn", "wrn"):
-        section: config.MeasureC = getattr(sections, name)
+        section: schema.MeasureC = getattr(sections, name)
         measured, best = {}, {}
         for precision in ("float32", "bfloat16"):
             setup = section.setup.model_copy(update={"precision": precision})
-            plan = pipeline.plan("bench", section.model_copy(update={"setup": setup}), params, root)
-            list_of = partial(runs.of_measure_c, name, section, seed=params.seed)
-            specs = pipeline.list_runs(plan, params, f"measure_c.{name}", list_of)
+            recipe = Recipe.of("bench", section.model_copy(update={"setup": setup}), params, root)
+            specs = runs.of_measure_c(name, section, executors.check(recipe, params.executor), params.seed)
             with tempfile.TemporaryDirectory() as folder:
-                jobs = [sweeps.Job(plan, job.specs, Path(folder)) for job in sweeps.jobs(plan, specs)]
+                jobs = [workload.Job(recipe, job.specs, Path(folder)) for job in workload.jobs(recipe, specs)]
                 executors.run(jobs, params.executor, lambda event: None)
-                finished = [done for job in jobs if (done := sweeps.load(job)) is not None]
-            header = sweeps.header("bench", SCALE, plan, {})
-            results = sweeps.results(header, plan, finished, specs, 0.0)
+                finished = [done for job in jobs if (done := workload.load(job)) is not None]
+            header = workload.header("bench", SCALE, recipe, {})
+            results = workload.results(header, finished, specs, 0.0)
             measured[precision] = coefficient.measure(results)
             best[precision] = results.table.groupby("run", sort=False)["test_accuracy"].max()
         intervals = {p: f"{c['c']:.3g} [{c['low']:.3g}, {c['high']:.3g}]" for p, c in measured.items()}

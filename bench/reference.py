@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from l2dynamics.config import Setup
-from l2dynamics.data import Dataset
+from l2dynamics.data.datasets import Dataset
+from l2dynamics.experiments.setup import Setup
 
 
 def _norm(channels: int) -> nn.Module:

@@ -17,12 +17,14 @@ HYPER = {"fc": (0.15, 1e-3), "cnn": (0.1, 1e-3), "wrn": (0.2, 1e-3)}
 
 def section(name: str) -> tuple[Any, Any]:
     """Setup of a sweep at laptop scale, and its data."""
-    from l2dynamics import config, data, paths
+    from l2dynamics import paths
+    from l2dynamics.data import datasets
+    from l2dynamics.experiments import scales, schema
 
     root = paths.find_root()
-    setup = config.load_section(root, "laptop", name, config.Sweep).setup
+    setup = scales.load_section(root, "laptop", name, schema.Sweep).setup
     wanted = setup.data
-    loaded = data.load(
+    loaded = datasets.load(
         wanted.name,
         train=wanted.train,
         test=wanted.test,
@@ -35,13 +37,15 @@ def section(name: str) -> tuple[Any, Any]:
 
 def ours(name: str) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
     """Training and evaluation by the package."""
-    from l2dynamics import paths, runtime
+    from l2dynamics import paths
+    from l2dynamics.training import numerics
 
-    runtime.configure(cache=paths.work(paths.find_root()) / "xla")
+    numerics.configure(cache=paths.work(paths.find_root()) / "xla")
     import jax
 
-    from l2dynamics.runs import RunSpec
-    from l2dynamics.training import Trainer, hyper_of
+    from l2dynamics.experiments.runs import RunSpec
+    from l2dynamics.training.trainer import Trainer
+    from l2dynamics.training.update import hyper_of
 
     setup, dataset = section(name)
     eta, l2 = HYPER[setup.model.kind]
@@ -83,9 +87,9 @@ def gemm(by: str, threads: int) -> tuple[Callable[[int, int], None], Callable[[]
             for _ in range(start, stop):
                 torch.mm(a, b, out=c)
     else:
-        from l2dynamics import runtime
+        from l2dynamics.training import numerics
 
-        runtime.configure()
+        numerics.configure()
         import jax
 
         x, y = jax.random.normal(jax.random.key(0), (2, 1024, 1024))
@@ -110,8 +114,8 @@ def main() -> None:
         train, evaluate = gemm(asked["by"].removeprefix("gemm, "), threads)
     else:
         train, evaluate = reference(asked["name"], threads, asked["by"] == "torch.compile")
-    from l2dynamics.config import FIRST_EVALUATION
-    from l2dynamics.training import evaluation_steps
+    from l2dynamics.experiments.schema import FIRST_EVALUATION
+    from l2dynamics.training.evaluation import evaluation_steps
 
     train(0, 3)
     evaluate()

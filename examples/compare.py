@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from l2dynamics import data, suggest_l2
+from l2dynamics import suggest_l2
+from l2dynamics.data import datasets
 from l2dynamics.probes import MakeRun
 from l2dynamics.suggestion import NoPeakError, Suggestion
 
@@ -26,7 +27,7 @@ def sample(
     name: str, train: int, test: int, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return normalised training images of ``size`` pixels square, their labels, test images and labels."""
-    found = data.load(name, train=train, test=test, image_size=size, root=Path(__file__).parents[1])
+    found = datasets.load(name, train=train, test=test, image_size=size, root=Path(__file__).parents[1])
     images, test_images = (
         ((np.asarray(split) / 255 - found.mean) / found.std).astype(np.float32)
         for split in (found.train_images, found.test_images)

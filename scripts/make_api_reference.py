@@ -9,7 +9,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 import l2dynamics
-from l2dynamics import runtime
+from l2dynamics.training import numerics
 
 TARGET = Path(__file__).parents[1] / "docs" / "api.md"
 # (heading, module, names): what a user of the library may rely on.
@@ -18,7 +18,7 @@ SECTIONS = (
     ("", "l2dynamics.probes", ("Probe", "judge")),
     ("", "l2dynamics.prediction", ("predict_l2", "measure_c", "t_star")),
     ("AutoL2", "l2dynamics.autol2", ("AutoL2", "auto_l2", "AutoL2State", "AutoL2TransformState")),
-    ("Theory", "l2dynamics.theory", ("mode_evolution",)),
+    ("Theory", "l2dynamics.theory.solution", ("mode_evolution",)),
 )
 _BLOCKS = ("Args", "Attributes", "Returns", "Raises", "Examples", "References")
 
@@ -106,7 +106,7 @@ def render() -> str:
 
 
 if __name__ == "__main__":
-    runtime.configure()
+    numerics.configure()
     page = render()
     if "--check" in sys.argv:
         if not TARGET.is_file() or TARGET.read_text() != page:

@@ -14,14 +14,17 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from l2dynamics import claims, config, dag, paths, report
-from l2dynamics.theory_config import TheoryConfig
+from l2dynamics import claims, paths
+from l2dynamics.experiments import scales, schema
+from l2dynamics.pipeline import dag
+from l2dynamics.report import document
+from l2dynamics.theory.schema import TheoryConfig
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
-    ("params.yaml", "What does not depend on the scale.", config.Params),
-    ("A sweep", "Sections `fc`, `cnn`, `wrn_aug` … of `scales/<scale>.yaml`.", config.Sweep),
-    ("AutoL2 against constant λ", "Sections `autol2.fc`, `autol2.wrn` …", config.AutoL2Sweep),
-    ("Measuring c", "Section `measure_c`.", config.MeasureCs),
+    ("params.yaml", "What does not depend on the scale.", scales.Params),
+    ("A sweep", "Sections `fc`, `cnn`, `wrn_aug` … of `scales/<scale>.yaml`.", schema.Sweep),
+    ("AutoL2 against constant λ", "Sections `autol2.fc`, `autol2.wrn` …", schema.AutoL2Sweep),
+    ("Measuring c", "Section `measure_c`.", schema.MeasureCs),
     ("Theory", "Section `theory`.", TheoryConfig),
 )
 
@@ -183,13 +186,13 @@ def every_claim(root: Path) -> str:
         "Verdicts and numbers are those of the committed results; a table of them is in the report.",
     ]
     for id, record in claims.read(paths.claims(root)).items():
-        row = report.row(0, id, record)
+        row = document.row(0, id, record)
         numbers = f"Paper {row.paper}, ours {row.measured}, interval {row.interval}, n = {row.n}"
         numbers += f", scale {record['scale']}"
         shown = ", ".join(row.figures)
         parts += [
             f"## {id}",
-            report.escape_markdown(row.text),
+            document.escape_markdown(row.text),
             f"**{row.verdict.label}**. {numbers}; figures: {shown}.",
         ]
     return "\n\n".join(parts) + "\n"

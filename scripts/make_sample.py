@@ -2,7 +2,7 @@
 
 Usage: ``python scripts/make_sample.py SOURCE [DESTINATION]`` where SOURCE is a TFDS folder that holds
 ``mnist/3.0.1`` and ``cifar10/3.0.2`` in array_record format and in the original order (as
-``l2dynamics.data_prepare`` makes it). The records are the bytes that TFDS wrote, so the sample is lossless,
+``l2dynamics.data.prepare`` makes it). The records are the bytes that TFDS wrote, so the sample is lossless,
 and running this twice gives the same files.
 """
 

@@ -7,15 +7,16 @@ measured stands in bench/executors.csv, written by ``python -m bench executors``
 import csv
 from pathlib import Path
 
-from l2dynamics import paths, runtime
+from l2dynamics import paths
+from l2dynamics.training import numerics
 
-runtime.configure()
+numerics.configure()
 
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from l2dynamics import scaling  # noqa: E402
 from l2dynamics.figures import style  # noqa: E402
+from l2dynamics.pipeline import scaling  # noqa: E402
 
 SCALE, DEVICE = "paper", "h100"
 ACCELERATORS = (8, 16, 32, 64, 128, 256, 512)

@@ -7,7 +7,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from l2dynamics import config, paths
+from l2dynamics import paths
+from l2dynamics.experiments import scales
 
 STYLES = ("paper", "slides")
 
@@ -18,7 +19,7 @@ def set_scale(text: str, scale: str) -> str:
     Raises:
         ValueError: the scale is unknown, or there is not exactly one line ``scale: NAME``.
     """
-    return _set(text, "scale", scale, config.SCALES, "")
+    return _set(text, "scale", scale, scales.SCALES, "")
 
 
 def set_style(text: str, style: str) -> str:

@@ -1,26 +1,29 @@
 """Stage ``autol2@NAME``: AutoL2 against a grid of constant λ; writes results/autol2_NAME.csv and .json."""
 
-from functools import partial
 from pathlib import Path
 
-from l2dynamics import runtime
+from l2dynamics.running import runtime
 
 runtime.begin_stage()
 
-from l2dynamics import config, pipeline, runs, stage
+from l2dynamics.experiments import registry, runs, scales, schema
+from l2dynamics.experiments.recipe import Recipe
+from l2dynamics.pipeline import stage, training_stage
+from l2dynamics.running import executors
 
 
 def main(root: Path) -> None:
-    name = stage.argument(config.AUTOL2)
-    params = config.load_params(root)
-    section = config.load_section(root, params.scale, f"autol2.{name}", config.AutoL2Sweep)
-    plan = pipeline.plan(f"autol2@{name}", section, params, root)
-    list_of = partial(runs.of_autol2, name, section, seed=params.seed)
-    specs = pipeline.list_runs(plan, params, f"autol2.{name}", list_of)
-    with pipeline.locked(root, plan.stage):
-        resolved = section.model_dump(mode="json", exclude_none=True)
-        pipeline.write(pipeline.train(f"autol2_{name}", plan, specs, params, resolved), root)
+    params = scales.load_params(root)
+    name = stage.argument(registry.AUTOL2)
+    section = scales.load_section(root, params.scale, f"autol2.{name}", schema.AutoL2Sweep)
+    recipe = Recipe.of(f"autol2@{name}", section, params, root)
+    with training_stage.complaints_about(params, f"autol2.{name}"):
+        per_epoch = executors.check(recipe, params.executor)
+        specs = runs.of_autol2(name, section, per_epoch, params.seed)
+    resolved = section.model_dump(mode="json", exclude_none=True)
+    with training_stage.locked(root, recipe.stage):
+        training_stage.write(training_stage.train(f"autol2_{name}", recipe, specs, params, resolved), root)
 
 
 if __name__ == "__main__":
-    pipeline.main(main)
+    training_stage.main(main)

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from l2dynamics import claims, claims_theory, paths, stage, theory_results
+from l2dynamics import claims, paths
+from l2dynamics.claims import theory
+from l2dynamics.pipeline import stage
+from l2dynamics.theory import outputs
 
 
 def main(root: Path) -> None:
     records = claims.evaluate(claims.load(root))
-    for claim in claims_theory.evaluate({"theory": theory_results.load(root)}):
+    for claim in theory.evaluate({"theory": outputs.load(root)}):
         records[claim.id] = claim.record()
     claims.write(records, paths.claims(root))
     verdicts = [record["ok"] for id, record in records.items() if id.isdigit()]

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from l2dynamics import dag, paths, stage
+from l2dynamics import paths
+from l2dynamics.pipeline import dag, stage
 
 
 def main(root: Path) -> None:

@@ -7,14 +7,17 @@ params.yaml says which files.
 import json
 from pathlib import Path
 
-from l2dynamics import config, data_files, data_prepare, paths, stage
+from l2dynamics import paths
+from l2dynamics.data import manifests, prepare, specs
+from l2dynamics.experiments import scales
+from l2dynamics.pipeline import stage
 
 
 def main(root: Path) -> None:
-    name = stage.argument(list(data_files.SPECS))
-    source = config.load_params(root).data["source"]
-    data_prepare.prepare(name, source, root)
-    manifest = data_files.describe(name, source, root)
+    name = stage.argument(list(specs.SPECS))
+    source = scales.load_params(root).data["source"]
+    prepare.prepare(name, source, root)
+    manifest = manifests.describe(name, source, root)
     target = paths.manifest(root, name)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")

@@ -6,13 +6,15 @@ and the plotted curves; ``figures.style`` of params.yaml is ``paper`` or ``slide
 
 from pathlib import Path
 
-from l2dynamics import config, figures, paths, stage
+from l2dynamics import figures, paths
+from l2dynamics.experiments import scales
 from l2dynamics.figures import style as styles
+from l2dynamics.pipeline import stage
 
 
 def main(root: Path) -> None:
     name = stage.argument(figures.NAMES)
-    style = styles.get_style(config.load_params(root).figures["style"])
+    style = styles.get_style(scales.load_params(root).figures["style"])
     drawing = figures.draw(name, figures.load(name, root), style)
     png, *_ = styles.save(drawing, paths.figures(root), name, style)
     print(f"{png.relative_to(root)}: {drawing.caption}")

@@ -1,32 +1,35 @@
 """Stage ``measure_c``: short runs at large λ measure c = t* λ of FC, CNN and WRN; writes results/measure_c.*."""
 
-from functools import partial
 from pathlib import Path
 
-from l2dynamics import runtime
+from l2dynamics.running import runtime
 
 runtime.begin_stage()
 
-from l2dynamics import coefficient, config, pipeline, runs
+from l2dynamics.analysis import coefficient
+from l2dynamics.experiments import runs, scales, schema
+from l2dynamics.experiments.recipe import Recipe
+from l2dynamics.pipeline import training_stage
+from l2dynamics.running import executors
 
 
 def main(root: Path) -> None:
-    params = config.load_params(root)
-    sections = config.load_section(root, params.scale, "measure_c", config.MeasureCs)
-    plans = {}
-    for setup in ("fc", "cnn", "wrn"):
-        section: config.MeasureC = getattr(sections, setup)
-        plan = pipeline.plan(f"measure_c/{setup}", section, params, root)
-        list_of = partial(runs.of_measure_c, setup, section, seed=params.seed)
-        specs = pipeline.list_runs(plan, params, f"measure_c.{setup}", list_of)
-        plans[setup] = (plan, specs, section.model_dump(mode="json", exclude_none=True))
-    with pipeline.locked(root, "measure_c"):
+    params = scales.load_params(root)
+    sections = scales.load_section(root, params.scale, "measure_c", schema.MeasureCs)
+    todo = {}
+    for setup, section in sections:
+        recipe = Recipe.of(f"measure_c/{setup}", section, params, root)
+        with training_stage.complaints_about(params, f"measure_c.{setup}"):
+            per_epoch = executors.check(recipe, params.executor)
+            specs = runs.of_measure_c(setup, section, per_epoch, params.seed)
+        todo[setup] = recipe, specs, section.model_dump(mode="json", exclude_none=True)
+    with training_stage.locked(root, "measure_c"):
         measured = {
-            setup: pipeline.train("measure_c", plan, specs, params, resolved)
-            for setup, (plan, specs, resolved) in plans.items()
+            setup: training_stage.train("measure_c", recipe, specs, params, resolved)
+            for setup, (recipe, specs, resolved) in todo.items()
         }
-        pipeline.write(coefficient.combine(measured), root)
+        training_stage.write(coefficient.combine(measured), root)
 
 
 if __name__ == "__main__":
-    pipeline.main(main)
+    training_stage.main(main)

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from l2dynamics import report, stage, theory_report, theory_results
+from l2dynamics.pipeline import stage
+from l2dynamics.report import document, theory_section
+from l2dynamics.theory import outputs
 
 
 def main(root: Path) -> None:
-    theory = theory_report.section(theory_results.load(root))
-    for path in report.write(root, theory):
+    theory = theory_section.section(outputs.load(root))
+    for path in document.write(root, theory):
         print(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
 
 

@@ -1,29 +1,30 @@
 """Stage ``sweep@NAME``: train every run of one sweep of the paper; writes results/NAME.csv and .json."""
 
-from functools import partial
 from pathlib import Path
 
-from l2dynamics import runtime
+from l2dynamics.running import runtime
 
 runtime.begin_stage()
 
-from l2dynamics import config, pipeline, runs, stage
+from l2dynamics.experiments import runs, scales, schema
+from l2dynamics.experiments.recipe import Recipe
+from l2dynamics.pipeline import stage, training_stage
+from l2dynamics.running import executors
 
 
 def main(root: Path) -> None:
-    params = config.load_params(root)
-    name = stage.argument(config.sweep_names(root, params.scale))
-    section = config.load_section(root, params.scale, name, config.Sweep)
-    plan = pipeline.plan(f"sweep@{name}", section, params, root)
-    c = None
-    if section.predicted is not None:
-        c = pipeline.measured_c(root, section.predicted.c_of)
-    list_of = partial(runs.of_sweep, name, section, seed=params.seed, c=c)
-    specs = pipeline.list_runs(plan, params, name, list_of)
-    with pipeline.locked(root, plan.stage):
-        resolved = section.model_dump(mode="json", exclude_none=True) | ({"c": c} if c else {})
-        pipeline.write(pipeline.train(name, plan, specs, params, resolved), root)
+    params = scales.load_params(root)
+    name = stage.argument(scales.sweep_names(root, params.scale))
+    section = scales.load_section(root, params.scale, name, schema.Sweep)
+    recipe = Recipe.of(f"sweep@{name}", section, params, root)
+    c = training_stage.measured_c(root, section.predicted.c_of) if section.predicted else None
+    with training_stage.complaints_about(params, name):
+        per_epoch = executors.check(recipe, params.executor)
+        specs = runs.of_sweep(name, section, per_epoch, params.seed, c)
+    resolved = section.model_dump(mode="json", exclude_none=True) | ({"c": c} if c else {})
+    with training_stage.locked(root, recipe.stage):
+        training_stage.write(training_stage.train(name, recipe, specs, params, resolved), root)
 
 
 if __name__ == "__main__":
-    pipeline.main(main)
+    training_stage.main(main)

@@ -2,19 +2,22 @@
 
 from pathlib import Path
 
-from l2dynamics import runtime
+from l2dynamics.running import runtime
 
-runtime.begin_stage("jax_cache", workers="l2dynamics.theory_tasks")
+runtime.begin_stage("jax_cache", workers="l2dynamics.theory.tasks")
 
-from l2dynamics import config, locks, stage, theory_stage
-from l2dynamics.theory_config import TheoryConfig
+from l2dynamics.experiments import scales
+from l2dynamics.pipeline import stage
+from l2dynamics.running import locks
+from l2dynamics.theory import execution
+from l2dynamics.theory.schema import TheoryConfig
 
 
 def main(root: Path) -> None:
-    params = config.load_params(root)
-    section = config.load_section(root, params.scale, "theory", TheoryConfig)
+    params = scales.load_params(root)
+    section = scales.load_section(root, params.scale, "theory", TheoryConfig)
     with locks.locked(root, "theory"):
-        theory_stage.run(section, params, root)
+        execution.run(section, params, root)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import sys
 
-from l2dynamics import history, interruption, paths
+from l2dynamics import paths
+from l2dynamics.running import interruption
+from l2dynamics.storage import atomic
 from l2dynamics.tracking import address
 from l2dynamics.tracking.sync import sync
 
@@ -18,7 +20,7 @@ def main() -> int:
             return 2
         receipt = address.folder(root) / "receipt.json"
         receipt.parent.mkdir(parents=True, exist_ok=True)
-        history.replace(receipt, history.json_bytes(done.receipt()))
+        atomic.replace(receipt, atomic.json_bytes(done.receipt()))
     except (address.TrackingError, ValueError, OSError) as error:
         print(address.public(str(error)), file=sys.stderr)
         return 2

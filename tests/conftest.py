@@ -6,16 +6,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from l2dynamics import runtime
+from l2dynamics.training import numerics
 
 # What one test compiled the others load, in this process, in those of pytest-xdist and in those that tests start:
 # 19 minutes in place of 27 on two cores.
 if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-    runtime.configure()
+    numerics.configure()
 else:
     cache = Path(tempfile.mkdtemp(prefix="l2dynamics-tests-"))
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
-    runtime.configure(cache)
+    numerics.configure(cache)
 
 import jax
 

@@ -6,9 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from l2dynamics.config import Setup
-from l2dynamics.data import Dataset, channel_statistics
-from l2dynamics.training import NEVER, Hyper
+from l2dynamics.data.datasets import Dataset, channel_statistics
+from l2dynamics.experiments.setup import Setup
+from l2dynamics.training.update import NEVER, Hyper
 
 MODELS: dict[str, dict[str, Any]] = {
     "fc": {"kind": "fc", "depth": 2, "width": 6},

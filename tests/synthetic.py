@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 COLUMNS = (
     "run",

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from l2dynamics import analysis
+from l2dynamics.analysis import per_run, statistics, tuning
 
 
 def table_of(*runs, **shared):
@@ -36,7 +36,7 @@ def table_of(*runs, **shared):
 
 def test_summary_of_a_run_by_hand():
     table = table_of(("a", 0.01, [0.1, 0.3, 0.596, 0.6, 0.5, 0.4]))
-    row = analysis.summarize(table).iloc[0]
+    row = per_run.summarize(table).iloc[0]
     # Maximum 0.6 at step 4; 0.596 at step 2 is within 0.005 of it.
     assert (row["t_star_step"], row["t_star"]) == (2, 1.0)
     assert (row["max_test_accuracy"], row["final_test_accuracy"]) == (0.6, 0.4)
@@ -50,13 +50,13 @@ def test_summary_of_a_run_by_hand():
 
 def test_tolerance_zero_gives_the_first_maximum():
     table = table_of(("a", 0.01, [0.1, 0.3, 0.596, 0.6, 0.6]))
-    assert analysis.summarize(table, tolerance=0.0)["t_star_step"].item() == 4
+    assert per_run.summarize(table, tolerance=0.0)["t_star_step"].item() == 4
 
 
 def test_train1_is_the_first_evaluation_with_every_sample_right():
     table = table_of(("a", 0.0, [0.1, 0.4, 0.5, 0.5, 0.5]))
     table["train_accuracy"] = [0.1, 0.9, 1.0, 1.0, 0.99]
-    row = analysis.summarize(table).iloc[0]
+    row = per_run.summarize(table).iloc[0]
     assert (row["train1_epoch"], row["test_accuracy_at_train1"]) == (1.0, 0.5)
 
 
@@ -70,7 +70,7 @@ def test_train1_is_the_first_evaluation_with_every_sample_right():
     ],
 )
 def test_flags(accuracies, learned, peaked, diverged):
-    row = analysis.summarize(table_of(("a", 0.1, accuracies))).iloc[0]
+    row = per_run.summarize(table_of(("a", 0.1, accuracies))).iloc[0]
     assert (row["learned"], row["peaked"], row["diverged"]) == (learned, peaked, diverged)
     if diverged:
         assert np.isnan(row["final_test_accuracy"])
@@ -79,7 +79,7 @@ def test_flags(accuracies, learned, peaked, diverged):
 
 def test_a_run_without_any_finite_accuracy_is_one_row_of_nan():
     table = table_of(("a", 0.1, [np.nan, np.nan]), ("b", 0.1, [0.1, 0.5]))
-    summary = analysis.summarize(table)
+    summary = per_run.summarize(table)
     assert list(summary["run"]) == ["a", "b"]
     assert np.isnan(summary["t_star"].iloc[0])
     assert not summary["learned"].iloc[0]
@@ -88,8 +88,8 @@ def test_a_run_without_any_finite_accuracy_is_one_row_of_nan():
 def test_row_order_of_the_table_does_not_matter():
     table = table_of(("b", 0.1, [0.1, 0.3, 0.5, 0.3]), ("a", 0.2, [0.1, 0.2, 0.4, 0.6]))
     shuffled = table.sample(frac=1.0, random_state=1)
-    left = analysis.summarize(table).sort_values("run").reset_index(drop=True)
-    right = analysis.summarize(shuffled).sort_values("run").reset_index(drop=True)
+    left = per_run.summarize(table).sort_values("run").reset_index(drop=True)
+    right = per_run.summarize(shuffled).sort_values("run").reset_index(drop=True)
     pd.testing.assert_frame_equal(left, right)
 
 
@@ -97,7 +97,7 @@ def test_row_order_of_the_table_does_not_matter():
     ("epochs", "expected"), [(0.5, 0.3), (1.0, 0.4), (1.9, 0.4), (2.0, 0.7), (100.0, 0.7)]
 )
 def test_accuracy_within_a_budget(epochs, expected):
-    rows = analysis.accuracy_within(table_of(("a", 0.1, [0.1, 0.3, 0.4, 0.7, 0.2])), epochs)
+    rows = per_run.accuracy_within(table_of(("a", 0.1, [0.1, 0.3, 0.4, 0.7, 0.2])), epochs)
     assert rows["accuracy"].item() == expected
     assert rows["covers"].item() == (epochs <= 4)
 
@@ -105,7 +105,7 @@ def test_accuracy_within_a_budget(epochs, expected):
 def test_over_seeds_agrees_with_numpy():
     rng = np.random.default_rng(3)
     rows = pd.DataFrame({"l2": np.repeat([0.1, 0.2], 4), "value": rng.normal(size=8)})
-    points = analysis.over_seeds(rows, "value", by=("l2",))
+    points = statistics.over_seeds(rows, "value", by=("l2",))
     for point, values in zip(points.itertuples(), rows["value"].to_numpy().reshape(2, 4), strict=True):
         half = (
             3.182446305284263 * np.std(values, ddof=1) / 2
@@ -117,17 +117,17 @@ def test_over_seeds_agrees_with_numpy():
 
 
 def test_mean_interval_of_one_value_is_open():
-    one = analysis.mean_interval([0.5, np.nan])
+    one = statistics.mean_interval([0.5, np.nan])
     assert (one.mean, one.n) == (0.5, 1)
     assert np.isnan(one.low)
     with pytest.raises(ValueError, match="no finite number"):
-        analysis.mean_interval([np.nan])
+        statistics.mean_interval([np.nan])
 
 
 @pytest.mark.parametrize("exponent", [-1.0, 0.5, -2.3])
 def test_fit_recovers_an_exact_power_law(exponent):
     x = np.array([1e-4, 1e-3, 1e-2, 0.1, 1.0])
-    fit = analysis.fit_exponent(x, 3.0 * x**exponent)
+    fit = statistics.fit_exponent(x, 3.0 * x**exponent)
     np.testing.assert_allclose([fit.slope, fit.low, fit.high], exponent, rtol=1e-9)
     np.testing.assert_allclose(np.exp(fit.intercept), 3.0, rtol=1e-9)
     assert (fit.n, fit.clusters) == (5, 5)
@@ -137,7 +137,7 @@ def test_fit_agrees_with_polyfit_and_its_bootstrap_with_a_plain_loop():
     rng = np.random.default_rng(0)
     x = np.repeat(np.geomspace(1e-3, 1, 6), 3)
     y = x**-1.0 * np.exp(0.2 * rng.normal(size=x.size))
-    fit = analysis.fit_exponent(x, y, samples=500, seed=7)
+    fit = statistics.fit_exponent(x, y, samples=500, seed=7)
     slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
     np.testing.assert_allclose([fit.slope, fit.intercept], [slope, intercept], rtol=1e-9)
     slopes = []
@@ -155,7 +155,7 @@ def test_groups_share_the_exponent_but_not_the_prefactor():
     # The groups see different ranges of x, so that a common prefactor would bias the slope.
     x = x * 10.0**group
     y = 100.0**group / x * np.exp(0.1 * rng.normal(size=x.size))
-    fit = analysis.fit_exponent(x, y, clusters=np.arange(15), groups=group, samples=300, seed=5)
+    fit = statistics.fit_exponent(x, y, clusters=np.arange(15), groups=group, samples=300, seed=5)
 
     def least_squares(rows):
         design = np.column_stack([np.log(x), *(group == g for g in range(3))])[rows]
@@ -166,7 +166,7 @@ def test_groups_share_the_exponent_but_not_the_prefactor():
     draws = np.random.default_rng(5).multinomial(15, np.full(15, 1 / 15), size=300)
     slopes = [least_squares(np.repeat(np.arange(15), counts)) for counts in draws]
     np.testing.assert_allclose([fit.low, fit.high], np.quantile(slopes, [0.025, 0.975]), rtol=1e-6)
-    assert abs(analysis.fit_exponent(x, y).slope + 1) > 0.2
+    assert abs(statistics.fit_exponent(x, y).slope + 1) > 0.2
 
 
 def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
@@ -174,7 +174,7 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
     x = np.geomspace(1e-3, 1, 20)
     hits = 0
     for trial in range(200):
-        fit = analysis.fit_exponent(
+        fit = statistics.fit_exponent(
             x, x**-1.0 * np.exp(0.3 * rng.normal(size=x.size)), samples=400, seed=trial
         )
         hits += fit.low <= -1.0 <= fit.high
@@ -192,11 +192,11 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
 )
 def test_fit_says_what_is_wrong(x, y, message):
     with pytest.raises(ValueError, match=message):
-        analysis.fit_exponent(x, y)
+        statistics.fit_exponent(x, y)
 
 
 def test_fit_with_two_clusters_has_no_interval():
-    fit = analysis.fit_exponent([1.0, 2.0], [2.0, 4.0])
+    fit = statistics.fit_exponent([1.0, 2.0], [2.0, 4.0])
     assert fit.slope == pytest.approx(1.0)
     assert np.isnan(fit.low)
 
@@ -209,7 +209,7 @@ def test_tuned_is_the_best_positive_l2_and_its_neighbours():
         ("c", 1e-2, [0.1, 0.8]),
         ("d", 1e-1, [0.1, 0.6]),
     )
-    best = analysis.tuned(table, budget=1.0)
+    best = tuning.tuned(table, budget=1.0)
     assert (best.l2, best.low, best.high, best.near, best.edge) == (1e-2, 1e-3, 1e-2, (1e-3, 1e-2), False)
     assert best.accuracy.mean == 0.8
 
@@ -217,17 +217,17 @@ def test_tuned_is_the_best_positive_l2_and_its_neighbours():
 def test_tuned_averages_over_seeds_and_flags_the_edge():
     first = table_of(("a0", 1e-3, [0.1, 0.9]), ("b0", 1e-2, [0.1, 0.8]))
     second = table_of(("a1", 1e-3, [0.1, 0.5]), ("b1", 1e-2, [0.1, 0.8]), seed=1)
-    best = analysis.tuned(pd.concat([first, second]), budget=1.0)
+    best = tuning.tuned(pd.concat([first, second]), budget=1.0)
     assert (best.l2, best.edge, best.accuracy.n) == (1e-2, True, 2)
 
 
 def test_tuned_refuses_a_mixture_of_learning_rates():
     table = pd.concat([table_of(("a", 0.1, [0.1, 0.5])), table_of(("b", 0.1, [0.1, 0.5]), eta=1.0)])
     with pytest.raises(ValueError, match="one eta"):
-        analysis.tuned(table, budget=1.0)
+        tuning.tuned(table, budget=1.0)
 
 
-@pytest.mark.parametrize("function", [analysis.summarize, lambda table: analysis.accuracy_within(table, 1.0)])
+@pytest.mark.parametrize("function", [per_run.summarize, lambda table: per_run.accuracy_within(table, 1.0)])
 def test_a_table_without_a_column_is_refused_by_name(function):
     with pytest.raises(ValueError, match="'budget'"):
         function(table_of(("a", 0.1, [0.1, 0.5])).drop(columns="budget"))

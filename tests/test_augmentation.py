@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2dynamics.augmentation import flip_and_crop, mixup
+from l2dynamics.training.augmentation import flip_and_crop, mixup
 
 
 def distinct(batch, side):

@@ -12,7 +12,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from l2dynamics import claims, figures, history, paths, report, theory_report, theory_results
+from l2dynamics import claims, figures, paths
+from l2dynamics.report import document, theory_section
+from l2dynamics.results import tables
+from l2dynamics.theory import outputs
 from l2dynamics.tracking import views
 from l2dynamics.tracking.sync import sync
 
@@ -53,7 +56,7 @@ def report_url(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkout")
     for folder in ("results", "reports"):
         shutil.copytree(ROOT / folder, root / folder)
-    html, _ = report.write(root, theory_report.section(theory_results.load(root)))
+    html, _ = document.write(root, theory_section.section(outputs.load(root)))
     return html.as_uri()
 
 
@@ -160,7 +163,7 @@ def test_curves_name_the_run_under_the_pointer(open_report):
     alone.click()
     assert explorer.locator(".swatches button[aria-pressed=true]").count() == 1
     said = explorer.locator(".uplot").first.get_attribute("aria-label")
-    table = history.load("wrn", ROOT).table
+    table = tables.load("wrn", ROOT).table
     kept = float(alone.inner_text().partition("= ")[2].replace("−", "-"))
     assert (
         said
@@ -195,7 +198,7 @@ def server(tmp_path, monkeypatch):
         for eta in (0.15, 0.5)
         for l2 in (0.1, 0.03, 0.01)
     ]
-    history.write(synthetic.results("fc", pd.concat(rows, ignore_index=True)), tmp_path)
+    tables.write(synthetic.results("fc", pd.concat(rows, ignore_index=True)), tmp_path)
     sync(tmp_path)
     environment = {**os.environ, "L2DYNAMICS_ROOT": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     ui = subprocess.Popen(

@@ -7,24 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from l2dynamics import checkpoints
+from l2dynamics.storage import archives
 
 ARRAYS = {"leaf0": np.arange(6.0).reshape(2, 3), "leaf1": np.array(7, np.int32), "empty": np.empty((0, 2))}
 
 
 def save(path, step, keep=True):
-    checkpoints.save(path, {**ARRAYS, "step": np.array(step)}, {"step": step}, keep=keep)
+    archives.save(path, {**ARRAYS, "step": np.array(step)}, {"step": step}, keep=keep)
 
 
 def step_of(path):
-    found = checkpoints.load(path)
+    found = archives.load(path)
     return None if found is None else found[1]["step"]
 
 
 def test_what_is_saved_is_loaded(tmp_path):
     path = tmp_path / "new" / "folder" / "run.npz"
-    checkpoints.save(path, ARRAYS, {"step": 3, "note": "λ", "seconds": 0.1})
-    arrays, meta = checkpoints.load(path)
+    archives.save(path, ARRAYS, {"step": 3, "note": "λ", "seconds": 0.1})
+    arrays, meta = archives.load(path)
     assert meta == {"step": 3, "note": "λ", "seconds": 0.1}
     assert set(arrays) == set(ARRAYS)
     for name, value in ARRAYS.items():
@@ -35,12 +35,12 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 def test_every_float_survives_exactly(tmp_path):
     values = np.array([0.1, 1e-308, np.nan, np.inf, -0.0, np.nextafter(1, 2)])
-    checkpoints.save(tmp_path / "a", {"x": values}, {})
-    assert checkpoints.load(tmp_path / "a")[0]["x"].tobytes() == values.tobytes()
+    archives.save(tmp_path / "a", {"x": values}, {})
+    assert archives.load(tmp_path / "a")[0]["x"].tobytes() == values.tobytes()
 
 
 def test_a_missing_file_is_none(tmp_path):
-    assert checkpoints.load(tmp_path / "absent") is None
+    assert archives.load(tmp_path / "absent") is None
 
 
 def test_the_previous_file_is_kept_only_when_asked(tmp_path):
@@ -76,7 +76,7 @@ def test_damage_falls_back_to_the_previous_file(tmp_path, damage, caplog):
     assert "a is damaged" in caplog.text
     previous = tmp_path / "a.previous"
     previous.write_bytes(damage(previous.read_bytes()))
-    assert checkpoints.load(path) is None
+    assert archives.load(path) is None
 
 
 def test_a_file_of_another_kind_is_not_used(tmp_path):
@@ -84,12 +84,12 @@ def test_a_file_of_another_kind_is_not_used(tmp_path):
 
     content = b"right checksum, no archive"
     (tmp_path / "a").write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-    assert checkpoints.load(tmp_path / "a") is None
+    assert archives.load(tmp_path / "a") is None
 
 
 def test_objects_are_refused(tmp_path):
     with pytest.raises(ValueError, match="allow_pickle"):
-        checkpoints.save(tmp_path / "a", {"x": np.array([object()])}, {})
+        archives.save(tmp_path / "a", {"x": np.array([object()])}, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,8 +138,8 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_previous_file(tmp_path, m
 
 def test_remove_takes_both_files_and_minds_no_absence(tmp_path):
     path = tmp_path / "a"
-    checkpoints.remove(path)
+    archives.remove(path)
     save(path, 1)
     save(path, 2)
-    checkpoints.remove(path)
+    archives.remove(path)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from l2dynamics import analysis, claims
+from l2dynamics import claims
+from l2dynamics.analysis import statistics
 from l2dynamics.claims import accuracies, adaptive, base, budgets, exceptions, times
 
 
@@ -318,7 +319,7 @@ def test_seed_bootstrap_is_the_quantile_over_all_resamples():
     rows = pd.DataFrame({"l2": [1.0, 1.0, 2.0, 2.0], "seed": [0, 1, 0, 1], "value": [0.0, 1.0, 2.0, 5.0]})
     interval = base.seed_bootstrap(rows, lambda some: some["value"].mean(), point=("l2",), samples=400)
     # Draws (0,0), (0,1), (1,1) have means 1, 2, 3 with weights 1/4, 1/2, 1/4.
-    assert interval == analysis.Interval(2.0, 1.0, 3.0, 4)
+    assert interval == statistics.Interval(2.0, 1.0, 3.0, 4)
 
 
 def test_points_with_one_seed_stay_in_every_resample():
@@ -343,7 +344,7 @@ def test_points_with_one_seed_stay_in_every_resample():
     ],
 )
 def test_a_verdict_needs_the_whole_interval_on_one_side(low, mean, high, is_above):
-    interval = analysis.Interval(mean, low, high, 3)
+    interval = statistics.Interval(mean, low, high, 3)
     assert base.above(interval, 0) is is_above
     assert base.at_most(interval, 0) is (None if is_above is None else not is_above)
 
@@ -352,10 +353,10 @@ def test_a_single_seed_has_the_interval_of_its_test_set(lawful):
     """Two networks of accuracy 0.8, right on independent sets of 2,000 images: the simulated spread of their gap."""
     draws = np.random.default_rng(0).binomial(2000, 0.8, size=(2, 200_000)) / 2000
     spread = np.quantile(draws[0] - draws[1], [0.025, 0.975])
-    single = analysis.Interval(0.05, np.nan, np.nan, 1)
+    single = statistics.Interval(0.05, np.nan, np.nan, 1)
     found = base.resolved(single, lawful["fc"], 0.8)
     assert (found.low, found.high) == pytest.approx(0.05 + spread, abs=5e-4)
-    several = analysis.Interval(0.05, 0.04, 0.06, 2)
+    several = statistics.Interval(0.05, 0.04, 0.06, 2)
     assert base.resolved(several, lawful["fc"], 0.8) is several
 
 
@@ -442,7 +443,7 @@ def test_a_tuned_l2_at_an_end_for_some_seeds_bounds_the_factor_only(lawful):
     ],
 )
 def test_an_exponent_is_near_another(slope, low, high, near):
-    assert times._near(analysis.Fit(slope, 0.0, low, high, 9, 3), -1.0) is near
+    assert times._near(statistics.Fit(slope, 0.0, low, high, 9, 3), -1.0) is near
 
 
 def test_grids_of_a_single_l2_are_no_error(lawful):

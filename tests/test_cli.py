@@ -129,7 +129,7 @@ def test_help(capsys, arguments, words):
 
 @pytest.mark.parametrize("command", ["plan", "clean"])
 def test_missing_pipeline_is_named(command, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "l2dynamics.planning", None)
+    monkeypatch.setitem(sys.modules, "l2dynamics.pipeline.cost", None)
     assert cli.main([command]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"l2dynamics: {command} needs the pipeline")
@@ -155,7 +155,7 @@ def test_commands_reach_the_planning_module(monkeypatch):
         def clean_command(**options):
             calls.append(("clean", options))
 
-    monkeypatch.setitem(sys.modules, "l2dynamics.planning", Planning)
+    monkeypatch.setitem(sys.modules, "l2dynamics.pipeline.cost", Planning)
     assert cli.main(["plan", "--scale", "paper", "--device", "h100", "--json"]) == 0
     assert cli.main(["clean", "--yes"]) == 0
     assert calls == [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from l2dynamics import __getattr__ as lazy
-from l2dynamics import closure
+from l2dynamics.results import source_code
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,27 +30,27 @@ def package(tmp_path, monkeypatch):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    monkeypatch.setattr(closure, "PACKAGE", folder)
-    closure._imports.cache_clear()
+    monkeypatch.setattr(source_code, "PACKAGE", folder)
+    source_code._imports.cache_clear()
     yield folder
-    closure._imports.cache_clear()
+    source_code._imports.cache_clear()
 
 
 def edit(package, name, content):
     (package / name).write_text(content)
-    closure._imports.cache_clear()
+    source_code._imports.cache_clear()
 
 
 def test_closure_follows_imports_of_every_form_and_cycles(package):
     script = package.parent / "stage.py"
     script.write_text("from l2dynamics import a\n")
-    names = [file.relative_to(package.parent).as_posix() for file in closure.closure(script)]
+    names = [file.relative_to(package.parent).as_posix() for file in source_code.closure(script)]
     inside = ["__init__", "a", "b", "config", "d", "sub/__init__", "sub/c", "sub/f"]
     assert names == [*(f"l2dynamics/{name}.py" for name in inside), "stage.py"]
 
 
 def test_the_key_is_that_of_the_code_and_not_of_its_words(package):
-    before = closure.code_key("l2dynamics.a")
+    before = source_code.code_key("l2dynamics.a")
     edit(package, "e.py", "x = 2\n")  # not imported
     edit(package, "config.py", "limit = 2\n")  # in the key by value
     edit(
@@ -58,16 +58,16 @@ def test_the_key_is_that_of_the_code_and_not_of_its_words(package):
         "a.py",
         '"""Other words."""\nfrom l2dynamics import b  # why\nfrom l2dynamics.sub.c import thing\nimport os\n',
     )
-    assert closure.code_key("l2dynamics.a") == before
+    assert source_code.code_key("l2dynamics.a") == before
     for name, content in (
         ("b.py", "def f():\n    import l2dynamics.d\n    return 2\n"),
         ("sub/c.py", "thing = 4\n"),
     ):
         old = (package / name).read_text()
         edit(package, name, content)
-        assert closure.code_key("l2dynamics.a") != before, name
+        assert source_code.code_key("l2dynamics.a") != before, name
         edit(package, name, old)
-    assert closure.code_key("l2dynamics.a") == before
+    assert source_code.code_key("l2dynamics.a") == before
 
 
 def test_the_fingerprint_is_the_same_in_every_version_of_python(tmp_path):
@@ -76,13 +76,13 @@ def test_the_fingerprint_is_the_same_in_every_version_of_python(tmp_path):
     file.write_text(
         """def f(x: int, *, w=None) -> str:\n    return f"{x['a']!r:>{w}} it's" + 'b'\nclass C: pass\n"""
     )
-    assert closure._plain(ast.parse(file.read_text()).body[1]) == "ClassDef(name='C',body=[Pass()])"
+    assert source_code._plain(ast.parse(file.read_text()).body[1]) == "ClassDef(name='C',body=[Pass()])"
     known = "3712c424c1892af64a6a9ab003f3d3c4a4e4aa97ad4349bc4ca49af131643797"
-    assert closure.fingerprint(file) == known
+    assert source_code.fingerprint(file) == known
 
 
 def test_the_resume_key_covers_everything_that_trains():
-    names = {file.name for file in closure.closure(closure.PACKAGE / "training.py")}
+    names = {file.name for file in source_code.closure(source_code.PACKAGE / "training.py")}
     assert names >= {
         "training.py",
         "losses.py",
@@ -110,7 +110,7 @@ def test_the_closure_sees_every_import(file):
             assert node.level == 0, f"line {node.lineno}: relative import"
             if node.module == "l2dynamics":
                 for alias in node.names:
-                    module = closure.PACKAGE / alias.name
+                    module = source_code.PACKAGE / alias.name
                     is_module = module.with_suffix(".py").is_file() or (module / "__init__.py").is_file()
                     assert is_module or alias.name == "__version__", f"line {node.lineno}: {alias.name}"
 

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from l2dynamics import coefficient, history
-from l2dynamics.config import ConfigError
-from l2dynamics.history import COLUMNS, Results
+from l2dynamics.analysis import coefficient
+from l2dynamics.experiments.messages import ConfigError
+from l2dynamics.results import tables
+from l2dynamics.results.tables import COLUMNS, Results
 
 EPOCHS = np.arange(0.0, 101.0)
 
@@ -93,7 +94,7 @@ def test_combined_results_keep_every_setup():
         "l2_0.01-s0": "fc",
         "l2_0.02-s0": "wrn",
     }
-    pd.testing.assert_frame_equal(history.parse(history.table_bytes(found.table)), found.table)
+    pd.testing.assert_frame_equal(tables.parse(tables.table_bytes(found.table)), found.table)
     assert found.passport["c"]["fc"]["c"] == pytest.approx(0.2)
     assert found.passport["c"]["wrn"]["c"] == pytest.approx(0.8)
     assert found.passport["runs"] == 2

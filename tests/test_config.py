@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l2dynamics import config
-from l2dynamics.config import AutoL2Sweep, ConfigError, Grid, Length, MeasureC, Params, Setup, Sweep, check
+from l2dynamics.experiments import scales
+from l2dynamics.experiments.messages import ConfigError, check
+from l2dynamics.experiments.scales import Params
+from l2dynamics.experiments.schema import AutoL2Sweep, Grid, Length, MeasureC, Sweep
+from l2dynamics.experiments.setup import Setup
 
 ROOT = Path(__file__).parents[1]
 
@@ -273,7 +276,7 @@ def test_any_junk_is_accepted_or_refused_in_one_line(name, data, junk):
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "0.0001", "1.0e-4", ".0001"])
 def test_numbers_are_numbers_in_every_spelling(tmp_path, text):
     (tmp_path / "a.yaml").write_text(f"l2: [{text}, 1e6, 5]\n")
-    l2 = config.read_yaml(tmp_path / "a.yaml")["l2"]
+    l2 = scales.read_yaml(tmp_path / "a.yaml")["l2"]
     assert l2 == [1e-4, 1e6, 5]
     assert all(isinstance(value, int | float) for value in l2)
 
@@ -292,7 +295,7 @@ def test_a_file_that_is_no_mapping_is_one_line(tmp_path, content, says):
     file = tmp_path / "a.yaml"
     file.write_text(content)
     with pytest.raises(ConfigError, match=says) as raised:
-        config.read_yaml(file)
+        scales.read_yaml(file)
     assert str(raised.value).startswith(str(file))
     assert "\n" not in str(raised.value)
 
@@ -300,23 +303,23 @@ def test_a_file_that_is_no_mapping_is_one_line(tmp_path, content, says):
 def test_bytes_that_are_no_text_are_one_line(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"a: \xff\xfe")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        config.read_yaml(tmp_path / "a.yaml")
+        scales.read_yaml(tmp_path / "a.yaml")
 
 
 def test_missing_files_and_sections_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"params\.yaml: no such file"):
-        config.load_params(tmp_path)
+        scales.load_params(tmp_path)
     with pytest.raises(
         ConfigError, match=r"^params.yaml: scale: 'big' is unknown, choose one of smoke, laptop"
     ):
-        config.load_section(tmp_path, "big", "fc", Sweep)
+        scales.load_section(tmp_path, "big", "fc", Sweep)
     (tmp_path / "scales").mkdir()
     (tmp_path / "scales" / "smoke.yaml").write_text("fc: 3\n")
     for name in ("wrn", "fc.deeper", "autol2.wrn"):
         with pytest.raises(ConfigError, match=rf"^scales/smoke.yaml: section {name} is missing: add it"):
-            config.load_section(tmp_path, "smoke", name, Sweep)
+            scales.load_section(tmp_path, "smoke", name, Sweep)
     with pytest.raises(ConfigError, match=r"^scales/smoke.yaml: fc: "):
-        config.load_section(tmp_path, "smoke", "fc", Sweep)
+        scales.load_section(tmp_path, "smoke", "fc", Sweep)
 
 
 def test_sections_are_immutable():
@@ -357,4 +360,4 @@ def test_max_epochs_leaves_out_what_is_longer_but_not_the_reference(eta, l2, exp
 
 
 def test_params_of_the_repository_are_valid():
-    assert config.load_params(ROOT).scale in config.SCALES
+    assert scales.load_params(ROOT).scale in scales.SCALES

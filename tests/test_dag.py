@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import config, dag, figures
+from l2dynamics import figures
+from l2dynamics.experiments import registry, scales, schema
+from l2dynamics.pipeline import dag
 
 ROOT = Path(__file__).parents[1]
 STAGES = dag.read(ROOT)["stages"]
@@ -98,7 +100,7 @@ def test_the_stages_of_the_fixed_interface_exist():
         "track",
         *FIGURES,
     }
-    wanted |= {f"sweep@{name}" for name in config.SWEEPS} | {f"autol2@{name}" for name in config.AUTOL2}
+    wanted |= {f"sweep@{name}" for name in registry.SWEEPS} | {f"autol2@{name}" for name in registry.AUTOL2}
     assert set(INSTANCES) == wanted
     assert tuple(figures.NAMES) == tuple(FIGURES)
 
@@ -159,7 +161,7 @@ def test_training_depends_on_scale_seed_source_section_data_and_versions(name):
     assert [fill(s) for s in sections] == [section]
     deps = {fill(dep) for dep in names(stage["deps"])}
     assert "constraints.txt" in deps
-    wanted = config.load_section(
+    wanted = scales.load_section(
         ROOT, "laptop", "measure_c" if kind == "measure_c" else section, _model(kind)
     )
     setups = [wanted.fc, wanted.cnn, wanted.wrn] if kind == "measure_c" else [wanted]
@@ -169,13 +171,13 @@ def test_training_depends_on_scale_seed_source_section_data_and_versions(name):
 
 
 def _model(kind):
-    return {"sweep": config.Sweep, "autol2": config.AutoL2Sweep, "measure_c": config.MeasureCs}[kind]
+    return {"sweep": schema.Sweep, "autol2": schema.AutoL2Sweep, "measure_c": schema.MeasureCs}[kind]
 
 
-@pytest.mark.parametrize("scale", config.SCALES)
+@pytest.mark.parametrize("scale", scales.SCALES)
 def test_sweeps_with_predicted_runs_depend_on_the_measured_c(scale):
-    for name in config.SWEEPS:
-        section = config.load_section(ROOT, scale, name, config.Sweep)
+    for name in registry.SWEEPS:
+        section = scales.load_section(ROOT, scale, name, schema.Sweep)
         stage, fill = INSTANCES[f"sweep@{name}"]
         reads = "results/measure_c.json" in {fill(dep) for dep in names(stage["deps"])}
         assert reads == (section.predicted is not None), (scale, name)

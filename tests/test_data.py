@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2dynamics import data, data_files, data_prepare, decoded, imagenet, paths
+from l2dynamics import paths
+from l2dynamics.data import datasets, decoded, imagenet, manifests, prepare, records, specs
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"mnist": (2048, 2000, 28, 1), "cifar10": (5000, 2000, 32, 3)}
@@ -27,7 +28,7 @@ full_data = pytest.mark.skipif(
 def write_manifest(name: str, root: Path, source: str = "sample") -> Path:
     target = paths.manifest(root, name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(data_files.describe(name, source, root)))
+    target.write_text(json.dumps(manifests.describe(name, source, root)))
     return target
 
 
@@ -44,8 +45,8 @@ def record_file(root: Path, split: str = "train") -> Path:
     return root / "data" / "sample" / "mnist" / "3.0.1" / f"mnist-{split}.array_record-00000-of-00001"
 
 
-def load(name: str, train: int | None = 64, test: int | None = 32, **options) -> data.Dataset:
-    return data.load(name, train=train, test=test, **{"root": ROOT, "verify_manifest": False, **options})
+def load(name: str, train: int | None = 64, test: int | None = 32, **options) -> datasets.Dataset:
+    return datasets.load(name, train=train, test=test, **{"root": ROOT, "verify_manifest": False, **options})
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -146,7 +147,7 @@ def test_damaged_record_file_is_named(checkout, split, how):
         load("mnist", root=checkout, verify_manifest=True)
     assert "\n" not in str(e.value)
     with pytest.raises(ValueError, match=f"mnist-{split}.array_record-00000-of-00001 .*git checkout"):
-        data_prepare.prepare("mnist", "sample", checkout)
+        prepare.prepare("mnist", "sample", checkout)
 
 
 @pytest.mark.parametrize("how", ["truncated", "emptied", "deleted"])
@@ -169,11 +170,11 @@ def test_decoded_images_are_kept_for_these_files_and_numbers(checkout, monkeypat
     first = decoded.load("mnist", **asked)
     (kept,) = (checkout / "work" / "data").iterdir()
     with monkeypatch.context() as patch:
-        patch.setattr(data, "load", None)  # not needed again
+        patch.setattr(datasets, "load", None)  # not needed again
         again = decoded.load("mnist", **asked)
-    plain = data.load("mnist", **asked)
+    plain = datasets.load("mnist", **asked)
     for found in (first, again):
-        for field in dataclasses.fields(data.Dataset):
+        for field in dataclasses.fields(datasets.Dataset):
             np.testing.assert_array_equal(getattr(found, field.name), getattr(plain, field.name))
         assert found.train_images.dtype == np.uint8
 
@@ -235,7 +236,7 @@ def test_metadata_cannot_leave_the_data_folder(checkout):
 @pytest.mark.parametrize("name", SIZES)
 def test_manifest_is_the_same_in_every_place(name, tmp_path):
     shutil.copytree(ROOT / "data" / "sample", tmp_path / "data" / "sample")
-    here, there = (data_files.describe(name, "sample", root) for root in (ROOT, tmp_path))
+    here, there = (manifests.describe(name, "sample", root) for root in (ROOT, tmp_path))
     assert here == there
     assert str(ROOT) not in json.dumps(here)
     for file, entry in here["files"].items():
@@ -247,10 +248,10 @@ def test_manifest_is_the_same_in_every_place(name, tmp_path):
 def test_changed_file_is_hashed_again(tmp_path):
     file = tmp_path / "f"
     file.write_bytes(b"one")
-    first = data_files.sha256(file)
+    first = records.sha256(file)
     file.write_bytes(b"two, longer")
     assert first == hashlib.sha256(b"one").hexdigest()
-    assert data_files.sha256(file) == hashlib.sha256(b"two, longer").hexdigest()
+    assert records.sha256(file) == hashlib.sha256(b"two, longer").hexdigest()
 
 
 def test_other_formats_are_refused(checkout):
@@ -327,9 +328,9 @@ def test_unanswered_connection_is_given_up(monkeypatch):
         time.sleep(60)
         raise TimeoutError  # as a socket does; the thread outlives this test
 
-    monkeypatch.setattr(data_prepare.socket, "create_connection", silent)
+    monkeypatch.setattr(prepare.socket, "create_connection", silent)
     began = time.perf_counter()
-    assert data_prepare.unreachable("localhost", timeout=0.1) == "no answer within 0 s"
+    assert prepare.unreachable("localhost", timeout=0.1) == "no answer within 0 s"
     assert time.perf_counter() - began < 5
 
 
@@ -370,26 +371,26 @@ def test_mnist_is_prepared_without_tensorflow_in_the_original_order(tmp_path, mo
     monkeypatch.setattr(mnist.MNIST, "URL", f"{raw}/")
     infos = {url: download.checksums.compute_url_info(Path(url)) for url in files.values()}
     monkeypatch.setattr(mnist.MNIST, "url_infos", infos)
-    monkeypatch.setattr(data_prepare, "unreachable", lambda host: None)
+    monkeypatch.setattr(prepare, "unreachable", lambda host: None)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
 
-    data_prepare.prepare("mnist", "tfds")
+    prepare.prepare("mnist", "tfds")
     write_manifest("mnist", tmp_path, "tfds")
-    loaded = data.load("mnist", train=None, test=20, source="tfds", root=tmp_path)
+    loaded = datasets.load("mnist", train=None, test=20, source="tfds", root=tmp_path)
     with np.load(raw / "train.npz") as truth:
         np.testing.assert_array_equal(loaded.train_images[..., 0], truth["images"])
         np.testing.assert_array_equal(loaded.train_labels, truth["labels"])
     with np.load(raw / "test.npz") as truth:
         np.testing.assert_array_equal(loaded.test_images[..., 0], truth["images"][:20])
     assert "tensorflow" not in sys.modules
-    data_prepare.prepare("mnist", "tfds")  # a second time there is nothing to do
+    prepare.prepare("mnist", "tfds")  # a second time there is nothing to do
 
     shutil.rmtree(tmp_path / "tfds")
     wrong = {url: dataclasses.replace(info, checksum="0" * 64) for url, info in infos.items()}
     monkeypatch.setattr(mnist.MNIST, "url_infos", wrong)
     with pytest.raises(ValueError, match=r"preparing it failed .*NonMatchingChecksumError"):
-        data_prepare.prepare("mnist", "tfds")
-    assert not data_files.is_prepared("mnist", tmp_path / "tfds")
+        prepare.prepare("mnist", "tfds")
+    assert not records.is_prepared("mnist", tmp_path / "tfds")
     capfd.readouterr()
 
 
@@ -420,10 +421,10 @@ def test_cifar10_is_prepared_without_tensorflow_in_the_original_order(tmp_path, 
     monkeypatch.setattr(
         cifar.Cifar10, "url_infos", {str(archive): download.checksums.compute_url_info(archive)}
     )
-    monkeypatch.setattr(data_prepare, "unreachable", lambda host: None)
+    monkeypatch.setattr(prepare, "unreachable", lambda host: None)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
 
-    data_prepare.prepare("cifar10", "tfds")
+    prepare.prepare("cifar10", "tfds")
     loaded = load("cifar10", None, None, source="tfds")
     truth = np.concatenate([batches[f"data_batch_{n}.bin"] for n in range(1, 6)])
     np.testing.assert_array_equal(loaded.train_labels, truth[:, 0])
@@ -436,12 +437,12 @@ def test_cifar10_is_prepared_without_tensorflow_in_the_original_order(tmp_path, 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "imagenet2012"])
 def test_builders_keep_the_official_name_version_and_checksums(name, tmp_path):
-    builder = data_prepare.builder_class(name)(data_dir=tmp_path, file_format="array_record")
-    assert builder.info.full_name == f"{name}/{data_files.SPECS[name].version}"
+    builder = prepare.builder_class(name)(data_dir=tmp_path, file_format="array_record")
+    assert builder.info.full_name == f"{name}/{specs.SPECS[name].version}"
     hosts = {url.split("/")[2] for url in builder.url_infos}
     assert hosts
-    if name in data_prepare.HOSTS:
-        assert hosts == {data_prepare.HOSTS[name]}
+    if name in prepare.HOSTS:
+        assert hosts == {prepare.HOSTS[name]}
 
 
 def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -479,10 +480,10 @@ def imagenet_archives(tmp_path, monkeypatch) -> Path:
 
 
 def test_imagenet_is_prepared_and_read_lazily(imagenet_archives, capfd):
-    data_prepare.prepare("imagenet2012", "tfds")
+    prepare.prepare("imagenet2012", "tfds")
     write_manifest("imagenet2012", imagenet_archives, "tfds")
     options = {"test": None, "image_size": 32, "source": "tfds", "root": imagenet_archives}
-    loaded = data.load("imagenet2012", train=None, **options)
+    loaded = datasets.load("imagenet2012", train=None, **options)
     assert loaded.classes == 1000
     assert loaded.train_images.shape == (10, 32, 32, 3)
     assert loaded.test_images.shape == (4, 32, 32, 3)
@@ -499,10 +500,10 @@ def test_imagenet_is_prepared_and_read_lazily(imagenet_archives, capfd):
     np.testing.assert_array_equal(batch[0, 1], loaded.train_images[2])
     # The validation labels that TFDS ships for ILSVRC2012_val_00000001…4.
     assert sorted(loaded.test_labels) == [65, 230, 809, 970]
-    assert data.load("imagenet2012", train=None, **options).digest == loaded.digest
-    assert data.load("imagenet2012", train=9, **options).digest != loaded.digest
+    assert datasets.load("imagenet2012", train=None, **options).digest == loaded.digest
+    assert datasets.load("imagenet2012", train=9, **options).digest != loaded.digest
     np.testing.assert_array_equal(
-        data.load("imagenet2012", train=9, **options).train_labels, loaded.train_labels[:9]
+        datasets.load("imagenet2012", train=9, **options).train_labels, loaded.train_labels[:9]
     )
     capfd.readouterr()
 
@@ -510,7 +511,7 @@ def test_imagenet_is_prepared_and_read_lazily(imagenet_archives, capfd):
 def test_imagenet_without_archives_says_which(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(ValueError, match=r"get ILSVRC2012_img_train\.tar and ILSVRC2012_img_val\.tar from"):
-        data_prepare.prepare("imagenet2012", "tfds")
+        prepare.prepare("imagenet2012", "tfds")
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (33, 33), (20, 90)])

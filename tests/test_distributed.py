@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from l2dynamics import distributed
-from l2dynamics.config import ConfigError
+from l2dynamics.experiments.messages import ConfigError
+from l2dynamics.running import hosts
 
 ROOT = Path(__file__).parents[1]
 STEPS = 24
@@ -21,13 +21,13 @@ STEPS = 24
 _RUN = """
 import json, os, sys, time
 from l2dynamics import runtime
-runtime.configure(cache=os.environ["CACHE"])
+numerics.configure(cache=os.environ["CACHE"])
 from pathlib import Path
 import numpy as np
 from small_setups import dataset, setup
 from l2dynamics import distributed, executors, sweeps
-from l2dynamics.config import Executor
-from l2dynamics.runs import RunSpec
+from l2dynamics.experiments.schema import Executor
+from l2dynamics.experiments.runs import RunSpec
 
 root, steps, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 crew = distributed.initialize()
@@ -64,7 +64,7 @@ def start(
         env = {**os.environ, "JAX_PLATFORMS": "cpu", "CACHE": str(root.parent / "xla")}
         env["JAX_NUM_CPU_DEVICES"] = str(devices)  # an XLA flag would be part of the key of a run
         if processes > 1:
-            env[distributed.VARIABLE] = f"127.0.0.1:{port},{processes},{index}"
+            env[hosts.VARIABLE] = f"127.0.0.1:{port},{processes},{index}"
         command = [sys.executable, "-c", _RUN, str(root), str(steps), str(seconds), model, str(eta)]
         pipe = subprocess.PIPE
         crew.append(
@@ -90,19 +90,19 @@ def finish(crew: list) -> list:
     ],
 )
 def test_a_wrong_variable_is_refused_in_one_line(text, message, monkeypatch):
-    monkeypatch.setenv(distributed.VARIABLE, text)
+    monkeypatch.setenv(hosts.VARIABLE, text)
     with pytest.raises(ConfigError, match=rf"^L2DYNAMICS_DISTRIBUTED={text}: {message}[^\n]*$"):
-        distributed.initialize()
+        hosts.initialize()
 
 
 def test_without_the_variable_a_process_is_alone(monkeypatch):
-    monkeypatch.delenv(distributed.VARIABLE, raising=False)
-    crew = distributed.initialize()
+    monkeypatch.delenv(hosts.VARIABLE, raising=False)
+    crew = hosts.initialize()
     assert (crew.size, crew.leader, crew.any(True), crew.any(False)) == (1, True, True, False)
 
 
 def test_hosts_that_see_different_files_are_told(monkeypatch):
-    crew = distributed.Crew()
+    crew = hosts.Crew()
     monkeypatch.setattr(crew, "gather", lambda value: [value, 0])
     with pytest.raises(
         OSError, match=r"^the hosts see different checkpoints \(\[7, 0\]\): work/ must lie on"
@@ -133,7 +133,7 @@ def test_a_lost_process_ends_all_and_fewer_hosts_go_on_from_the_checkpoint(tmp_p
         time.sleep(0.1)
     crew[1].send_signal(signal.SIGKILL)
     leader = crew[0]
-    _, err = leader.communicate(timeout=4 * distributed.HEARTBEAT_SECONDS)
+    _, err = leader.communicate(timeout=4 * hosts.HEARTBEAT_SECONDS)
     assert leader.returncode != 0, err
     crew[1].communicate()
     (folder,) = root.glob("work/*/*/*.orbax")

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import claims, config, dag, figures, paths
+from l2dynamics import claims, figures, paths
+from l2dynamics.experiments import scales, schema, setup
+from l2dynamics.pipeline import dag
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -168,12 +170,12 @@ def test_dvc_commands(tmp_path):
 def test_reference_has_every_parameter_stage_and_claim(reference):
     text = reference.parameters()
     for section in (
-        config.Params,
-        config.Sweep,
-        config.Grid,
-        config.Setup,
-        config.AutoL2Sweep,
-        config.MeasureC,
+        scales.Params,
+        schema.Sweep,
+        schema.Grid,
+        setup.Setup,
+        schema.AutoL2Sweep,
+        schema.MeasureC,
     ):
         assert f"### {section.__name__}\n" in text
         for name in section.model_fields:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import config, figures
+from l2dynamics import figures
+from l2dynamics.experiments import registry
 
 ROOT = Path(__file__).parents[1]
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
-RESULTS = [*config.SWEEPS, *(f"autol2_{name}" for name in config.AUTOL2), "measure_c"]
+RESULTS = [*registry.SWEEPS, *(f"autol2_{name}" for name in registry.AUTOL2), "measure_c"]
 
 
 def call(root, *command, **environment):
@@ -81,7 +82,9 @@ def test_the_pipeline_at_scale_smoke(copy):
         "track",
         *figures.NAMES,
     }
-    assert ran >= {f"sweep@{name}" for name in config.SWEEPS} | {f"autol2@{name}" for name in config.AUTOL2}
+    assert ran >= {f"sweep@{name}" for name in registry.SWEEPS} | {
+        f"autol2@{name}" for name in registry.AUTOL2
+    }
 
     for name in RESULTS:
         passport = json.loads((copy / "results" / f"{name}.json").read_text())

@@ -16,12 +16,14 @@ import pytest
 from small_setups import dataset, setup
 from small_sweep import scale_text
 
-from l2dynamics import affinity, executors, history, interruption, pipeline, processes, sweeps
-from l2dynamics.config import Executor
-from l2dynamics.executors import JobsFailed, workers
-from l2dynamics.interruption import Interrupted, stop_on_signal
-from l2dynamics.runs import RunSpec
-from l2dynamics.sweeps import Plan
+from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.experiments.scales import Executor
+from l2dynamics.pipeline import training_stage
+from l2dynamics.results import tables
+from l2dynamics.running import affinity, executors, interruption, processes, train_job, workload
+from l2dynamics.running.executors import JobsFailed, workers
+from l2dynamics.running.interruption import Interrupted, stop_on_signal
+from l2dynamics.running.workload import Plan
 
 ROOT = Path(__file__).parents[1]
 IN_PROCESS = Executor(kind="in_process")
@@ -37,8 +39,8 @@ def specs(count, steps=6):
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
-    sweeps._trainer.cache_clear()
+    monkeypatch.setattr(workload, "dataset", lambda plan: dataset(plan.setup))
+    train_job._trainer.cache_clear()
     return Plan("sweep@test", setup(), 4, "sample", tmp_path)
 
 
@@ -111,9 +113,9 @@ def test_an_accelerator_takes_one_process_unless_asked_otherwise(monkeypatch):
 
 def test_the_jobs_an_interruption_left_run_as_those_before_it(plan, monkeypatch):
     # A last job alone does not move into this process.
-    jobs = sweeps.jobs(plan, specs(3))
+    jobs = workload.jobs(plan, specs(3))
     for job in jobs[:2]:
-        sweeps.execute(job)
+        train_job.execute(job)
     asked = []
     monkeypatch.setattr(affinity, "cores", lambda: [0, 1])
     monkeypatch.setattr(
@@ -127,36 +129,36 @@ def test_the_jobs_an_interruption_left_run_as_those_before_it(plan, monkeypatch)
 
 
 def test_finished_jobs_are_not_repeated(plan, monkeypatch):
-    jobs = sweeps.jobs(plan, specs(3))
-    sweeps.execute(jobs[1])
+    jobs = workload.jobs(plan, specs(3))
+    train_job.execute(jobs[1])
     trained = []
-    execute = sweeps.execute
-    monkeypatch.setattr(sweeps, "execute", lambda job, *rest: (trained.append(job), execute(job, *rest)))
+    execute = train_job.execute
+    monkeypatch.setattr(train_job, "execute", lambda job, *rest: (trained.append(job), execute(job, *rest)))
     executors.run(jobs, IN_PROCESS, silent)
     assert trained == [jobs[0], jobs[2]]
     executors.run(jobs, IN_PROCESS, silent)
     assert len(trained) == 2
-    assert all(sweeps.load(job) is not None for job in jobs)
+    assert all(workload.load(job) is not None for job in jobs)
 
 
 def test_a_failing_job_is_named_and_the_others_finish(plan, monkeypatch, caplog):
-    jobs = sweeps.jobs(plan, specs(3))
-    execute = sweeps.execute
+    jobs = workload.jobs(plan, specs(3))
+    execute = train_job.execute
 
     def fail(job, *rest):
         if job is jobs[1]:
             raise RuntimeError("out of memory")
         execute(job, *rest)
 
-    monkeypatch.setattr(sweeps, "execute", fail)
+    monkeypatch.setattr(train_job, "execute", fail)
     with caplog.at_level(logging.CRITICAL), pytest.raises(JobsFailed) as raised:
         executors.run(jobs, IN_PROCESS, silent)
     assert str(raised.value) == f"{jobs[1].name}: RuntimeError: out of memory"
-    assert [sweeps.load(job) is not None for job in jobs] == [True, False, True]
+    assert [workload.load(job) is not None for job in jobs] == [True, False, True]
 
 
 def test_a_signal_stops_after_the_piece_and_saves(plan):
-    jobs = sweeps.jobs(plan, specs(2, steps=3000))
+    jobs = workload.jobs(plan, specs(2, steps=3000))
     before = signal.getsignal(signal.SIGTERM)
     sent = []
 
@@ -170,7 +172,7 @@ def test_a_signal_stops_after_the_piece_and_saves(plan):
     assert signal.getsignal(signal.SIGTERM) is before
     assert jobs[0].file.with_suffix(".checkpoint").exists()
     executors.run(jobs, IN_PROCESS, silent)
-    assert all(sweeps.load(job) is not None for job in jobs)
+    assert all(workload.load(job) is not None for job in jobs)
 
 
 def test_outside_the_main_thread_no_handler_is_set():
@@ -188,15 +190,15 @@ def test_outside_the_main_thread_no_handler_is_set():
 
 
 def test_two_processes_never_train_one_stage(tmp_path):
-    with pipeline.locked(tmp_path, "sweep@fc"):
+    with training_stage.locked(tmp_path, "sweep@fc"):
         with (
             pytest.raises(ValueError, match=r"^sweep@fc: another process trains it in this checkout"),
-            pipeline.locked(tmp_path, "sweep@fc"),
+            training_stage.locked(tmp_path, "sweep@fc"),
         ):
             pass
-        with pipeline.locked(tmp_path, "sweep@wrn"):
+        with training_stage.locked(tmp_path, "sweep@wrn"):
             pass
-    with pipeline.locked(tmp_path, "sweep@fc"):
+    with training_stage.locked(tmp_path, "sweep@fc"):
         pass
 
 
@@ -239,7 +241,7 @@ def finish(root):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "sweep@fc: 3 runs" in out
-    return history.load("fc", root)
+    return tables.load("fc", root)
 
 
 def test_processes_and_this_process_agree(samples):
@@ -249,7 +251,7 @@ def test_processes_and_this_process_agree(samples):
     configure(samples, 200, "in_process")
     one = finish(samples)
     # On one core each: several threads would add in another order than one.
-    assert history.table_bytes(one.table) == history.table_bytes(many.table)
+    assert tables.table_bytes(one.table) == tables.table_bytes(many.table)
 
 
 def test_sigterm_saves_exits_75_and_the_same_command_ends_with_the_same_bits(samples):
@@ -268,7 +270,7 @@ def test_sigterm_saves_exits_75_and_the_same_command_ends_with_the_same_bits(sam
     resumed = finish(samples)
     shutil.rmtree(samples / "work")
     whole = finish(samples)
-    assert history.table_bytes(resumed.table) == history.table_bytes(whole.table)
+    assert tables.table_bytes(resumed.table) == tables.table_bytes(whole.table)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are not forked")
@@ -292,33 +294,33 @@ def test_workers_are_forked_from_one_server_and_nothing_outlives_a_killed_stage(
 
 def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
     plan = Plan("sweep@fc", setup(), 4, "sample", samples)
-    good = sweeps.jobs(plan, specs(2))
+    good = workload.jobs(plan, specs(2))
     # A setup whose convolution does not fit its images fails when the trainer is built.
     small = {"name": "mnist", "train": 24, "test": 10, "image_size": 4}
-    bad = sweeps.jobs(Plan("sweep@bad", setup("cnn", data=small), 4, "sample", samples), specs(1))
+    bad = workload.jobs(Plan("sweep@bad", setup("cnn", data=small), 4, "sample", samples), specs(1))
     with pytest.raises(JobsFailed, match=r"^grid-eta0\.1") as raised:
         executors.run([*good, *bad], Executor(kind="processes", workers=2), silent)
     assert "\n" not in str(raised.value)
-    assert [sweeps.load(job) is not None for job in [*good, *bad]] == [True, True, False]
+    assert [workload.load(job) is not None for job in [*good, *bad]] == [True, True, False]
 
 
 def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
     monkeypatch.setattr(executors, "_kept", [])
     plan = Plan("sweep@fc", setup(), 4, "sample", samples)
     executor = Executor(kind="processes", workers=2)
-    assert executors.check(plan, executor) == sweeps.check(plan)
+    assert executors.check(plan, executor) == workload.check(plan)
     (kept,) = executors._kept
     workers = set(kept.executor._processes)
     try:
-        executors.run(sweeps.jobs(plan, specs(2)), executor, silent)
+        executors.run(workload.jobs(plan, specs(2)), executor, silent)
         assert executors._kept == [kept]
         assert workers <= set(kept.executor._processes)
         # A kept worker that dies costs a new pool, nothing else.
         for process in list(kept.executor._processes.values()):
             process.kill()
             process.join()
-        executors.run(sweeps.jobs(plan, specs(3)), executor, silent)
-        assert all(sweeps.load(job) is not None for job in sweeps.jobs(plan, specs(3)))
+        executors.run(workload.jobs(plan, specs(3)), executor, silent)
+        assert all(workload.load(job) is not None for job in workload.jobs(plan, specs(3)))
     finally:
         kept.executor.shutdown()
     with pytest.raises(ValueError, match=r"^setup\.batch: "):

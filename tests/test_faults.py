@@ -16,20 +16,14 @@ import numpy as np
 import pytest
 from small_setups import dataset, setup
 
-from l2dynamics import (
-    checkpoints,
-    executors,
-    history,
-    interruption,
-    pipeline,
-    planning,
-    processes,
-    sweeps,
-    training,
-)
-from l2dynamics.config import ConfigError, Executor
-from l2dynamics.runs import RunSpec
-from l2dynamics.sweeps import Plan
+from l2dynamics.experiments.messages import ConfigError
+from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.experiments.scales import Executor
+from l2dynamics.pipeline import clean, cost, training_stage
+from l2dynamics.results import tables
+from l2dynamics.running import clock, executors, interruption, processes, train_job, workload
+from l2dynamics.running.workload import Plan
+from l2dynamics.storage import archives, atomic
 
 ROOT = Path(__file__).parents[1]
 IN_PROCESS = Executor(kind="in_process")
@@ -76,9 +70,9 @@ def toy(monkeypatch):
 
     trainer.cache_clear = lambda: None
     monkeypatch.setattr(Toy, "largest", Toy.largest)
-    monkeypatch.setattr(sweeps, "_trainer", trainer)
-    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
-    monkeypatch.setattr(training.Clock, "target_seconds", 0.0)
+    monkeypatch.setattr(train_job, "_trainer", trainer)
+    monkeypatch.setattr(workload, "dataset", lambda plan: dataset(plan.setup))
+    monkeypatch.setattr(clock.Clock, "target_seconds", 0.0)
 
 
 def spec(seed=0, eta=0.1, l2=0.01, steps=STEPS):
@@ -94,7 +88,7 @@ def silent(event):
 
 
 def results(jobs):
-    return [found.metrics for job in jobs if (found := sweeps.load(job)) is not None]
+    return [found.metrics for job in jobs if (found := workload.load(job)) is not None]
 
 
 # ------------------------------------------------------------------------------------------------- the memory
@@ -103,9 +97,9 @@ def results(jobs):
 def test_a_bucket_too_large_for_the_memory_goes_on_in_halves(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Toy, "largest", 2)
     specs = [spec(seed) for seed in range(5)]
-    (job,) = sweeps.jobs(plan(tmp_path, bucket=5), specs)
+    (job,) = workload.jobs(plan(tmp_path, bucket=5), specs)
     events = []
-    sweeps.execute(job, events.append)
+    train_job.execute(job, events.append)
     said = [r.getMessage() for r in caplog.records]
     assert [text.partition("going on with ")[2] for text in said] == ["2 runs at once", "1 runs at once"]
     assert all(text.startswith("grid-eta0.1") and "RESOURCE_EXHAUSTED" in text for text in said)
@@ -113,32 +107,32 @@ def test_a_bucket_too_large_for_the_memory_goes_on_in_halves(tmp_path, monkeypat
     assert [event.finished for event in events].count(True) == 1
     assert {event.job for event in events} == {job.name}
     assert sorted(file.suffix for file in job.folder.iterdir()) == [".npz"], "nothing else is left"
-    found = sweeps.load(job)
+    found = workload.load(job)
     assert found.metrics.shape == (5, len(found.steps), 6)
-    alone = sweeps.jobs(plan(tmp_path / "alone"), specs)
+    alone = workload.jobs(plan(tmp_path / "alone"), specs)
     for one in alone:
-        sweeps.execute(one)
+        train_job.execute(one)
     np.testing.assert_array_equal(found.metrics, np.concatenate(results(alone)))
 
 
 def test_a_halved_bucket_that_is_stopped_goes_on_in_halves_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(Toy, "largest", 2)
-    (job,) = sweeps.jobs(plan(tmp_path, bucket=4), [spec(seed) for seed in range(4)])
-    sweeps.execute(job)
+    (job,) = workload.jobs(plan(tmp_path, bucket=4), [spec(seed) for seed in range(4)])
+    train_job.execute(job)
     (expected,) = results([job])
     job.file.unlink()
     for questions in (3, 13, 5):
         asked = iter(range(questions))
         with pytest.raises(interruption.Interrupted):
-            sweeps.execute(job, stop=lambda asked=asked: next(asked, None) is None)
+            train_job.execute(job, stop=lambda asked=asked: next(asked, None) is None)
     monkeypatch.setattr(Toy, "largest", 4)  # there is room again, but what was begun in halves ends in halves
-    sweeps.execute(job)
+    train_job.execute(job)
     np.testing.assert_array_equal(results([job])[0], expected)
 
 
 def test_one_run_too_large_for_the_memory_fails_and_is_named(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Toy, "largest", 0)
-    jobs = sweeps.jobs(plan(tmp_path, bucket=2), [spec(), spec(1)])
+    jobs = workload.jobs(plan(tmp_path, bucket=2), [spec(), spec(1)])
     with caplog.at_level(logging.CRITICAL), pytest.raises(executors.JobsFailed, match="RESOURCE_EXHAUSTED"):
         executors.run(jobs, IN_PROCESS, silent)
 
@@ -146,7 +140,7 @@ def test_one_run_too_large_for_the_memory_fails_and_is_named(tmp_path, monkeypat
 @pytest.mark.parametrize("hungry", [[2], [0, 4]])
 def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_path, monkeypatch, hungry):
     """The system kills a worker without saying for which job; those of more than one run get a second chance."""
-    jobs = sweeps.jobs(
+    jobs = workload.jobs(
         plan(tmp_path, bucket=4), [spec(i, steps=30 - j) for j in range(5) for i in range(1 + j % 2)]
     )
     assert [len(job.specs) for job in jobs] == [2, 2, 1, 1, 1]
@@ -155,7 +149,7 @@ def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_
     def pool(some, count, report, stop, tracker, failures):
         pools.append(([jobs.index(job) for job in some], count))
         for index, job in enumerate(some):
-            if job in culprits and not (len(job.specs) > 1 and sweeps._halved(job).exists()):
+            if job in culprits and not (len(job.specs) > 1 and train_job._halved(job).exists()):
                 return list(some[max(0, index - count + 1) :])
             trained.append(job)
         return []
@@ -175,7 +169,7 @@ def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_
 
 def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")  # the pool below is given jobs alone, nothing to compile
-    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
 
     class Pool:
         def __init__(self, *args):
@@ -206,12 +200,12 @@ def full(*args, **kwargs):
 
 
 def test_a_disk_that_fills_up_ends_the_sweep_with_one_error_and_nothing_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "CHECKPOINT_SECONDS", 0.0)
-    jobs = sweeps.jobs(plan(tmp_path / "whole"), [spec(seed) for seed in range(3)])
+    monkeypatch.setattr(train_job, "CHECKPOINT_SECONDS", 0.0)
+    jobs = workload.jobs(plan(tmp_path / "whole"), [spec(seed) for seed in range(3)])
     executors.run(jobs, IN_PROCESS, silent)
     expected = results(jobs)
 
-    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
     fsync = os.fsync
     for writes in (1, 4, 9):  # while checkpointing the first run, and later ones
         left = iter(range(writes))
@@ -230,7 +224,7 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_one_error_and_nothing_lost(tmp
 
 def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
-    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(4)])
+    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(4)])
     seen = []
 
     class Pool:
@@ -313,7 +307,7 @@ def test_a_stage_on_a_full_disk_says_so_in_one_line_and_goes_on_when_there_is_ro
     assert not (checkout / "results").exists()
     again = stage(checkout)
     assert again.returncode == 0, again.stderr
-    assert history.load("fc", checkout).passport["status"] == "done"
+    assert tables.load("fc", checkout).passport["status"] == "done"
 
 
 def test_a_read_only_checkout_is_one_line(checkout):
@@ -341,7 +335,7 @@ def test_a_read_only_checkout_is_one_line(checkout):
 
 
 def test_damaged_finished_runs_are_repeated_to_the_same_bits_and_said(tmp_path, monkeypatch, caplog):
-    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
     executors.run(jobs, IN_PROCESS, silent)
     expected = results(jobs)
     content = bytearray(jobs[1].file.read_bytes())
@@ -349,8 +343,8 @@ def test_damaged_finished_runs_are_repeated_to_the_same_bits_and_said(tmp_path, 
     jobs[1].file.write_bytes(content)
     jobs[2].file.write_bytes(jobs[2].file.read_bytes()[:100])
     trained = []
-    execute = sweeps.execute
-    monkeypatch.setattr(sweeps, "execute", lambda job, *rest: (trained.append(job), execute(job, *rest)))
+    execute = train_job.execute
+    monkeypatch.setattr(train_job, "execute", lambda job, *rest: (trained.append(job), execute(job, *rest)))
     executors.run(jobs, IN_PROCESS, silent)
     assert trained == jobs[1:]
     for job in jobs[1:]:
@@ -360,8 +354,8 @@ def test_damaged_finished_runs_are_repeated_to_the_same_bits_and_said(tmp_path, 
 
 
 def test_a_failing_run_alone_is_repeated_by_the_next_call(tmp_path, monkeypatch, caplog):
-    jobs = sweeps.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
-    execute, trained = sweeps.execute, []
+    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    execute, trained = train_job.execute, []
 
     def fail_once(job, *rest):
         trained.append(jobs.index(job))
@@ -369,7 +363,7 @@ def test_a_failing_run_alone_is_repeated_by_the_next_call(tmp_path, monkeypatch,
             raise RuntimeError("a bug\nof two lines")
         execute(job, *rest)
 
-    monkeypatch.setattr(sweeps, "execute", fail_once)
+    monkeypatch.setattr(train_job, "execute", fail_once)
     with caplog.at_level(logging.CRITICAL), pytest.raises(executors.JobsFailed) as raised:
         executors.run(jobs, IN_PROCESS, silent)
     assert str(raised.value) == f"{jobs[1].name}: RuntimeError: a bug of two lines"
@@ -379,11 +373,11 @@ def test_a_failing_run_alone_is_repeated_by_the_next_call(tmp_path, monkeypatch,
 
 def test_runs_that_diverge_or_stay_at_chance_level_are_recorded(tmp_path):
     specs = [spec(eta=1e30), spec(1, l2=9.0), spec(2)]  # λ = 9 and η = 0.1 shrink the weights to nothing
-    jobs = sweeps.jobs(plan(tmp_path), specs)
+    jobs = workload.jobs(plan(tmp_path), specs)
     executors.run(jobs, IN_PROCESS, silent)
     of = plan(tmp_path)
-    found = sweeps.results(
-        sweeps.header("test", "smoke", of, {}), of, [sweeps.load(job) for job in jobs], specs, 1.0
+    found = workload.results(
+        workload.header("test", "smoke", of, {}), of, [workload.load(job) for job in jobs], specs, 1.0
     )
     assert (found.passport["status"], found.passport["runs"], found.passport["diverged"]) == ("done", 3, 1)
     assert set(found.table["run"]) == {one.slug for one in specs}
@@ -396,15 +390,15 @@ def test_runs_that_diverge_or_stay_at_chance_level_are_recorded(tmp_path):
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
-    jobs = sweeps.jobs(plan(tmp_path / "steady"), [spec()])
+    jobs = workload.jobs(plan(tmp_path / "steady"), [spec()])
     executors.run(jobs, IN_PROCESS, silent)
     expected = results(jobs)
     now, jumps = time.time, iter([3e8, -3e8] * 10_000)
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
-    jobs = sweeps.jobs(plan(tmp_path), [spec()])
+    jobs = workload.jobs(plan(tmp_path), [spec()])
     executors.run(jobs, IN_PROCESS, silent)
     np.testing.assert_array_equal(results(jobs)[0], expected[0])
-    assert 0 < sweeps.load(jobs[0]).seconds < 300
+    assert 0 < workload.load(jobs[0]).seconds < 300
 
 
 @pytest.mark.parametrize("name", ["sweep.py", "theory.py"])
@@ -413,7 +407,7 @@ def test_a_second_process_on_a_stage_is_refused_in_one_line(checkout, name):
         pytest.importorskip("diffrax")
         shutil.copy(ROOT / "scales/smoke.yaml", checkout / "scales/smoke.yaml")
     held = "theory" if name == "theory.py" else "sweep@fc"
-    with pipeline.locked(checkout, held):
+    with training_stage.locked(checkout, held):
         done = stage(checkout, *(["fc"] if held == "sweep@fc" else []), name=name)
     assert done.returncode == 2
     assert (
@@ -423,20 +417,20 @@ def test_a_second_process_on_a_stage_is_refused_in_one_line(checkout, name):
 
 
 def test_an_edited_trainer_or_other_data_begin_anew(tmp_path, monkeypatch):
-    (job,) = sweeps.jobs(plan(tmp_path), [spec()])
+    (job,) = workload.jobs(plan(tmp_path), [spec()])
     asked = iter(range(5))
     with pytest.raises(interruption.Interrupted):
-        sweeps.execute(job, stop=lambda: next(asked, None) is None)
+        train_job.execute(job, stop=lambda: next(asked, None) is None)
     old = job.file.with_suffix(".checkpoint").read_bytes()
     with monkeypatch.context() as context:
-        context.setattr(sweeps, "code_key", lambda *modules: "edited")
-        (edited,) = sweeps.jobs(plan(tmp_path), [spec()])
+        context.setattr(workload, "code_key", lambda *modules: "edited")
+        (edited,) = workload.jobs(plan(tmp_path), [spec()])
     with monkeypatch.context() as context:
-        context.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup, seed=1))
-        (other,) = sweeps.jobs(plan(tmp_path), [spec()])
+        context.setattr(workload, "dataset", lambda plan: dataset(plan.setup, seed=1))
+        (other,) = workload.jobs(plan(tmp_path), [spec()])
     for fresh in (edited, other):
         events = []
-        sweeps.execute(fresh, events.append)
+        train_job.execute(fresh, events.append)
         assert sum(event.run_steps for event in events) == STEPS, "every step, from the first on"
     assert job.file.with_suffix(".checkpoint").read_bytes() == old
 
@@ -446,11 +440,11 @@ def test_what_killed_writers_left_is_removed_by_the_next_call(tmp_path):
     folder.mkdir(parents=True)
     (folder / ".run.npz.123.tmp").write_bytes(b"half")
     (folder / "run.npz").write_bytes(b"whole")
-    with pipeline.locked(tmp_path, "sweep@fc"):
+    with training_stage.locked(tmp_path, "sweep@fc"):
         assert [file.name for file in folder.iterdir()] == ["run.npz"]
     (tmp_path / f".fc.csv.{2**22 + 1}.tmp").write_bytes(b"half")
     (tmp_path / f".fc.csv.{os.getppid()}.tmp").write_bytes(b"of a living process")
-    history.replace(tmp_path / "fc.csv", b"whole")
+    atomic.replace(tmp_path / "fc.csv", b"whole")
     assert sorted(file.name for file in tmp_path.glob("*fc.csv*")) == [
         f".fc.csv.{os.getppid()}.tmp",
         "fc.csv",
@@ -476,8 +470,8 @@ def leftovers(tmp_path, monkeypatch):
     for file in ("dvc.yaml", "params.yaml"):
         (tmp_path / file).touch()
     monkeypatch.setenv("L2DYNAMICS_ROOT", str(tmp_path))
-    checkpoints.save(tmp_path / "work/sweep@fc/key/run.npz", {"x": np.zeros(250_000)}, {})
-    checkpoints.save(tmp_path / "work/theory/key/part.npz", {}, {})
+    archives.save(tmp_path / "work/sweep@fc/key/run.npz", {"x": np.zeros(250_000)}, {})
+    archives.save(tmp_path / "work/theory/key/part.npz", {}, {})
     (tmp_path / "work/note.txt").write_text("a file")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/kept").touch()
@@ -489,8 +483,8 @@ def leftovers(tmp_path, monkeypatch):
 
 def test_clean_shows_and_asks_before_it_deletes(leftovers, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(planning.Confirm, "ask", lambda question: asked.append(question))
-    planning.clean_command(yes=False, as_json=False)
+    monkeypatch.setattr(cost.Confirm, "ask", lambda question: asked.append(question))
+    clean.clean_command(yes=False, as_json=False)
     assert len(asked) == 1
     out = capsys.readouterr().out
     assert "work/sweep@fc: 2.0 MB" in out
@@ -500,23 +494,23 @@ def test_clean_shows_and_asks_before_it_deletes(leftovers, monkeypatch, capsys):
     def closed(question):
         raise EOFError
 
-    monkeypatch.setattr(planning.Confirm, "ask", closed)
+    monkeypatch.setattr(cost.Confirm, "ask", closed)
     with pytest.raises(ConfigError, match="--yes"):
-        planning.clean_command(yes=False, as_json=False)
-    planning.clean_command(yes=False, as_json=True)
+        clean.clean_command(yes=False, as_json=False)
+    clean.clean_command(yes=False, as_json=True)
     assert (leftovers / "work/sweep@fc/key/run.npz").exists()
-    planning.clean_command(yes=True, as_json=False)
+    clean.clean_command(yes=True, as_json=False)
     assert list((leftovers / "work").iterdir()) == []
     assert (leftovers / "elsewhere/kept").exists()
     assert (leftovers / "results/fc.csv").exists()
-    planning.clean_command(yes=True, as_json=False)
+    clean.clean_command(yes=True, as_json=False)
     assert "work/ holds nothing" in capsys.readouterr().out
 
 
 def test_clean_leaves_what_is_being_trained(leftovers):
     with (
-        pipeline.locked(leftovers, "sweep@fc"),
+        training_stage.locked(leftovers, "sweep@fc"),
         pytest.raises(ConfigError, match=r"^work/sweep@fc: a process trains it"),
     ):
-        planning.clean_command(yes=True, as_json=False)
+        clean.clean_command(yes=True, as_json=False)
     assert (leftovers / "work/theory/key/part.npz").exists()

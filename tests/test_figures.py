@@ -10,8 +10,9 @@ import synthetic
 from matplotlib.axes import Axes
 from PIL import Image
 
-from l2dynamics import figures, history
+from l2dynamics import figures
 from l2dynamics.figures import canvas, captions, panels, style
+from l2dynamics.results import tables
 
 ROOT = Path(__file__).parents[1]
 NAMES = [name for name in figures.NAMES if name != "fig5"]
@@ -385,9 +386,9 @@ def test_lambda_colours_are_distinct_ordered_and_fixed():
 # --- damaged, short and odd results ---------------------------------------------------------------------
 
 
-def crippled(results: dict[str, history.Results], how: str) -> dict[str, history.Results]:
+def crippled(results: dict[str, tables.Results], how: str) -> dict[str, tables.Results]:
     """All results with holes and one seed, with diverged runs, or without any run that learned."""
-    measured = list(history.METRICS)
+    measured = list(tables.METRICS)
 
     def change(table: pd.DataFrame) -> pd.DataFrame:
         runs = table["run"].drop_duplicates()
@@ -402,7 +403,7 @@ def crippled(results: dict[str, history.Results], how: str) -> dict[str, history
         table[["test_accuracy", "train_accuracy"]] = 0.1
         return table[table["seed"] == 1]
 
-    return {name: history.Results(name, change(r.table), r.passport) for name, r in results.items()}
+    return {name: tables.Results(name, change(r.table), r.passport) for name, r in results.items()}
 
 
 @pytest.mark.parametrize("how", ["one seed, holes, no zero", "diverged early, late, or not", "never learned"])
@@ -518,7 +519,7 @@ def test_captions_follow_the_passport(everything):
             "schedule": {"factor": 0.2, "at": [0.3]},
         },
     }
-    said = captions.describe(history.Results("wrn", results.table, passport))
+    said = captions.describe(tables.Results("wrn", results.table, passport))
     for part in (
         "WRN (depth 10, widen 2) on CIFAR-10",
         "SGD with momentum 0.9, batch 128, augmentation, learning-rate schedule",
@@ -588,7 +589,7 @@ def run_stage(root: Path, *arguments: str, **environment: str) -> subprocess.Com
 def test_stage_draws_from_files_whatever_the_users_settings(everything, tmp_path):
     root = tmp_path / "checkout"
     for name in ("wrn_aug", "measure_c"):
-        history.write(everything[name], root)
+        tables.write(everything[name], root)
     (root / "params.yaml").write_text(PARAMS + "figures: {style: paper}\n")
     done = run_stage(root, "fig4")
     assert done.returncode == 0, done.stderr

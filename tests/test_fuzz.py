@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 import l2dynamics
-from l2dynamics import cli, config, data, data_files, executors, pipeline, sweeps
-from l2dynamics.config import ConfigError
-from l2dynamics.theory import mode_evolution
-from l2dynamics.theory_config import TheoryConfig
+from l2dynamics import cli
+from l2dynamics.data import datasets, specs
+from l2dynamics.experiments import messages, registry, scales
+from l2dynamics.experiments.messages import ConfigError
+from l2dynamics.pipeline import training_stage
+from l2dynamics.running import executors, workload
+from l2dynamics.theory.schema import TheoryConfig
+from l2dynamics.theory.solution import mode_evolution
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = int(os.environ.get("L2DYNAMICS_FUZZ_EXAMPLES", "500"))
 YAML_SAFE = YAML(typ="safe")
-SCALES = {name: YAML_SAFE.load(ROOT / "scales" / f"{name}.yaml") for name in config.SCALES}
+SCALES = {name: YAML_SAFE.load(ROOT / "scales" / f"{name}.yaml") for name in scales.SCALES}
 PARAMS = YAML_SAFE.load(ROOT / "params.yaml")
 FUZZ = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
@@ -161,8 +165,8 @@ def refused_in_one_line(error, *files):
     assert line.count(":") >= 2, line
 
 
-STAGES = {name: ("sweep", name, name) for name in config.SWEEPS}
-STAGES |= {f"autol2.{name}": ("autol2", name, f"autol2.{name}") for name in config.AUTOL2}
+STAGES = {name: ("sweep", name, name) for name in registry.SWEEPS}
+STAGES |= {f"autol2.{name}": ("autol2", name, f"autol2.{name}") for name in registry.AUTOL2}
 STAGES |= {"measure_c": ("measure_c", "", "measure_c")}
 _examples = np.zeros(60_000, np.int32)
 
@@ -170,7 +174,7 @@ _examples = np.zeros(60_000, np.int32)
 def pretended(plan):
     """The data of a plan without reading them; sizes and complaints are those of the full sets."""
     wanted = plan.setup.data
-    details = data_files.spec(wanted.name, plan.source)
+    details = specs.spec(wanted.name, plan.source)
     side = 224 if details.shape is None else details.shape[0]
     size = wanted.image_size or side
     if details.shape is not None and side % size:
@@ -186,7 +190,7 @@ def pretended(plan):
     )
     labels = _examples[: len(images)]
     one = np.ones(channels, np.float32)
-    return data.Dataset(
+    return datasets.Dataset(
         wanted.name, plan.source, "", details.classes, images, labels, images, labels, one, one, "digest"
     )
 
@@ -195,7 +199,7 @@ def pretended(plan):
 def stage_mains():
     """The stages' own main functions; importing them sets up signals, which the test runner keeps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("l2dynamics.runtime.begin_stage", lambda *args: None)
+        patch.setattr("l2dynamics.running.runtime.begin_stage", lambda *args: None)
         return {
             name: runpy.run_path(str(ROOT / "stages" / f"{name}.py"), run_name="stage")["main"]
             for name in ("sweep", "autol2", "measure_c")
@@ -224,12 +228,12 @@ def checkout(tmp_path, monkeypatch):
             raise traced[key]
         return traced[key]
 
-    real = sweeps.check
+    real = workload.check
     monkeypatch.setattr(executors, "check", lambda plan, executor: check(plan))
-    monkeypatch.setattr(sweeps, "dataset", pretended)
-    monkeypatch.setattr(pipeline, "train", begin)
-    monkeypatch.setattr(pipeline, "locked", begin)
-    monkeypatch.setattr(pipeline, "measured_c", lambda root, setup: 0.01)
+    monkeypatch.setattr(workload, "dataset", pretended)
+    monkeypatch.setattr(training_stage, "train", begin)
+    monkeypatch.setattr(training_stage, "locked", begin)
+    monkeypatch.setattr(training_stage, "measured_c", lambda root, setup: 0.01)
     return tmp_path
 
 
@@ -282,7 +286,7 @@ def test_a_stage_trains_what_it_accepts_and_refuses_the_rest_in_one_line(stage_m
 def test_the_theory_section_is_accepted_or_refused_in_one_line(draws):
     content = draws.draw(mutated(SCALES["smoke"]["theory"]))
     try:
-        config.check(TheoryConfig, content, "scales/smoke.yaml: theory")
+        messages.check(TheoryConfig, content, "scales/smoke.yaml: theory")
     except ConfigError as error:
         refused_in_one_line(error, "scales/smoke.yaml: theory")
 
@@ -293,7 +297,7 @@ def test_any_file_is_a_mapping_or_refused_in_one_line(text, tmp_path_factory):
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     try:
-        assert isinstance(config.read_yaml(file), dict)
+        assert isinstance(scales.read_yaml(file), dict)
     except ConfigError as error:
         refused_in_one_line(error, str(file))
 

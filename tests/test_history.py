@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import synthetic
 
-from l2dynamics import history
-from l2dynamics.history import Results, ResultsError
+from l2dynamics.results import tables
+from l2dynamics.results.tables import Results, ResultsError
+from l2dynamics.storage import atomic
 
 
 def fake(name: str = "fc", *, seeds: Sequence[int] = (0,), **extra: Any) -> Results:
@@ -23,12 +24,12 @@ def fake(name: str = "fc", *, seeds: Sequence[int] = (0,), **extra: Any) -> Resu
 def test_round_trip_is_exact(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     written = fake(seeds=(0, 1))
-    written.table.loc[3:9, list(history.METRICS)] = np.nan
+    written.table.loc[3:9, list(tables.METRICS)] = np.nan
     written.table["test_loss"] *= 10.0 ** rng.uniform(-300, 300, len(written.table))
-    history.write(written, tmp_path)
-    read = history.load("fc", tmp_path)
+    tables.write(written, tmp_path)
+    read = tables.load("fc", tmp_path)
     pd.testing.assert_frame_equal(read.table, written.table, check_exact=True)
-    assert tuple(read.table.columns) == history.COLUMNS
+    assert tuple(read.table.columns) == tables.COLUMNS
     checksum = hashlib.sha256((tmp_path / "results/fc.csv").read_bytes()).hexdigest()
     assert read.passport == written.passport | {"csv_sha256": checksum}
 
@@ -36,8 +37,8 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
 def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     results = fake()
-    history.write(results, first)
-    history.write(history.load("fc", first), second)
+    tables.write(results, first)
+    tables.write(tables.load("fc", first), second)
     for name in ("fc.csv", "fc.json"):
         assert (first / "results" / name).read_bytes() == (second / "results" / name).read_bytes()
 
@@ -45,33 +46,33 @@ def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
 def test_float32_metrics_survive(tmp_path: Path) -> None:
     results = fake()
     table = results.table.astype({"test_loss": "float32"})
-    history.write(replace(results, table=table), tmp_path)
-    back = history.load("fc", tmp_path).table["test_loss"].to_numpy().astype(np.float32)
+    tables.write(replace(results, table=table), tmp_path)
+    back = tables.load("fc", tmp_path).table["test_loss"].to_numpy().astype(np.float32)
     np.testing.assert_array_equal(back, table["test_loss"].to_numpy())
 
 
 def test_columns_are_put_in_order_and_extra_ones_come_last(tmp_path: Path) -> None:
     results = fake("measure_c")
-    table = results.table.assign(setup="fc")[["setup", *reversed(history.COLUMNS)]]
-    history.write(replace(results, table=table), tmp_path)
+    table = results.table.assign(setup="fc")[["setup", *reversed(tables.COLUMNS)]]
+    tables.write(replace(results, table=table), tmp_path)
     header = (tmp_path / "results/measure_c.csv").read_text().splitlines()[0]
-    assert header == ",".join([*history.COLUMNS, "setup"])
-    assert history.load("measure_c", tmp_path).table["setup"].eq("fc").all()
+    assert header == ",".join([*tables.COLUMNS, "setup"])
+    assert tables.load("measure_c", tmp_path).table["setup"].eq("fc").all()
 
 
 @pytest.mark.parametrize("word", ["null", "NA", "nan", "007", "a,b", 'say "x"', "true", "η=0.1"])
 def test_text_stays_text(tmp_path: Path, word: str) -> None:
     results = fake()
     results = replace(results, table=results.table[results.table["run"] == results.table["run"][0]])
-    history.write(replace(results, table=results.table.assign(run=word, group=word)), tmp_path)
-    table = history.load("fc", tmp_path).table
+    tables.write(replace(results, table=results.table.assign(run=word, group=word)), tmp_path)
+    table = tables.load("fc", tmp_path).table
     assert set(table["run"]) == {word}
     assert set(table["group"]) == {word}
 
 
 def test_passport_takes_numpy_values_and_stays_strict_json(tmp_path: Path) -> None:
     extra = {"c": np.float32(0.5), "low": float("nan"), "grid": np.arange(3), "shape": (np.int64(2), 3)}
-    history.write(fake(**extra), tmp_path)
+    tables.write(fake(**extra), tmp_path)
     text = (tmp_path / "results/fc.json").read_text()
     assert "NaN" not in text
     assert {k: json.loads(text)[k] for k in extra} == {
@@ -112,41 +113,41 @@ def _without_column(path: Path) -> None:
     ],
 )
 def test_damage_is_named_in_one_line(tmp_path: Path, suffix: str, damage: object, message: str) -> None:
-    history.write(fake(), tmp_path)
+    tables.write(fake(), tmp_path)
     damage(tmp_path / f"results/fc{suffix}")  # type: ignore[operator]
     with pytest.raises(ResultsError, match=message) as caught:
-        history.load("fc", tmp_path)
+        tables.load("fc", tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_killed_between_the_two_files_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    history.write(fake(seeds=(0,)), tmp_path)
-    real = history.replace
+    tables.write(fake(seeds=(0,)), tmp_path)
+    real = atomic.replace
 
     def dies_at_the_passport(path: Path, content: bytes) -> None:
         if path.suffix == ".json":
             raise KeyboardInterrupt
         real(path, content)
 
-    monkeypatch.setattr(history, "replace", dies_at_the_passport)
+    monkeypatch.setattr(atomic, "replace", dies_at_the_passport)
     with pytest.raises(KeyboardInterrupt):
-        history.write(fake(seeds=(1,)), tmp_path)
+        tables.write(fake(seeds=(1,)), tmp_path)
     with pytest.raises(ResultsError, match="checksum"):
-        history.load("fc", tmp_path)
+        tables.load("fc", tmp_path)
 
 
 def test_full_disk_leaves_the_previous_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    history.write(fake(seeds=(0,)), tmp_path)
-    before = history.load("fc", tmp_path)
+    tables.write(fake(seeds=(0,)), tmp_path)
+    before = tables.load("fc", tmp_path)
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"No space left on device.*fc\.csv"):
-        history.write(fake(seeds=(1,)), tmp_path)
+        tables.write(fake(seeds=(1,)), tmp_path)
     monkeypatch.undo()
-    pd.testing.assert_frame_equal(history.load("fc", tmp_path).table, before.table)
+    pd.testing.assert_frame_equal(tables.load("fc", tmp_path).table, before.table)
     assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["fc.csv", "fc.json"]
 
 
@@ -160,22 +161,22 @@ def test_malformed_tables_are_refused(tmp_path: Path) -> None:
         (pd.concat([table, table]), "rows of one run must follow each other"),
     ]:
         with pytest.raises(ResultsError, match=message):
-            history.write(replace(good, table=wrong), tmp_path)
+            tables.write(replace(good, table=wrong), tmp_path)
     assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("name", ["../secret", "a/b", "", ".hidden", "a b", "fc\n"])
 def test_names_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(ResultsError, match="letters, digits"):
-        history.load(name, tmp_path)
+        tables.load(name, tmp_path)
 
 
 def test_names_lists_the_long_tables(tmp_path: Path) -> None:
-    assert history.names(tmp_path) == []
+    assert tables.names(tmp_path) == []
     for name in ("wrn_aug", "fc"):
-        history.write(fake(name), tmp_path)
+        tables.write(fake(name), tmp_path)
     (tmp_path / "results/theory.json").write_text("{}")
-    assert history.names(tmp_path) == ["fc", "wrn_aug"]
+    assert tables.names(tmp_path) == ["fc", "wrn_aug"]
 
 
 @pytest.mark.parametrize(
@@ -189,4 +190,4 @@ def test_names_lists_the_long_tables(tmp_path: Path) -> None:
     ],
 )
 def test_stage_of_a_result(name: str, stage: str) -> None:
-    assert history.stage(name) == stage
+    assert tables.stage(name) == stage

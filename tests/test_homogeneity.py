@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l2dynamics import deep_linear, homogeneity, lemma1
+from l2dynamics.theory import deep_linear, homogeneity, lemma1
 
 CNN = {"channels": 2, "dense": 3, "pool_window": 2, "pool_stride": 2}
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from l2dynamics import models
-from l2dynamics.losses import softmax_loss
 from l2dynamics.models.layers import BatchNorm
 from l2dynamics.models.layout import arrange, channel_axis, grouped, spread, total, ungrouped
+from l2dynamics.training.losses import softmax_loss
 
 LAYOUTS = ("NHWC", "CHWN")
 RNG = np.random.default_rng(0)

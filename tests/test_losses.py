@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from l2dynamics.losses import LOSSES, correct, mse_loss, softmax_loss
+from l2dynamics.training.losses import LOSSES, correct, mse_loss, softmax_loss
 
 
 def targets_of(kind, batch, classes, rng):

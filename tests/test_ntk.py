@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2dynamics import models, ntk, wide
+from l2dynamics import models
+from l2dynamics.theory import ntk, wide
 
 
 def jacobian_kernel(function, params, x1, x2):

@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from l2dynamics import __version__, config
+from l2dynamics import __version__
+from l2dynamics.experiments import scales
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -186,7 +187,7 @@ def params(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("scale", config.SCALES)
+@pytest.mark.parametrize("scale", scales.SCALES)
 def test_scale_is_set_and_set_back_without_a_trace(params, scale):
     assert set_scale(params.parent, scale).returncode == 0
     assert params.read_bytes() == PARAMS.replace("scale: laptop  #", f"scale: {scale}  #").encode()

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from small_setups import hyper
 
-from l2dynamics import config, models
-from l2dynamics.config import AutoL2Sweep, MeasureCs, Setup, Sweep, load_section
-from l2dynamics.data import Dataset, channel_statistics
-from l2dynamics.runs import of_autol2, of_measure_c, of_sweep
-from l2dynamics.training import Trainer, steps_per_epoch
+from l2dynamics import models
+from l2dynamics.data.datasets import Dataset, channel_statistics
+from l2dynamics.experiments import registry, scales
+from l2dynamics.experiments.runs import of_autol2, of_measure_c, of_sweep
+from l2dynamics.experiments.scales import load_section
+from l2dynamics.experiments.schema import AutoL2Sweep, MeasureCs, Sweep
+from l2dynamics.experiments.setup import Setup
+from l2dynamics.training.trainer import Trainer, steps_per_epoch
 
 ROOT = Path(__file__).parents[1]
 TRAIN = {"mnist": 60_000, "cifar10": 50_000, "imagenet2012": 1_281_167}
@@ -39,13 +42,13 @@ def lengths(name, group="grid"):
 # ------------------------------------------------------------------------------------------ every scale
 
 
-@pytest.mark.parametrize("scale", config.SCALES)
+@pytest.mark.parametrize("scale", scales.SCALES)
 def test_every_section_validates_and_makes_runs(scale):
-    for name in config.SWEEPS:
+    for name in registry.SWEEPS:
         of = sweep(name, scale)
         made = of_sweep(name, of, per_epoch(of.setup), 0, 0.01 if of.predicted else None)
         assert len({s.slug for s in made}) == len(made)
-    for name in config.AUTOL2:
+    for name in registry.AUTOL2:
         auto = load_section(ROOT, scale, f"autol2.{name}", AutoL2Sweep)
         assert of_autol2(name, auto, per_epoch(auto.setup), 0)
         assert {"minibatch", "subset"} == set(auto.measures)
@@ -55,9 +58,9 @@ def test_every_section_validates_and_makes_runs(scale):
         assert of_measure_c(name, section, per_epoch(section.setup), 0)
 
 
-@pytest.mark.parametrize("scale", config.SCALES)
+@pytest.mark.parametrize("scale", scales.SCALES)
 def test_what_belongs_together_shares_its_setup(scale):
-    for name in config.AUTOL2:
+    for name in registry.AUTOL2:
         other = sweep({"wrn": "wrn_aug"}.get(name, name), scale).setup
         assert load_section(ROOT, scale, f"autol2.{name}", AutoL2Sweep).setup.model == other.model
     assert load_section(ROOT, scale, "measure_c", MeasureCs).wrn.setup == sweep("wrn_aug", scale).setup
@@ -77,7 +80,7 @@ def test_what_belongs_together_shares_its_setup(scale):
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop"])
 def test_small_scales_fit_the_embedded_samples(scale):
-    for name in config.SWEEPS:
+    for name in registry.SWEEPS:
         data = sweep(name, scale).setup.data
         assert data.name in ("mnist", "cifar10")
         assert data.train <= {"mnist": 2048, "cifar10": 5000}[data.name]

@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 from small_setups import dataset, hyper, setup
 
-from l2dynamics import sweeps
 from l2dynamics.autol2 import AutoL2
-from l2dynamics.config import Measure, Resources, Setup
+from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.experiments.schema import Resources
+from l2dynamics.experiments.setup import Measure, Setup
 from l2dynamics.models import BatchNorm
-from l2dynamics.runs import RunSpec
-from l2dynamics.sweeps import Plan
-from l2dynamics.training import Trainer
+from l2dynamics.running import workload
+from l2dynamics.running.workload import Plan
+from l2dynamics.training.trainer import Trainer
 
 # What a compiled program holds if the host takes part in it.
 HOST = re.compile(r"\b(infeed|outfeed|send|recv|host-compute|MoveToHost|xla_(ffi_)?python_\w*callback)\b")
@@ -155,7 +156,7 @@ def test_compiled_segments_do_without_the_host(model: str, bucket: int | None) -
 _DEVICES = """
 import json, re, sys
 from l2dynamics import runtime
-runtime.configure()
+numerics.configure()
 import jax, numpy as np
 from jax.sharding import AxisType
 from small_setups import dataset, hyper, setup
@@ -282,7 +283,7 @@ def test_the_estimate_of_a_run_covers_what_the_compiler_allocates(momentum: floa
         memory = program.compile().memory_analysis()
         needed[bucket] = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     per_run = (needed[10] - needed[2]) / 8
-    assert 0.4 < per_run / sweeps.run_bytes(of, 196, 10) < 1.0
+    assert 0.4 < per_run / workload.run_bytes(of, 196, 10) < 1.0
 
 
 @pytest.mark.parametrize(("memory", "sizes"), [(16.0, [5, 2]), (2.2e-5, [3, 3, 1]), (1e-9, [1] * 7)])
@@ -290,8 +291,8 @@ def test_buckets_are_as_large_as_their_memory_allows(
     memory: float, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of = setup()
-    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
-    assert 3 * sweeps.run_bytes(of, 16, 10) < 2.2e4 < 4 * sweeps.run_bytes(of, 16, 10)
+    monkeypatch.setattr(workload, "dataset", lambda plan: dataset(plan.setup))
+    assert 3 * workload.run_bytes(of, 16, 10) < 2.2e4 < 4 * workload.run_bytes(of, 16, 10)
     plan = Plan("sweep@x", of, 6, "sample", tmp_path, bucket=5, resources=Resources(memory=memory))
     specs = [RunSpec("grid", 0.1, 0.01, seed, 1.4, 8.0, 24) for seed in range(7)]
-    assert [len(job.specs) for job in sweeps.jobs(plan, specs)] == sizes
+    assert [len(job.specs) for job in workload.jobs(plan, specs)] == sizes

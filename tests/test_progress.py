@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import synthetic
 
-from l2dynamics import logs, pipeline, progress
-from l2dynamics.sweeps import Event
+from l2dynamics.pipeline import training_stage
+from l2dynamics.running import logs, progress
+from l2dynamics.running.workload import Event
 
 
 @pytest.fixture
@@ -68,14 +69,16 @@ def test_without_a_terminal_one_line_a_minute(monkeypatch, capsys, caplog):
 def test_a_stage_ends_with_what_it_did_the_best_run_and_where_to_look():
     rows = [synthetic.run_rows(eta=0.15, l2=l2, seed=0, budget=100, noise=0.0) for l2 in (0.1, 0.01)]
     table = pd.concat(rows, ignore_index=True)
-    done, best, look = pipeline.summary("sweep@fc", synthetic.results("fc", table, run_steps=12345))
+    done, best, look = training_stage.summary("sweep@fc", synthetic.results("fc", table, run_steps=12345))
     assert done.startswith("sweep@fc: 2 runs, 12,345 steps, ")
     row = table.loc[table["test_accuracy"].idxmax()]
     assert f"{row['test_accuracy']:.4f}" in best
     assert best.endswith(row["run"])
     assert look == "look: results/fc.csv and .json; figures: `dvc repro`; runs: `make ui`"
     diverged = table.assign(test_accuracy=float("nan"))
-    assert "every run diverged" in pipeline.summary("s", synthetic.results("fc", diverged, run_steps=1))[1]
+    assert (
+        "every run diverged" in training_stage.summary("s", synthetic.results("fc", diverged, run_steps=1))[1]
+    )
 
 
 def test_a_stage_refuses_bad_input_in_one_line_and_logs_it(tmp_path, monkeypatch, capsys, package_log):
@@ -88,6 +91,6 @@ def test_a_stage_refuses_bad_input_in_one_line_and_logs_it(tmp_path, monkeypatch
         raise ValueError("eta: must be positive")
 
     with pytest.raises(SystemExit, match="2"):
-        pipeline.main(stage)
+        training_stage.main(stage)
     assert capsys.readouterr().err == "error: eta: must be positive\n"
     assert "failed: eta: must be positive" in (tmp_path / "work/logs/sweep@fc.log").read_text()

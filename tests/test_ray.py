@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 from small_sweep import scale_text
 
-from l2dynamics import affinity, checkpoints, executors_ray, history, interruption, sweeps
-from l2dynamics.config import ConfigError, Executor, Resources, load_params
-from l2dynamics.progress import SweepProgress
-from l2dynamics.sweeps import Event
+from l2dynamics.experiments.messages import ConfigError
+from l2dynamics.experiments.scales import Executor, load_params
+from l2dynamics.experiments.schema import Resources
+from l2dynamics.results import tables
+from l2dynamics.running import affinity, interruption, ray_cluster, workload
+from l2dynamics.running.progress import SweepProgress
+from l2dynamics.running.workload import Event
+from l2dynamics.storage import archives
 
 ROOT = Path(__file__).parents[1]
 #: Epochs of a run that lasts several checkpoints of 3 s, also where a step takes 36 microseconds.
@@ -70,11 +74,11 @@ def finish(driver: subprocess.Popen, root: Path) -> tuple[str, bytes]:
     """What a driver that succeeds has said, and the table it has written."""
     out, err = driver.communicate(timeout=500)
     assert driver.returncode == 0, err
-    results = history.load("fc", root)
+    results = tables.load("fc", root)
     runs = results.table["run"]
     assert results.passport["runs"] == runs.nunique()
     assert not results.table.duplicated(["run", "step"]).any()
-    return out, history.table_bytes(results.table)
+    return out, tables.table_bytes(results.table)
 
 
 def expected(root: Path) -> bytes:
@@ -95,9 +99,9 @@ def wait_for(condition, seconds: float = 400.0) -> None:
 
 
 def test_a_job_that_is_repeated_counts_once():
-    job = sweeps.Job(None, (Spec(100),), Path("folder"))
+    job = workload.Job(None, (Spec(100),), Path("folder"))
     seen = []
-    ledger = executors_ray._Ledger([job], seen.append)
+    ledger = ray_cluster._Ledger([job], seen.append)
     for steps in (0, 60, 0, 60):  # the second 60 after its worker was lost
         ledger.progress(Event("run", steps, 0.5, 0.1, False))
     ledger.end(job)
@@ -144,13 +148,13 @@ def test_an_unknown_executor_is_refused_in_one_line(text, monkeypatch):
     [(0, {"JAX_PLATFORMS": "cpu"}), (0.25, {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.225"}), (8, {})],
 )
 def test_what_a_worker_takes_from_the_driver(gpus, expected, monkeypatch):
-    for name in [name for name in os.environ if name.startswith(executors_ray._VARIABLES)]:
+    for name in [name for name in os.environ if name.startswith(ray_cluster._VARIABLES)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XLA_FLAGS", "--a=1")
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     monkeypatch.setenv("L2DYNAMICS_DISTRIBUTED", "auto")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert executors_ray._environment(Resources(gpus=gpus)) == {"XLA_FLAGS": "--a=1", **expected}
+    assert ray_cluster._environment(Resources(gpus=gpus)) == {"XLA_FLAGS": "--a=1", **expected}
 
 
 def test_a_job_takes_whole_gpus_or_a_part_of_one():
@@ -185,7 +189,7 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(ConfigError, match=r"^executor.kind: ray needs Ray: pip install "),
-        executors_ray._cluster(),
+        ray_cluster._cluster(),
     ):
         pass
 
@@ -264,7 +268,7 @@ def test_a_killed_driver_goes_on_where_it_was(cluster, tmp_path):
     driver.kill()
     driver.communicate()
     begun = checkpointed(root)[0]
-    assert checkpoints.load(begun)[1]["step"] > 0
+    assert archives.load(begun)[1]["step"] > 0
     again = start(root, "ray", cluster.address)
     _, table = finish(again, root)
     assert table == expected(root)

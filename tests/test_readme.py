@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import dag
+from l2dynamics.pipeline import dag
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ import optax
 import pytest
 from small_setups import dataset, hyper, setup
 
-from l2dynamics.regularization import add_l2, l2_penalty, squared_norm
-from l2dynamics.training import Trainer
+from l2dynamics.training.regularization import add_l2, l2_penalty, squared_norm
+from l2dynamics.training.trainer import Trainer
 
 PARAMS = {
     "Conv_0": {"kernel": jnp.asarray([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.asarray([0.25, -1.0])},

@@ -12,8 +12,10 @@ import pytest
 import synthetic
 from matplotlib.figure import Figure
 
-from l2dynamics import claims, curves, figures, history, paths, provenance, report
+from l2dynamics import claims, figures, paths
 from l2dynamics.figures.style import AUTO, l2_color
+from l2dynamics.report import curves, document, provenance
+from l2dynamics.results import tables
 from l2dynamics.tracking import catalog
 
 THEORY = "A table:\n\n| k | minimum |\n| --- | --- |\n| 2 | yes |\n\n<script>alert(1)</script>\n"
@@ -61,7 +63,7 @@ def made(tmp_path_factory):
     )
     for name in ("fc", "measure_c"):
         one = synthetic.measure_c() if name == "measure_c" else synthetic.results(name, rows())
-        history.write(one, tmp_path)
+        tables.write(one, tmp_path)
     return tmp_path
 
 
@@ -96,7 +98,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(root):
-    html, _ = report.write(root, THEORY)
+    html, _ = document.write(root, THEORY)
     return Page(html.read_text(encoding="utf-8"))
 
 
@@ -156,11 +158,11 @@ def test_claims_are_shown_with_numbers_and_verdicts(page):
 
 
 def test_page_holds_every_training_curve(root):
-    text = report.write(root, THEORY)[0].read_text(encoding="utf-8")
+    text = document.write(root, THEORY)[0].read_text(encoding="utf-8")
     (block,) = re.findall(r'<script type="application/json" id="curves">(.*?)</script>', text, re.DOTALL)
     sweeps = json.loads(block)["sweeps"]
     assert set(sweeps) == {"fc", "measure_c"}
-    table = history.load("fc", root).table
+    table = tables.load("fc", root).table
     for run, (_, rows) in zip(sweeps["fc"]["runs"], table.groupby("run", sort=False), strict=True):
         assert run["name"] == f"η=0.15 λ=0.01 seed={rows['seed'].iloc[0]}"
         assert run["color"] == l2_color(0.01)
@@ -188,11 +190,11 @@ def test_curves_of_long_diverged_and_adaptive_runs():
 
 
 def test_claims_lead_to_the_experiments_of_their_runs():
-    assert [name for name, _ in report.experiments("01-wrn_aug", ["figS2"])] == ["wrn_aug"]
-    assert [name for name, _ in report.experiments("10-wrn", ["figS9"])] == ["wrn_aug"]
-    assert [name for name, _ in report.experiments("07", ["fig4"])] == ["wrn_aug", "measure_c"]
-    assert [name for name, _ in report.experiments("14-fc_small-time", ["figS7"])] == ["fc_small"]
-    ((_, address),) = report.experiments("16", ["fig5"])
+    assert [name for name, _ in document.experiments("01-wrn_aug", ["figS2"])] == ["wrn_aug"]
+    assert [name for name, _ in document.experiments("10-wrn", ["figS9"])] == ["wrn_aug"]
+    assert [name for name, _ in document.experiments("07", ["fig4"])] == ["wrn_aug", "measure_c"]
+    assert [name for name, _ in document.experiments("14-fc_small-time", ["figS7"])] == ["fc_small"]
+    ((_, address),) = document.experiments("16", ["fig5"])
     assert address.startswith(f"http://127.0.0.1:5000/#/experiments/{len(catalog.EXPERIMENTS) + 1}/runs?")
 
 
@@ -209,7 +211,7 @@ def test_page_says_how_it_was_made(page):
 
 
 def test_markdown_links_images_and_escapes_tables(root):
-    _, readme = report.write(root, THEORY)
+    _, readme = document.write(root, THEORY)
     text = readme.read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)\s]+)\)", text)
     for name in figures.NAMES:
@@ -226,8 +228,8 @@ def test_markdown_links_images_and_escapes_tables(root):
 
 
 def test_same_files_give_the_same_bytes(root):
-    first = [path.read_bytes() for path in report.write(root, THEORY)]
-    assert [path.read_bytes() for path in report.write(root, THEORY)] == first
+    first = [path.read_bytes() for path in document.write(root, THEORY)]
+    assert [path.read_bytes() for path in document.write(root, THEORY)] == first
 
 
 @pytest.mark.parametrize(
@@ -244,23 +246,23 @@ def test_missing_inputs_name_the_stage(root, remove, message):
     for path in target.iterdir() if target.is_dir() else [target]:
         path.unlink()
     with pytest.raises(ValueError, match=message):
-        report.write(root, THEORY)
+        document.write(root, THEORY)
     assert not (root / "reports" / "index.html").exists()
 
 
 def test_figure_without_caption_and_broken_passport_are_refused(root):
     Figure(figsize=(1, 1)).savefig(paths.figures(root) / "fig1.png")
     with pytest.raises(ValueError, match=r"fig1\.png has no caption.*dvc repro fig1"):
-        report.write(root, THEORY)
+        document.write(root, THEORY)
     (root / "results" / "fc.json").write_text("[]")
     with pytest.raises(ValueError, match=r"results/fc\.json is no passport: run `dvc repro sweep@fc`"):
         provenance.read(root / "results")
 
 
 def test_a_page_too_large_is_refused(root, monkeypatch):
-    monkeypatch.setattr(report, "MAX_BYTES", 1000)
+    monkeypatch.setattr(document, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match=r"0\.\d MB, more than 0: set figures\.style"):
-        report.write(root, THEORY)
+        document.write(root, THEORY)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ def test_a_page_too_large_is_refused(root, monkeypatch):
     [(None, "–"), (-1.0, "−1"), (0.0066, "0.0066"), (1.3e-5, "1.3e−05"), (3, "3"), ("x", "x")],
 )
 def test_numbers_for_readers(value, shown):
-    assert report.number(value) == shown
+    assert document.number(value) == shown
 
 
 def test_setups_of_one_and_of_several(root):
@@ -303,8 +305,8 @@ def test_templates_are_package_files():
         "choices.md",
         *vendored,
     ):
-        assert (report.TEMPLATES / name).is_file()
-    css = (report.TEMPLATES / "report.css").read_text()
+        assert (document.TEMPLATES / name).is_file()
+    css = (document.TEMPLATES / "report.css").read_text()
     assert "prefers-color-scheme: dark" in css
     assert "@media print" in css
 
@@ -322,7 +324,7 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     fakes = synthetic.everything()
     assert set(fakes) == set(claims.RESULTS)
     for one in fakes.values():
-        history.write(one, root)
+        tables.write(one, root)
     judge, write = stage("claims"), stage("report")
     theory = replace(claims.times.time_against_l2(fakes["fc"]), id="16", figure="fig5")
     monkeypatch.setattr(judge.theory_results, "load", lambda root: None)

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_setups import setup
 
-from l2dynamics import runs
-from l2dynamics.config import AutoL2Sweep, ConfigError, Controller, Grid, Length, MeasureC, Predicted, Sweep
-from l2dynamics.runs import RunSpec, buckets, of_autol2, of_measure_c, of_sweep
+from l2dynamics.experiments import runs
+from l2dynamics.experiments.messages import ConfigError
+from l2dynamics.experiments.runs import RunSpec, buckets, of_autol2, of_measure_c, of_sweep
+from l2dynamics.experiments.schema import AutoL2Sweep, Controller, Grid, Length, MeasureC, Predicted, Sweep
 
 
 def sweep(*grids, predicted=None, **changes):

@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2dynamics import runtime
-
 CANARY = """
 import jax, jax.numpy as jnp, numpy as np
 rows = np.random.default_rng(0).normal(size=(32_769, 3)).astype(np.float32)
@@ -40,14 +38,14 @@ def test_vmapped_norms_are_right_in_this_process(size):
 
 
 def test_vmapped_norms_are_right_in_a_fresh_process():
-    done = python("from l2dynamics import runtime; runtime.configure()\n" + CANARY)
+    done = python("from l2dynamics.training import numerics; numerics.configure()\n" + CANARY)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_flag_is_known_to_the_version_it_is_given_to():
     # XLA ends the process at an unknown flag when the first computation starts.
     done = python(
-        "from l2dynamics import runtime; runtime.configure()\nimport jax; print(jax.numpy.ones(2).sum())"
+        "from l2dynamics.training import numerics; numerics.configure()\nimport jax; print(jax.numpy.ones(2).sum())"
     )
     assert (done.returncode, done.stdout.strip()) == (0, "2.0"), done.stderr[-2000:]
 
@@ -55,9 +53,9 @@ def test_flag_is_known_to_the_version_it_is_given_to():
 @pytest.mark.parametrize(
     ("version", "before", "after"),
     [
-        ("0.10.2", "", runtime.CPU_FUSION_FLAG),
-        ("0.10.2+local", "", runtime.CPU_FUSION_FLAG),
-        ("0.10.2", "--xla_a=1", f"--xla_a=1 {runtime.CPU_FUSION_FLAG}"),
+        ("0.10.2", "", numerics.CPU_FUSION_FLAG),
+        ("0.10.2+local", "", numerics.CPU_FUSION_FLAG),
+        ("0.10.2", "--xla_a=1", f"--xla_a=1 {numerics.CPU_FUSION_FLAG}"),
         (
             "0.10.2",
             "--xla_cpu_experimental_ynn_fusion_type= --xla_a",
@@ -78,7 +76,7 @@ def test_flag_goes_only_to_the_version_that_needs_it(monkeypatch, version, befor
     monkeypatch.setattr(metadata, "version", installed)
     monkeypatch.delitem(sys.modules, "jax")
     monkeypatch.setenv("XLA_FLAGS", before)
-    runtime.configure()
+    numerics.configure()
     assert os.environ["XLA_FLAGS"] == (after or "")
 
 
@@ -86,11 +84,11 @@ def test_late_configuration_is_refused(monkeypatch):
     monkeypatch.setattr(metadata, "version", lambda name: "0.10.2")
     monkeypatch.setenv("XLA_FLAGS", "")
     with pytest.raises(RuntimeError, match="before jax is imported"):
-        runtime.configure()
+        numerics.configure()
 
 
 def test_configure_and_the_package_import_no_jax():
-    code = "import sys; from l2dynamics import runtime; runtime.configure(); assert 'jax' not in sys.modules"
+    code = "import sys; from l2dynamics.training import numerics; numerics.configure(); assert 'jax' not in sys.modules"
     done = python(code)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -100,8 +98,8 @@ def test_compilation_cache_is_set_and_not_overridden(monkeypatch, tmp_path):
     for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    runtime.configure(tmp_path / "first")
-    runtime.configure(tmp_path / "second")
+    numerics.configure(tmp_path / "first")
+    numerics.configure(tmp_path / "second")
     assert Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) == tmp_path / "first"
 
 

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from l2dynamics import checkpoints, data_files
+from l2dynamics.data import manifests
+from l2dynamics.storage import archives
 from l2dynamics.tracking import address, server
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_opened(tmp_path):
 
     for content in (pickle.dumps(Trap()), _archive(tmp_path, np.array([Trap()], object))):
         (tmp_path / "run.npz").write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        assert checkpoints.load(tmp_path / "run.npz") is None
+        assert archives.load(tmp_path / "run.npz") is None
     assert not (tmp_path / "executed").exists()
 
 
@@ -136,4 +137,4 @@ def test_a_manifest_cannot_name_a_file_outside_the_data_folder(name, tmp_path):
     (tmp_path / "outside").touch()
     manifest = {"name": "mnist", "files": {name: {"bytes": 0, "sha256": ""}}}
     with pytest.raises(ValueError, match="outside the data folder"):
-        data_files.check(manifest, tmp_path / "data")
+        manifests.check(manifest, tmp_path / "data")

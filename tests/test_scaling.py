@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l2dynamics.scaling import Task, makespan, schedule
+from l2dynamics.pipeline.scaling import Task, makespan, schedule
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,15 @@ import pandas as pd
 import pytest
 from small_setups import dataset, setup
 
-from l2dynamics import checkpoints, history, machine, pipeline, sweeps, training
-from l2dynamics.config import FIRST_EVALUATION, Controller, Params, Sweep
-from l2dynamics.runs import RunSpec
-from l2dynamics.sweeps import Finished, Interrupted, Plan
+from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.experiments.scales import Params
+from l2dynamics.experiments.schema import FIRST_EVALUATION, Controller, Sweep
+from l2dynamics.pipeline import training_stage
+from l2dynamics.results import machine, tables
+from l2dynamics.running import clock, train_job, workload
+from l2dynamics.running.workload import Finished, Interrupted, Plan
+from l2dynamics.storage import archives
+from l2dynamics.training import curves, evaluation
 
 STEPS = 24
 
@@ -20,9 +25,9 @@ STEPS = 24
 @pytest.fixture(autouse=True)
 def data(monkeypatch):
     """Random images in place of the samples; pieces of a few steps, so that a run can be stopped inside."""
-    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
-    monkeypatch.setattr(training.Clock, "target_seconds", 0.0)
-    sweeps._trainer.cache_clear()
+    monkeypatch.setattr(workload, "dataset", lambda plan: dataset(plan.setup))
+    monkeypatch.setattr(clock.Clock, "target_seconds", 0.0)
+    train_job._trainer.cache_clear()
 
 
 def plan(root, model="fc", controller=None, bucket=1, **changes):
@@ -70,9 +75,9 @@ CASES = {
 def test_an_interrupted_job_resumes_to_the_same_bits(case, tmp_path):
     changes, specs, controller = CASES[case]
 
-    (job,) = sweeps.jobs(plan(tmp_path, controller=controller, **changes), specs)
-    sweeps.execute(job)
-    expected = sweeps.load(job)
+    (job,) = workload.jobs(plan(tmp_path, controller=controller, **changes), specs)
+    train_job.execute(job)
+    expected = workload.load(job)
     assert np.isfinite(expected.metrics).all()
     assert expected.metrics.shape == (len(specs), len(expected.steps), 6)
     assert expected.steps[-1] == specs[0].steps
@@ -81,61 +86,61 @@ def test_an_interrupted_job_resumes_to_the_same_bits(case, tmp_path):
     interruptions = (0, 1, 2, 5) if specs[0].steps > 6 else (0, 3)
     for questions in interruptions:
         with pytest.raises(Interrupted):
-            sweeps.execute(job, stop=StopAfter(questions))
-        assert sweeps.load(job) is None
-        assert checkpoints.load(job.file.with_suffix(".checkpoint")) is not None
-    sweeps.execute(job)
-    found = sweeps.load(job)
+            train_job.execute(job, stop=StopAfter(questions))
+        assert workload.load(job) is None
+        assert archives.load(job.file.with_suffix(".checkpoint")) is not None
+    train_job.execute(job)
+    found = workload.load(job)
     np.testing.assert_array_equal(found.steps, expected.steps)
     np.testing.assert_array_equal(found.metrics, expected.metrics)
     assert list(job.folder.glob("*.checkpoint*")) == []
 
 
 def test_a_damaged_checkpoint_costs_time_but_no_bit(tmp_path):
-    (job,) = sweeps.jobs(plan(tmp_path), [spec()])
-    sweeps.execute(job)
-    expected = sweeps.load(job)
+    (job,) = workload.jobs(plan(tmp_path), [spec()])
+    train_job.execute(job)
+    expected = workload.load(job)
     job.file.unlink()
     for _ in range(2):
         with pytest.raises(Interrupted):
-            sweeps.execute(job, stop=StopAfter(2))
+            train_job.execute(job, stop=StopAfter(2))
     newest = job.file.with_suffix(".checkpoint")
     assert newest.with_name(newest.name + ".previous").exists()
     newest.write_bytes(newest.read_bytes()[:-100])
-    sweeps.execute(job)
-    np.testing.assert_array_equal(sweeps.load(job).metrics, expected.metrics)
+    train_job.execute(job)
+    np.testing.assert_array_equal(workload.load(job).metrics, expected.metrics)
 
 
 def test_checkpoints_are_written_while_a_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "CHECKPOINT_SECONDS", 0.0)
-    (job,) = sweeps.jobs(plan(tmp_path), [spec()])
+    monkeypatch.setattr(train_job, "CHECKPOINT_SECONDS", 0.0)
+    (job,) = workload.jobs(plan(tmp_path), [spec()])
     saved = []
-    save = checkpoints.save
+    save = archives.save
 
     def spy(path, arrays, meta, *, keep=False):
         saved.append((path.suffix, meta.get("step")))
         save(path, arrays, meta, keep=keep)
 
-    monkeypatch.setattr(checkpoints, "save", spy)
-    sweeps.execute(job)
+    monkeypatch.setattr(archives, "save", spy)
+    train_job.execute(job)
     assert saved == [(".checkpoint", step) for step in range(1, STEPS + 1)] + [(".npz", None)]
 
 
 def test_progress_adds_up_and_ends_finished(tmp_path):
-    (job,) = sweeps.jobs(plan(tmp_path, bucket=2), [spec(), spec(1)])
+    (job,) = workload.jobs(plan(tmp_path, bucket=2), [spec(), spec(1)])
     events = []
-    sweeps.execute(job, events.append)
+    train_job.execute(job, events.append)
     assert sum(event.run_steps for event in events) == job.run_steps == 2 * STEPS
     assert [event.finished for event in events] == [False] * (len(events) - 1) + [True]
-    assert events[-1].best == pytest.approx(np.nanmax(sweeps.load(job).metrics[..., 3]))
+    assert events[-1].best == pytest.approx(np.nanmax(workload.load(job).metrics[..., 3]))
     assert job.name.endswith("+1")
 
 
 def test_a_diverged_run_keeps_its_rows_and_harms_no_neighbour(tmp_path):
     specs = [spec(eta=1e30), spec(1)]
-    (together,) = sweeps.jobs(plan(tmp_path, bucket=2), specs)
-    sweeps.execute(together)
-    found = sweeps.load(together)
+    (together,) = workload.jobs(plan(tmp_path, bucket=2), specs)
+    train_job.execute(together)
+    found = workload.load(together)
     lost, healthy = found.metrics
     assert np.isfinite(healthy).all()
     assert np.isfinite(lost[0]).all(), "before the first step nothing has diverged"
@@ -143,10 +148,10 @@ def test_a_diverged_run_keeps_its_rows_and_harms_no_neighbour(tmp_path):
     first = np.isnan(lost[:, 0]).argmax()
     assert np.isnan(lost[first:, :5]).all()
 
-    alone = sweeps.jobs(plan(tmp_path), specs)
+    alone = workload.jobs(plan(tmp_path), specs)
     for job in alone:
-        sweeps.execute(job)
-    rows = sweeps.table([sweeps.load(job) for job in alone], specs, 3)
+        train_job.execute(job)
+    rows = curves.table([workload.load(job) for job in alone], specs, 3)
     diverged = rows[rows["eta"] == 1e30]
     assert diverged["step"].tolist() == rows[rows["eta"] != 1e30]["step"].tolist()
     assert (diverged["l2"] == 0.01).all()
@@ -155,57 +160,57 @@ def test_a_diverged_run_keeps_its_rows_and_harms_no_neighbour(tmp_path):
 
 def test_the_table_has_the_columns_of_the_results_in_the_order_of_the_grid(tmp_path):
     specs = [spec(0, l2=0.1, steps=6), spec(1, l2=0.0), spec(2, l2=0.01), spec(3, 0.5, steps=6)]
-    made = sweeps.jobs(plan(tmp_path), specs)
+    made = workload.jobs(plan(tmp_path), specs)
     assert [job.specs[0].steps for job in made] == [STEPS, STEPS, 6, 6], "longest first"
     for job in made:
-        sweeps.execute(job)
-    rows = sweeps.table([sweeps.load(job) for job in made], specs, 3)
-    assert tuple(rows.columns) == history.COLUMNS
+        train_job.execute(job)
+    rows = curves.table([workload.load(job) for job in made], specs, 3)
+    assert tuple(rows.columns) == tables.COLUMNS
     assert list(dict.fromkeys(rows["run"])) == [s.slug for s in specs]
     for s in specs:
         run = rows[rows["run"] == s.slug]
-        assert run["step"].tolist() == training.evaluation_steps(s.steps, 6, FIRST_EVALUATION).tolist()
+        assert run["step"].tolist() == evaluation.evaluation_steps(s.steps, 6, FIRST_EVALUATION).tolist()
         np.testing.assert_array_equal(run["epoch"], run["step"] / 3)
         for column in ("group", "eta", "l2", "seed", "sigma_w"):
             assert (run[column] == getattr(s, column)).all()
         assert (run["budget"] == s.epochs).all()
         assert ((run["test_accuracy"] * 10).round(9) % 1 == 0).all()
-    assert history.parse(history.table_bytes(rows)).equals(rows)
+    assert tables.parse(tables.table_bytes(rows)).equals(rows)
 
 
 def test_every_run_is_evaluated_at_the_budgets_it_reaches(tmp_path):
     at = replace(plan(tmp_path), budgets=(1.0, 2.5, 7.0, 99.0))  # 3, 8 and 21 steps; the last beyond all runs
-    assert sweeps.key(at) != sweeps.key(plan(tmp_path))
-    for job in sweeps.jobs(at, [spec(0), spec(1, steps=6)]):
-        sweeps.execute(job)
+    assert workload.key(at) != workload.key(plan(tmp_path))
+    for job in workload.jobs(at, [spec(0), spec(1, steps=6)]):
+        train_job.execute(job)
         length = job.specs[0].steps
         expected = {
-            *training.evaluation_steps(length, 6, FIRST_EVALUATION).tolist(),
+            *evaluation.evaluation_steps(length, 6, FIRST_EVALUATION).tolist(),
             *(b for b in (3, 8, 21) if b < length),
         }
-        assert sweeps.load(job).steps.tolist() == sorted(expected)
+        assert workload.load(job).steps.tolist() == sorted(expected)
 
 
 def test_evaluations_begin_where_the_section_says(tmp_path):
     later = replace(plan(tmp_path), first_evaluation=0.5)
-    assert sweeps.key(later) != sweeps.key(plan(tmp_path))
-    (job,) = sweeps.jobs(later, [spec(steps=40)])
-    sweeps.execute(job)
-    assert sweeps.load(job).steps.tolist() == [0, 20, 23, 26, 30, 35, 40]
+    assert workload.key(later) != workload.key(plan(tmp_path))
+    (job,) = workload.jobs(later, [spec(steps=40)])
+    train_job.execute(job)
+    assert workload.load(job).steps.tolist() == [0, 20, 23, 26, 30, 35, 40]
     section = Sweep(
         setup=later.setup, first_evaluation=0.5, grids=[{"eta": [1], "l2": [0.1], "length": {"epochs": 1}}]
     )
     params = Params(scale="smoke", seed=0, data={"source": "sample"})
-    assert pipeline.plan("sweep@test", section, params, tmp_path).first_evaluation == 0.5
+    assert training_stage.plan("sweep@test", section, params, tmp_path).first_evaluation == 0.5
 
 
 def test_under_autol2_the_column_l2_is_the_coefficient_in_force(tmp_path):
     controller = Controller(every=2, decay=0.5)
     specs = [spec(measure="minibatch", eta=1.0, l2=0.5, group="auto_minibatch"), spec(group="constant")]
     of = plan(tmp_path, controller=controller)
-    for job in sweeps.jobs(of, specs):
-        sweeps.execute(job)
-    rows = sweeps.table([sweeps.load(job) for job in sweeps.jobs(of, specs)], specs, 3)
+    for job in workload.jobs(of, specs):
+        train_job.execute(job)
+    rows = curves.table([workload.load(job) for job in workload.jobs(of, specs)], specs, 3)
     auto = rows[rows["group"] == "auto_minibatch"]["l2"].to_numpy()
     assert auto[0] == 0.5
     assert (np.diff(auto) <= 0).all()
@@ -215,44 +220,44 @@ def test_under_autol2_the_column_l2_is_the_coefficient_in_force(tmp_path):
 
 def test_the_key_changes_with_setup_data_code_versions_and_flags(tmp_path, monkeypatch):
     base = plan(tmp_path)
-    keys = {sweeps.key(base), sweeps.key(plan(tmp_path, batch=6))}
-    keys.add(sweeps.key(plan(tmp_path, controller=Controller())))
-    keys.add(sweeps.key(plan(tmp_path, controller=Controller(every=5))))
-    keys.add(sweeps.key(Plan("sweep@test", base.setup, 7, "sample", tmp_path)))
-    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup, seed=1))
-    keys.add(sweeps.key(base))
-    monkeypatch.setattr(sweeps, "dataset", lambda plan: dataset(plan.setup))
+    keys = {workload.key(base), workload.key(plan(tmp_path, batch=6))}
+    keys.add(workload.key(plan(tmp_path, controller=Controller())))
+    keys.add(workload.key(plan(tmp_path, controller=Controller(every=5))))
+    keys.add(workload.key(Plan("sweep@test", base.setup, 7, "sample", tmp_path)))
+    monkeypatch.setattr(workload, "dataset", lambda plan: dataset(plan.setup, seed=1))
+    keys.add(workload.key(base))
+    monkeypatch.setattr(workload, "dataset", lambda plan: dataset(plan.setup))
     for module, name, value in (
-        (sweeps, "code_key", lambda *modules: "edited"),
+        (workload, "code_key", lambda *modules: "edited"),
         (machine, "versions", lambda: {"jax": "0.0"}),
     ):
         with monkeypatch.context() as context:
             context.setattr(module, name, value)
-            keys.add(sweeps.key(base))
+            keys.add(workload.key(base))
     with monkeypatch.context() as context:
         context.setenv("XLA_FLAGS", "--xla_other")
-        keys.add(sweeps.key(base))
+        keys.add(workload.key(base))
     assert len(keys) == 9
     # Neither the place of the checkout nor how many runs train side by side changes a number.
-    assert sweeps.key(base) == sweeps.key(plan(tmp_path / "elsewhere", bucket=4))
+    assert workload.key(base) == workload.key(plan(tmp_path / "elsewhere", bucket=4))
 
 
 def test_files_of_jobs_differ_with_every_field_of_their_runs(tmp_path):
     of = plan(tmp_path)
     variants = [spec(), spec(1), spec(eta=0.2), spec(l2=0.1), spec(steps=12), spec(group="fixed")]
-    files = {sweeps.jobs(of, [variant])[0].file for variant in variants}
-    files.add(sweeps.jobs(plan(tmp_path, bucket=2), variants[:2])[0].file)
+    files = {workload.jobs(of, [variant])[0].file for variant in variants}
+    files.add(workload.jobs(plan(tmp_path, bucket=2), variants[:2])[0].file)
     assert len(files) == 7
 
 
 def test_results_and_passport(tmp_path):
     of = plan(tmp_path)
     specs = [spec(4, steps=6), spec(5, eta=1e30, steps=6)]
-    made = sweeps.jobs(of, specs)
+    made = workload.jobs(of, specs)
     for job in made:
-        sweeps.execute(job)
-    head = sweeps.header("test", "smoke", of, {"evaluations": 6})
-    found = sweeps.results(head, of, [sweeps.load(job) for job in made], specs, 12.5)
+        train_job.execute(job)
+    head = workload.header("test", "smoke", of, {"evaluations": 6})
+    found = workload.results(head, of, [workload.load(job) for job in made], specs, 12.5)
     passport = found.passport
     wanted = {
         "name": "test",
@@ -275,15 +280,15 @@ def test_results_and_passport(tmp_path):
     assert passport["pure_step_seconds"] > 0
     assert set(passport["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy", "l2dynamics"}
     json.dumps(passport, allow_nan=False)
-    history.write(found, tmp_path)
-    again = history.load("test", tmp_path)
+    tables.write(found, tmp_path)
+    again = tables.load("test", tmp_path)
     pd.testing.assert_frame_equal(again.table, found.table)
 
 
 def test_an_unfinished_or_damaged_job_is_not_loaded(tmp_path):
-    (job,) = sweeps.jobs(plan(tmp_path), [spec(steps=3)])
-    assert sweeps.load(job) is None
-    sweeps.execute(job)
-    assert isinstance(sweeps.load(job), Finished)
+    (job,) = workload.jobs(plan(tmp_path), [spec(steps=3)])
+    assert workload.load(job) is None
+    train_job.execute(job)
+    assert isinstance(workload.load(job), Finished)
     job.file.write_bytes(b"no such archive")
-    assert sweeps.load(job) is None
+    assert workload.load(job) is None

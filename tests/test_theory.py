@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from l2dynamics.theory import decay_time, evolve, kernel_decay, loss_minimum_time, mode_evolution
+from l2dynamics.theory.solution import decay_time, evolve, kernel_decay, loss_minimum_time, mode_evolution
 
 RATIOS = (1e-6, 1e-3, 0.3, 1.0, 7.0, 1e3, 1.4e5, 1e8)
 TIMES = (0.0, 1e-9, 1e-3, 0.2, 1.0, 6.5, 50.0)

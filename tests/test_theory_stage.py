@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import claims_theory, figures, history, lemma1, theory_report, theory_results, theory_stage
-from l2dynamics.claims import FIELDS
-from l2dynamics.config import ConfigError, Executor, Params, check
+from l2dynamics import figures
+from l2dynamics.claims import FIELDS, theory
+from l2dynamics.experiments.messages import ConfigError, check
+from l2dynamics.experiments.scales import Executor, Params
 from l2dynamics.figures import style
-from l2dynamics.theory_config import TheoryConfig
+from l2dynamics.report import theory_section
+from l2dynamics.results import tables
+from l2dynamics.theory import execution, lemma1, outputs
+from l2dynamics.theory.schema import TheoryConfig
 
 ROOT = Path(__file__).parents[1]
 PARAMS = Params(scale="smoke", seed=3, data={"source": "sample"}, executor=Executor(kind="in_process"))
@@ -36,11 +40,11 @@ def _root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="results", scope="module")
-def _results(root: Path) -> history.Results:
+def _results(root: Path) -> tables.Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lemma1, "NETWORKS", lemma1.NETWORKS[:1])
-        theory_stage.run(check(TheoryConfig, TINY, "test"), PARAMS, root)
-    return theory_results.load(root)
+        execution.run(check(TheoryConfig, TINY, "test"), PARAMS, root)
+    return outputs.load(root)
 
 
 def test_table_and_passport(results):
@@ -63,9 +67,9 @@ def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, roo
     assert len(kept) == 1
     kept[0].unlink()
     for name in ("training", "kernels", "minimum", "fixed_points", "reference_kernel"):
-        monkeypatch.setattr(theory_stage.experiments, name, fail)
+        monkeypatch.setattr(execution.experiments, name, fail)
     monkeypatch.setattr(lemma1, "table", fail)
-    theory_stage.run(check(TheoryConfig, TINY, "test"), PARAMS, root)
+    execution.run(check(TheoryConfig, TINY, "test"), PARAMS, root)
     assert (root / "results/theory.csv").read_bytes() == before
 
 
@@ -73,9 +77,9 @@ def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypa
     shutil.copytree(root / "data", tmp_path / "data")
     monkeypatch.setenv("L2DYNAMICS_CHECKPOINT_SECONDS", "0")
     params = PARAMS.model_copy(update={"executor": Executor(kind="processes", workers=2)})
-    theory_stage.run(check(TheoryConfig, TINY, "test"), params, tmp_path)
+    execution.run(check(TheoryConfig, TINY, "test"), params, tmp_path)
     assert (tmp_path / "results/theory.csv").read_bytes() == (root / "results/theory.csv").read_bytes()
-    found = theory_results.load(tmp_path).passport
+    found = outputs.load(tmp_path).passport
     # The other parts hold seconds; lemma1 is patched here and not in the workers.
     for part in ("modes", "minimum", "fixed_points", "decay"):
         assert found["numbers"][part] == results.passport["numbers"][part]
@@ -83,10 +87,10 @@ def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypa
 
 
 def test_claims_report_and_figure(results, root):
-    claims = claims_theory.theory_claims(results)
+    claims = theory.theory_claims(results)
     assert [set(claim) for claim in claims] == [set(FIELDS)] * 3
     assert [claim["ok"] for claim in claims] == [None] * 3  # too narrow, too few: not judged
-    page = theory_report.section(results)
+    page = theory_section.section(results)
     assert page.count("### ") == 7
     assert "nan" not in page
     drawing = figures.draw("fig5", figures.load("fig5", root), style.get_style("paper"))
@@ -99,11 +103,11 @@ def test_damaged_results_are_refused(results, root, tmp_path):
     shutil.copytree(root / "results", tmp_path / "results")
     with (tmp_path / "results/theory.csv").open("a") as file:
         file.write("x")
-    with pytest.raises(history.ResultsError, match="run `dvc repro theory`"):
-        theory_results.load(tmp_path)
+    with pytest.raises(tables.ResultsError, match="run `dvc repro theory`"):
+        outputs.load(tmp_path)
     (tmp_path / "results/theory.csv").unlink()
-    with pytest.raises(history.ResultsError, match="is missing"):
-        theory_results.load(tmp_path)
+    with pytest.raises(tables.ResultsError, match="is missing"):
+        outputs.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ def test_bad_sections_are_refused_in_one_line(change, message):
 def test_unstable_learning_rate_says_what_to_do(root):
     wild = {**TINY, "training": {**TINY["training"], "eta": 50.0}}
     with pytest.raises(ValueError, match=r"theory\.training\.eta: 50 is unstable"):
-        theory_stage.run(check(TheoryConfig, wild, "test"), PARAMS, root)
+        execution.run(check(TheoryConfig, wild, "test"), PARAMS, root)
 
 
 def test_script_reports_errors_in_one_line(tmp_path):

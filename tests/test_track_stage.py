@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from l2dynamics import history
+from l2dynamics.results import tables
 
 STAGE = Path(__file__).parents[1] / "stages" / "track.py"
 
@@ -21,7 +21,7 @@ def checkout(root: Path) -> Path:
     for marker in ("dvc.yaml", "params.yaml"):
         (root / marker).touch()
     table = synthetic.grid((0.1,), (0.0, 0.1), (0,), horizon=2.0, points=8)
-    history.write(synthetic.results("fc", table), root)
+    tables.write(synthetic.results("fc", table), root)
     return root
 
 

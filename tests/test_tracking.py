@@ -26,8 +26,9 @@ import pandas as pd
 import pytest
 import synthetic
 
-from l2dynamics import analysis, history
-from l2dynamics.history import Results
+from l2dynamics.analysis import per_run
+from l2dynamics.results import tables
+from l2dynamics.results.tables import Results
 from l2dynamics.tracking import address, catalog, live, records, server
 from l2dynamics.tracking import store as store_module
 from l2dynamics.tracking.address import TrackingError
@@ -44,7 +45,7 @@ def fake(name: str = "fc", *, seeds: Sequence[int] = (0,), **extra: Any) -> Resu
     """Six runs a seed; the last one of η = 0.5 diverges."""
     table = synthetic.grid((0.1, 0.5), (0.0, 0.01, 0.1), seeds, horizon=2.0, points=12)
     last = (table["run"] == table["run"].iloc[-1]) & (table["step"] > 3)
-    table.loc[last, list(history.METRICS)] = np.nan
+    table.loc[last, list(tables.METRICS)] = np.nan
     return synthetic.results(name, table, **extra)
 
 
@@ -111,7 +112,7 @@ def stored(root: Path, name: str = "fc") -> tuple[Any, dict[str, Any]]:
 
 def assert_complete(root: Path, results: Results) -> None:
     _, runs = stored(root, results.name)
-    wanted = {record.key: record.digest for record in records.of_results(history.load(results.name, root))}
+    wanted = {record.key: record.digest for record in records.of_results(tables.load(results.name, root))}
     sweep = records.sweep_key(results.name, results.passport)
     found = {k: run.data.tags.get(DIGEST) for k, run in runs.items() if k.startswith(f"{sweep}/")}
     assert found == wanted
@@ -128,7 +129,7 @@ def curve(client: Any, run: Any, metric: str) -> dict[int, float]:
 
 def test_everything_of_a_sweep_is_logged(root: Path) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     done = sync(root)
     assert (done.written, done.kept, done.removed, done.damaged) == (7, 0, 0, [])
     assert_complete(root, results)
@@ -160,19 +161,19 @@ def test_everything_of_a_sweep_is_logged(root: Path) -> None:
     tags = {"group": "grid", "setup": "fc", "scale": "laptop", "diverged": "false", "dvc.stage": "sweep@fc"}
     tags |= {
         "mlflow.source.git.commit": results.passport["git_commit"],
-        "l2dynamics.config": results.passport["key"],
+        "l2dynamics.experiments.schema": results.passport["key"],
     }
     assert tags.items() <= run.data.tags.items()
-    for metric in history.METRICS:
+    for metric in tables.METRICS:
         assert curve(client, run, metric) == dict(zip(rows["step"], rows[metric], strict=True))
 
 
 def test_numbers_of_a_run_are_those_of_the_analysis(root: Path) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     sync(root)
     _, runs = stored(root)
-    for row in analysis.summarize(results.table).to_dict("records"):
+    for row in per_run.summarize(results.table).to_dict("records"):
         metrics = runs[f"fc/laptop/{row['run']}"].data.metrics
         assert metrics["best/test_accuracy"] == row["max_test_accuracy"]
         assert metrics["t_star/epochs"] == row["t_star"]
@@ -183,7 +184,7 @@ def test_numbers_of_a_run_are_those_of_the_analysis(root: Path) -> None:
 def test_curves_of_all_eta_and_l2_collapse(root: Path) -> None:
     """t* = c/(ηλ), so that t·η·λ at the maximum is c, up to the spacing of the evaluations."""
     table = synthetic.grid((0.1, 0.5), (0.001, 0.1), (0,), horizon=2.0, points=200, c=0.7)
-    history.write(synthetic.results("fc", table), root)
+    tables.write(synthetic.results("fc", table), root)
     sync(root)
     client, runs = stored(root)
     for key, run in runs.items():
@@ -197,7 +198,7 @@ def test_curves_of_all_eta_and_l2_collapse(root: Path) -> None:
 
 def test_divergence_is_kept_as_nan(root: Path) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     sync(root)
     client, runs = stored(root)
     run = runs[f"fc/laptop/{results.table['run'].iloc[-1]}"]
@@ -208,7 +209,7 @@ def test_divergence_is_kept_as_nan(root: Path) -> None:
 
 def test_runs_are_stored_as_mlflow_would(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Points, params and end go into a local database directly; the same through MLflow's client, the slow way."""
-    history.write(fake(), root)
+    tables.write(fake(), root)
     sync(root)
     store = Store(address.tracking_uri(root), root)
     experiment, record = store.experiment(catalog.experiment("fc")), records.of_results(fake())[0]
@@ -249,7 +250,7 @@ def content(root: Path) -> list[str]:
 
 def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     sync(root)
     assert calls.count("create_run") == 7
     assert set(calls) <= {"create_experiment", "create_run"}
@@ -262,7 +263,7 @@ def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
 
 
 def test_a_sync_with_nothing_to_do_does_not_import_mlflow(root: Path) -> None:
-    history.write(fake(), root)
+    tables.write(fake(), root)
     sync(root)
     code = (
         "import sys, pathlib; from l2dynamics.tracking.sync import sync; "
@@ -293,7 +294,7 @@ def test_a_sync_with_nothing_to_do_does_not_import_mlflow(root: Path) -> None:
 )
 def test_whatever_is_not_as_it_should_be_is_seen_and_repaired(root: Path, change: str) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     sync(root)
     database = root / "mlflow" / "mlflow.db"
     _, runs = stored(root)
@@ -309,14 +310,14 @@ def test_whatever_is_not_as_it_should_be_is_seen_and_repaired(root: Path, change
 
 
 def test_only_what_changed_is_replaced(root: Path) -> None:
-    history.write(fake(), root)
+    tables.write(fake(), root)
     sync(root)
     before = {k: run.info.run_id for k, run in stored(root)[1].items()}
     results = fake()
     changed, removed = results.table["run"].unique()[[1, 4]]
     results.table.loc[results.table["run"] == changed, "test_loss"] += 1e-15
     results = replace(results, table=results.table[results.table["run"] != removed])
-    history.write(results, root)
+    tables.write(results, root)
     done = sync(root)
     # The parent holds numbers of its passport alone, and that is the same.
     assert (done.kept, done.written) == (4, 2)
@@ -331,20 +332,20 @@ def test_only_what_changed_is_replaced(root: Path) -> None:
 
 def test_scales_stand_side_by_side(root: Path) -> None:
     laptop, smoke = fake(), fake(scale="smoke", key="s" * 16)
-    history.write(laptop, root)
+    tables.write(laptop, root)
     sync(root)
-    history.write(smoke, root)
+    tables.write(smoke, root)
     sync(root)
     assert_complete(root, smoke)
     _, runs = stored(root)
     assert len(runs) == 14
-    history.write(laptop, root)
+    tables.write(laptop, root)
     assert sync(root).written == 0
 
 
 def test_doubled_and_unfinished_runs_are_cleaned_up(root: Path) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     sync(root)
     client, runs = stored(root)
     experiment = runs["fc/laptop"].info.experiment_id
@@ -357,7 +358,7 @@ def test_doubled_and_unfinished_runs_are_cleaned_up(root: Path) -> None:
 
 
 def test_experiment_in_the_bin_is_restored(root: Path) -> None:
-    history.write(fake(), root)
+    tables.write(fake(), root)
     sync(root)
     client, runs = stored(root)
     client.delete_experiment(runs["fc/laptop"].info.experiment_id)
@@ -367,7 +368,7 @@ def test_experiment_in_the_bin_is_restored(root: Path) -> None:
 
 def test_killed_midway_then_repaired(root: Path) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     script = f"""
 import os, signal
 from pathlib import Path
@@ -394,7 +395,7 @@ module.sync(Path({str(root)!r}))
 
 def test_wiped_store_is_refilled(root: Path, empty_store: Path) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     (root.parent / "wiped").mkdir()
     shutil.copy(empty_store, root.parent / "wiped")
     first = sync(root, uri=f"sqlite:///{root.parent}/wiped/mlflow.db")
@@ -408,7 +409,7 @@ def test_wiped_store_is_refilled(root: Path, empty_store: Path) -> None:
 def test_three_processes_create_the_store_at_once(root: Path) -> None:
     shutil.rmtree(root / "mlflow")
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     command = [sys.executable, "-m", "l2dynamics.tracking", "sync"]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
     for process in started:
@@ -419,7 +420,7 @@ def test_three_processes_create_the_store_at_once(root: Path) -> None:
 
 def test_damaged_results_do_not_stop_the_others(root: Path) -> None:
     for name in ("fc", "cnn"):
-        history.write(fake(name), root)
+        tables.write(fake(name), root)
     (root / "results/cnn.csv").write_text("run\n")
     done = sync(root)
     assert_complete(root, fake("fc"))
@@ -428,7 +429,7 @@ def test_damaged_results_do_not_stop_the_others(root: Path) -> None:
 
 
 def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[str]) -> None:
-    history.write(fake(), root)
+    tables.write(fake(), root)
     (root / "results/theory.json").write_text(json.dumps({"fig5c": {"slope": -1.5}, "panels": ["a"]}))
     (root / "results/theory.csv").write_text("panel,curve,x,y\na,k=2,0,1\n")
     for folder in ("figures", "claims"):
@@ -466,24 +467,24 @@ def test_live_points_are_those_of_track(root: Path, calls: list[str]) -> None:
     header = {k: results.passport[k] for k in records.HEADER}
     recorder = Recorder(Store(address.tracking_uri(root), root), "fc", header)
     for count in (2, 3, 3, 7):
-        recorder.log(history.table_bytes(rows.iloc[:count]), finished=False)
+        recorder.log(tables.table_bytes(rows.iloc[:count]), finished=False)
     client, runs = stored(root)
     (live,) = [run for key, run in runs.items() if key.count("/") == 2]
     assert live.info.status == "RUNNING"
     assert max(curve(client, live, "test_accuracy")) == rows["step"].iloc[6]
-    recorder.log(history.table_bytes(rows), finished=True)
-    recorder.log(history.table_bytes(rows.iloc[:7]), finished=False)
+    recorder.log(tables.table_bytes(rows), finished=True)
+    recorder.log(tables.table_bytes(rows.iloc[:7]), finished=False)
 
-    history.write(results, root)
+    tables.write(results, root)
     done = sync(root)
     assert (done.kept, done.written, done.removed) == (1, 6, 0)
     assert_complete(root, results)
     client, runs = stored(root)
     kept = runs[live.data.tags[KEY]]
     assert kept.info.run_id == live.info.run_id
-    at_once = {f"{m}": dict(zip(rows["step"], rows[m], strict=True)) for m in history.METRICS}
-    assert {m: curve(client, kept, m) for m in history.METRICS} == at_once
-    record = next(r for r in records.of_results(history.load("fc", root)) if r.key == live.data.tags[KEY])
+    at_once = {f"{m}": dict(zip(rows["step"], rows[m], strict=True)) for m in tables.METRICS}
+    assert {m: curve(client, kept, m) for m in tables.METRICS} == at_once
+    record = next(r for r in records.of_results(tables.load("fc", root)) if r.key == live.data.tags[KEY])
     expected = {(name, x, value) for name, value, x in records.curves(record)}
     found = {(name, x, v) for name in {p[0] for p in expected} for x, v in curve(client, kept, name).items()}
     assert found == expected
@@ -493,10 +494,10 @@ def test_live_run_of_a_killed_stage_is_replaced(root: Path) -> None:
     results = fake()
     header = {k: results.passport[k] for k in records.HEADER}
     store = Store(address.tracking_uri(root), root)
-    Recorder(store, "fc", header).log(history.table_bytes(run_of(results, 2).iloc[:4]), finished=False)
-    Recorder(store, "fc", header).log(history.table_bytes(run_of(results, 2).iloc[:3]), finished=False)
+    Recorder(store, "fc", header).log(tables.table_bytes(run_of(results, 2).iloc[:4]), finished=False)
+    Recorder(store, "fc", header).log(tables.table_bytes(run_of(results, 2).iloc[:3]), finished=False)
     assert len(stored(root)[1]) == 2
-    history.write(results, root)
+    tables.write(results, root)
     done = sync(root)
     assert (done.written, done.removed) == (7, 1)
     assert_complete(root, results)
@@ -506,10 +507,10 @@ def test_live_recorder_yields_to_a_sync_that_came_between(root: Path) -> None:
     results = fake()
     header = {k: results.passport[k] for k in records.HEADER}
     recorder = Recorder(Store(address.tracking_uri(root), root), "fc", header)
-    recorder.log(history.table_bytes(run_of(results, 2).iloc[:4]), finished=False)
-    history.write(results, root)
+    recorder.log(tables.table_bytes(run_of(results, 2).iloc[:4]), finished=False)
+    tables.write(results, root)
     sync(root)
-    recorder.log(history.table_bytes(run_of(results, 2)), finished=True)
+    recorder.log(tables.table_bytes(run_of(results, 2)), finished=True)
     assert_complete(root, results)
 
 
@@ -522,7 +523,7 @@ def test_tracker_carries_runs_to_the_store(root: Path, capfd: pytest.CaptureFixt
             worker.progress(rows.iloc[:4])
             tracker.finished(rows)
         tracker.close(patience=60)
-    history.write(results, root)
+    tables.write(results, root)
     done = sync(root)
     assert (done.kept, done.written, done.removed) == (6, 1, 0)
     assert_complete(root, results)
@@ -565,7 +566,7 @@ def test_one_recorder_serves_stages_side_by_side_and_one_after_another(
     assert len(started) == 1
     assert list((root / "work/tracking").iterdir()) == []
     for one in results.values():
-        history.write(one, root)
+        tables.write(one, root)
     done = sync(root)
     assert (done.kept, done.written, done.removed) == (18, 3, 0)
     shutil.rmtree(root / "work")  # `make clean`: the next stage needs another one
@@ -613,7 +614,7 @@ def test_progress_is_reported_every_few_seconds_only(tmp_path: Path, monkeypatch
     for count in range(2, 6):
         tracker.progress(run_of(results, 1).iloc[:count])
     (report,) = (tmp_path / "work/tracking").glob("*/*.part")
-    assert len(history.parse(report.read_bytes())) == 2
+    assert len(tables.parse(report.read_bytes())) == 2
     tracker.close()
 
 
@@ -701,7 +702,7 @@ def test_locked_and_damaged_stores_are_named_with_the_remedy(root: Path) -> None
 def test_web_interface_serves_what_is_synced_through_it(root: Path) -> None:
     """Over HTTP too NaN arrives and nothing is doubled; Ctrl-C leaves no process behind."""
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     command = [sys.executable, "-m", "l2dynamics.tracking", "ui", "--port", str(closed_port())]
     ui = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -788,7 +789,7 @@ def test_eight_writers_at_once_through_a_server_on_postgresql(
             for marker in ("dvc.yaml", "params.yaml"):
                 (root / marker).touch()
             checkouts[root] = fake(name, seeds=(0, 1, 2))
-            history.write(checkouts[root], root)
+            tables.write(checkouts[root], root)
         for done in ("kept 0, written 19, removed 0 runs", "kept 19, written 0, removed 0 runs"):
             writers = [
                 subprocess.Popen(
@@ -853,7 +854,7 @@ def test_titles_say_what_a_sweep_varies() -> None:
 
 def test_adaptive_coefficient_is_a_curve(root: Path) -> None:
     results = synthetic.autol2("autol2_wrn", wins=True, seeds=(0,))
-    history.write(results, root)
+    tables.write(results, root)
     sync(root)
     client, runs = stored(root, "autol2_wrn")
     (auto,) = [run for key, run in runs.items() if "auto_subset" in key]
@@ -932,14 +933,14 @@ def test_a_store_in_trouble_costs_training_seconds_and_track_completes_it(
     deadline = time.monotonic() + 120
     while list((root / "work/tracking").glob("*")) and time.monotonic() < deadline:
         time.sleep(0.1)  # until the recorder has ended, too
-    history.write(results, root)
+    tables.write(results, root)
     sync(root)
     assert_complete(root, results)
 
 
 def test_a_clock_that_jumps_doubles_and_loses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = fake()
-    history.write(results, root)
+    tables.write(results, root)
     now, jumps = time.time, itertools.cycle([3e7, -3e7])
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
     assert sync(root).written == 7

@@ -14,19 +14,13 @@ import pytest
 from small_setups import dataset, hyper, setup
 
 from l2dynamics.autol2 import AutoL2
-from l2dynamics.losses import LOSSES
-from l2dynamics.regularization import squared_norm
-from l2dynamics.runs import RunSpec
-from l2dynamics.training import (
-    METRICS,
-    NEVER,
-    Clock,
-    Hyper,
-    Trainer,
-    evaluation_steps,
-    hyper_of,
-    steps_per_epoch,
-)
+from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.running.clock import Clock
+from l2dynamics.training.evaluation import METRICS, evaluation_steps
+from l2dynamics.training.losses import LOSSES
+from l2dynamics.training.regularization import squared_norm
+from l2dynamics.training.trainer import Trainer, hyper_of, steps_per_epoch
+from l2dynamics.training.update import NEVER, Hyper
 
 
 def arrays(tree):
@@ -462,7 +456,7 @@ def test_pieces_of_a_segment_meet_its_ends(monkeypatch):
 _DEVICES = """
 import json, sys
 from l2dynamics import runtime
-runtime.configure()
+numerics.configure()
 import jax
 from jax.sharding import AxisType
 from small_setups import dataset, hyper, setup

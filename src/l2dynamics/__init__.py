@@ -1,7 +1,7 @@
 """Training dynamics of deep networks with L2 regularization (Lewkowycz & Gur-Ari, 2020).
 
 The names below are the public interface. They are imported on first use, so that ``import l2dynamics``
-costs nothing and never imports jax before :func:`l2dynamics.runtime.configure` had its say.
+costs nothing and never imports jax before :func:`l2dynamics.training.numerics.configure` had its say.
 """
 
 from importlib import import_module

@@ -92,12 +92,17 @@ class AutoL2:
                 f"refractory is {self.refractory}: it must be zero or a positive number, such as 0.1"
             )
 
-    def init(self) -> AutoL2State:
-        """Return the state before the first measurement."""
+    def init(self, l2: jax.typing.ArrayLike | None = None) -> AutoL2State:
+        """Return the state before the first measurement.
+
+        Args:
+            l2: coefficient to start from, scalar, possibly traced: runs with different λ₀ share one compiled program.
+                None takes ``init_l2``.
+        """
         infinity = jnp.full((), jnp.inf, jnp.float32)
         zero = jnp.zeros((), jnp.int32)
         return AutoL2State(
-            l2=jnp.full((), self.init_l2, jnp.float32),
+            l2=jnp.asarray(self.init_l2 if l2 is None else l2, jnp.float32),
             min_step=zero,
             min_loss=infinity,
             min_error=infinity,

@@ -193,11 +193,11 @@ def _load(name: str) -> "MakeRun":
 
 def _planning(command: str) -> Any:
     try:
-        from l2dynamics import runtime
+        from l2dynamics.training import numerics
 
         if "jax" not in sys.modules:
-            runtime.configure()
-        return importlib.import_module("l2dynamics.planning")
+            numerics.configure()
+        return importlib.import_module("l2dynamics.pipeline.cost")
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{command} needs the pipeline ({error}): pip install l2dynamics[pipeline]"

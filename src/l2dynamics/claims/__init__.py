@@ -1,7 +1,7 @@
 """The claims of the paper and ours, judged on the results: one flat record each, with criterion and interval.
 
 Claims ``01`` … ``18`` are the paper's, ``01-fc`` and the like their parts per setup, ``c1`` and so on ours.
-Claims 16–18 on the theory come from :mod:`l2dynamics.claims_theory`.
+Claims 16–18 on the theory come from :mod:`l2dynamics.claims.theory`.
 """
 
 import json
@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from l2dynamics import history
 from l2dynamics.claims import accuracies, adaptive, budgets, exceptions, times
 from l2dynamics.claims.base import FIELDS, Claim
-from l2dynamics.history import Results
+from l2dynamics.results import tables
+from l2dynamics.results.tables import Results
+from l2dynamics.storage import atomic
 
 MODULES = (times, accuracies, budgets, adaptive, exceptions)
 
@@ -43,7 +44,7 @@ def load(root: Path | None = None) -> dict[str, Results]:
     Raises:
         ResultsError: a file is missing or damaged; the message names the stage that makes it.
     """
-    return {name: history.load(name, root) for name in RESULTS}
+    return {name: tables.load(name, root) for name in RESULTS}
 
 
 def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:
@@ -60,7 +61,7 @@ def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:
     """
     for name in RESULTS:
         if name not in results:
-            raise ValueError(f"results/{name}.csv is missing: run `dvc repro {history.stage(name)}`")
+            raise ValueError(f"results/{name}.csv is missing: run `dvc repro {tables.stage(name)}`")
     found = [claim for module in MODULES for claim in module.evaluate(results)]
     records = {claim.id: claim.record() for claim in found}
     if len(records) != len(found):
@@ -104,10 +105,10 @@ def write(records: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     for id, record in records.items():
         path = folder / f"{id}.json"
         flat = {field: record[field] for field in FIELDS} | {"claim": short(record["claim"])}
-        history.replace(path, history.json_bytes(history.plain(flat)))
+        atomic.replace(path, atomic.json_bytes(atomic.plain(flat)))
         written.append(path)
     texts = {id: record["claim"] for id, record in records.items()}
-    history.replace(folder.with_name(CRITERIA), history.json_bytes(texts))
+    atomic.replace(folder.with_name(CRITERIA), atomic.json_bytes(texts))
     for stale in set(folder.glob("*.json")) - set(written):
         stale.unlink()
     return written

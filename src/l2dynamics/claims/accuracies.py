@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics import analysis
+from l2dynamics.analysis import per_run, statistics
 from l2dynamics.claims.base import (
     FIGURE,
     MARGIN,
@@ -32,7 +32,7 @@ from l2dynamics.claims.base import (
     trained,
 )
 from l2dynamics.claims.times import fit_for_time
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug", "wrn_schedule")
 ETA_SPREAD = 0.02
@@ -131,10 +131,10 @@ def optimum(results: Results) -> Claim:
     given = sorted(results.table.loc[results.table["group"] == "predicted", "budget"].unique())
     budget = given[len(given) // 2] if given else middle_budget(table.drop_duplicates("run"))
     if scheduled:
-        last = analysis.summarize(table)
+        last = per_run.summarize(table)
         within = last.assign(accuracy=last["final_test_accuracy"])
     else:
-        within = analysis.accuracy_within(table, budget)
+        within = per_run.accuracy_within(table, budget)
     id = f"04-{results.name}"
     eta = table["eta"].iloc[0]
     text = f"{title(results.name)}: within T = {budget:.4g} epochs (η = {eta:g}) some λ is best."
@@ -209,7 +209,7 @@ def eta_spread(results: Results) -> Claim:
         return make(
             id, f"{text} Not judged: no λ learned and peaked at two η.", FIGURE[results.name], results
         )
-    interval = analysis.mean_interval((several["max"] - several["min"]).to_numpy())
+    interval = statistics.mean_interval((several["max"] - several["min"]).to_numpy())
     interval = resolved(interval, results, several["max"].max())
     text += (
         f" Measured: largest minus smallest accuracy over η, mean over λ. True if no more than "

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics import analysis
+from l2dynamics.analysis import per_run, statistics
 from l2dynamics.claims.base import (
     MARGIN,
     OVER_SEEDS,
@@ -22,7 +22,7 @@ from l2dynamics.claims.base import (
     standard_error,
     title,
 )
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 CONSTANT_RATE = ("autol2_wrn", "autol2_fc", "autol2_cnn", "autol2_cnn_bn")
 SCHEDULE = "autol2_wrn_schedule"
@@ -66,7 +66,7 @@ def compare(results: Results, how: str, *, smallest: bool = False) -> Claim:
     auto = auto[(auto["eta"] == tuned["eta"].iloc[0]) & (auto["l2"] == start)].set_index("seed")
     difference = (auto["max_test_accuracy"] - tuned["max_test_accuracy"]).dropna()
     accuracy = tuned["max_test_accuracy"].mean()
-    interval = resolved(analysis.mean_interval(difference.to_numpy()), results, accuracy)
+    interval = resolved(statistics.mean_interval(difference.to_numpy()), results, accuracy)
     better = above(interval, 0)
     target = tuned["max_test_accuracy"] - MARGIN
     times = [_time_to(results, group, target) for group in (f"auto_{how}", "constant")]
@@ -138,7 +138,7 @@ def initial_l2(results: Results) -> Claim:
     ends = [
         auto[auto["product"] == product].groupby("seed")["max_test_accuracy"].mean() for product in products
     ]
-    interval = analysis.mean_interval((ends[-1] - ends[0]).dropna().to_numpy())
+    interval = statistics.mean_interval((ends[-1] - ends[0]).dropna().to_numpy())
     interval = resolved(interval, results, auto["max_test_accuracy"].max())
     listed = "; ".join(f"{p:.3g} ({e.mean():.3f})" for p, e in zip(products, ends, strict=True))
     text += f" ηλ0 (accuracy): {listed}. {OVER_SEEDS}"
@@ -180,7 +180,7 @@ def _starts(results: Results, how: str) -> int:
 
 def summary(results: Results, group: str) -> pd.DataFrame:
     """Summarize one group; for AutoL2 runs ``l2`` is the coefficient at the start, λ0."""
-    return analysis.summarize(rows(results, group), chance=1 / results.passport["classes"])
+    return per_run.summarize(rows(results, group), chance=1 / results.passport["classes"])
 
 
 def _time_to(results: Results, group: str, target: pd.Series) -> pd.Series:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics import analysis, history
-from l2dynamics.history import Results
+from l2dynamics.analysis import per_run, statistics
+from l2dynamics.results import tables
+from l2dynamics.results.tables import Results
+from l2dynamics.storage import atomic
 
 FIELDS = ("ok", "measured", "low", "high", "paper", "n", "scale", "figure", "claim", "data")
 """Keys of a record, numbers first: in this order they are the columns of ``dvc metrics show``."""
@@ -91,7 +93,7 @@ class Claim:
 
     def record(self) -> dict[str, Any]:
         """Return the flat JSON record: numbers as numbers, NaN as None, without the id."""
-        fields: dict[str, Any] = history.plain(asdict(self))
+        fields: dict[str, Any] = atomic.plain(asdict(self))
         return {key: fields[key] for key in FIELDS}
 
 
@@ -115,7 +117,7 @@ def make(
     claim: str,
     figure: str,
     *results: Results,
-    interval: analysis.Interval | None = None,
+    interval: statistics.Interval | None = None,
     **numbers: Any,
 ) -> Claim:
     """Build a claim on the given results; what is neither in ``interval`` nor in ``numbers`` is NaN, 0 or None."""
@@ -142,7 +144,7 @@ def make(
     )
 
 
-def _numbers(interval: analysis.Interval) -> dict[str, float]:
+def _numbers(interval: statistics.Interval) -> dict[str, float]:
     return {"measured": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
@@ -189,12 +191,12 @@ def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
 
 
 def runs(results: Results, group: str = "grid") -> pd.DataFrame:
-    """Summarize the runs of one group, see :func:`l2dynamics.analysis.summarize`.
+    """Summarize the runs of one group, see :func:`l2dynamics.analysis.per_run.summarize`.
 
     Raises:
         ValueError: the results hold no such runs.
     """
-    return analysis.summarize(rows(results, group), chance=1 / results.passport["classes"])
+    return per_run.summarize(rows(results, group), chance=1 / results.passport["classes"])
 
 
 def rows(results: Results, group: str) -> pd.DataFrame:
@@ -205,7 +207,7 @@ def rows(results: Results, group: str) -> pd.DataFrame:
     """
     found = results.table[results.table["group"] == group]
     if found.empty:
-        stage = history.stage(results.name)
+        stage = tables.stage(results.name)
         raise ValueError(
             f"results/{results.name}.csv has no runs of group {group!r}: run `dvc repro {stage}`"
         )
@@ -218,7 +220,7 @@ def trained(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def peaked(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs with λ > 0 that learned, did not diverge and peaked, see :func:`l2dynamics.analysis.summarize`."""
+    """Keep the runs with λ > 0 that learned, did not diverge and peaked (:func:`l2dynamics.analysis.per_run.summarize`)."""
     kept = trained(summary)
     return kept[kept["peaked"]]
 
@@ -250,12 +252,12 @@ def middle_budget(summary: pd.DataFrame) -> float:
     return float(lengths[len(lengths) // 2])
 
 
-def by_seed(values: pd.DataFrame, column: str) -> analysis.Interval:
+def by_seed(values: pd.DataFrame, column: str) -> statistics.Interval:
     """Average within each seed first, then take the Student interval over seeds."""
-    return analysis.mean_interval(values.groupby("seed")[column].mean().to_numpy())
+    return statistics.mean_interval(values.groupby("seed")[column].mean().to_numpy())
 
 
-def resolved(interval: analysis.Interval, results: Results, accuracy: float) -> analysis.Interval:
+def resolved(interval: statistics.Interval, results: Results, accuracy: float) -> statistics.Interval:
     """Give the difference of two accuracies that has no interval over seeds the one of its test set.
 
     The set's error does not average out over pairs of runs: they share its images. That it is the same for both
@@ -269,10 +271,10 @@ def resolved(interval: analysis.Interval, results: Results, accuracy: float) -> 
     if np.isfinite(interval.low):
         return interval
     half = 1.96 * np.sqrt(2) * error_of(results, accuracy)
-    return analysis.Interval(interval.mean, interval.mean - half, interval.mean + half, interval.n)
+    return statistics.Interval(interval.mean, interval.mean - half, interval.mean + half, interval.n)
 
 
-def above(interval: analysis.Interval, threshold: float) -> bool | None:
+def above(interval: statistics.Interval, threshold: float) -> bool | None:
     """Say whether a number lies above a threshold: True or False if its whole interval agrees, None otherwise.
 
     A number without an interval is compared itself.
@@ -283,7 +285,7 @@ def above(interval: analysis.Interval, threshold: float) -> bool | None:
     return True if low > threshold else False if high <= threshold else None
 
 
-def at_most(interval: analysis.Interval, threshold: float) -> bool | None:
+def at_most(interval: statistics.Interval, threshold: float) -> bool | None:
     """Say whether a number is no larger than a threshold, see :func:`above`."""
     larger = above(interval, threshold)
     return None if larger is None else not larger
@@ -296,7 +298,7 @@ def decided(text: str, ok: bool | None) -> str:
 
 def near_chance(results: Results, accuracy: float) -> bool:
     """Say whether the best accuracy is that of a network that did not learn, so that there is nothing to compare."""
-    return not accuracy >= analysis.CHANCE_FACTOR / results.passport["classes"]
+    return not accuracy >= per_run.CHANCE_FACTOR / results.passport["classes"]
 
 
 def error_of(results: Results, accuracy: float) -> float:
@@ -316,7 +318,7 @@ def seed_bootstrap(
     *,
     point: Sequence[str],
     samples: int = 200,
-) -> analysis.Interval:
+) -> statistics.Interval:
     """Return a statistic of run summaries with its 95 % interval, resampling seeds.
 
     Seeds are drawn with replacement, the same ones at every grid point; grid points with a single seed stay
@@ -333,7 +335,7 @@ def seed_bootstrap(
     fixed, varied = summary[~several], summary[several]
     seeds = sorted(varied["seed"].unique())
     if len(seeds) < 2:
-        return analysis.Interval(measured, np.nan, np.nan, len(summary))
+        return statistics.Interval(measured, np.nan, np.nan, len(summary))
     rng = np.random.default_rng(0)
     known: dict[tuple[int, ...], float] = {}
     values = []
@@ -345,4 +347,4 @@ def seed_bootstrap(
         values.append(known[draw])
     finite = np.asarray(values)[np.isfinite(values)]
     low, high = np.quantile(finite, [0.025, 0.975]) if finite.size else (np.nan, np.nan)
-    return analysis.Interval(measured, float(low), float(high), len(summary))
+    return statistics.Interval(measured, float(low), float(high), len(summary))

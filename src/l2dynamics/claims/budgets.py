@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics import analysis
+from l2dynamics.analysis import per_run, statistics, tuning
 from l2dynamics.claims.base import (
     OVER_SEEDS,
     Claim,
@@ -27,8 +27,8 @@ from l2dynamics.claims.base import (
     title,
     trained,
 )
-from l2dynamics.history import Results
 from l2dynamics.prediction import predict_l2
+from l2dynamics.results.tables import Results
 
 RESULTS = ("measure_c", "wrn_aug", "wrn_schedule", "fc", "cnn")
 PAPER_C_STEPS = 0.64
@@ -82,7 +82,7 @@ def contests(results: Results, group: str) -> pd.DataFrame:
                 f"that η and run `dvc repro sweep@{results.name}`"
             )
         for kind, table in (("predicted", some), ("grid", against)):
-            within = analysis.accuracy_within(table, budget)
+            within = per_run.accuracy_within(table, budget)
             frames.append(within.assign(kind=kind, contest=budget))
     return pd.concat(frames, ignore_index=True)[["contest", "kind", "l2", "seed", "accuracy"]]
 
@@ -138,7 +138,7 @@ def _factor(id: str, text: str, contest: pd.DataFrame, results: Results) -> Clai
     return make(id, text + more, "fig4 figS3", results, **numbers)
 
 
-def _within_a_decade(factor: analysis.Interval, edge: analysis.Interval) -> tuple[bool | None, str]:
+def _within_a_decade(factor: statistics.Interval, edge: statistics.Interval) -> tuple[bool | None, str]:
     """The verdict on a factor between two λ and what the claim says besides.
 
     ``edge`` is 1 where a tuned λ ends its grid. There the factor is a lower bound: it can refute, not confirm.
@@ -274,7 +274,7 @@ def other_setup(measured: Results, results: Results, setup: str) -> Claim:
     lengths = sorted(grid.groupby("l2")["budget"].max())
     # Beyond the ends of the grid the tuned λ is cut off, so the shortest and the longest runs make no budget.
     budgets = lengths[1:-1] or lengths
-    best = {budget: analysis.tuned(grid, budget) for budget in budgets}
+    best = {budget: tuning.tuned(grid, budget) for budget in budgets}
     predicted = {budget: predict_l2(c, budget) for budget in budgets}
     factors = [np.exp(abs(np.log(predicted[b] / best[b].l2))) for b in budgets]
     listed = "; ".join(f"T={b:.4g}: {predicted[b]:.3g} / {best[b].l2:.3g}" for b in budgets)
@@ -282,9 +282,9 @@ def other_setup(measured: Results, results: Results, setup: str) -> Claim:
         f"{title(setup)}: λ = c/T is within a factor 10 of the tuned λ here too (η = {eta:g}). Measured: "
         f"largest factor over budgets; true if no more than 10. Predicted / tuned: {listed}."
     )
-    worst = analysis.Interval(float(max(factors)), np.nan, np.nan, len(budgets))
+    worst = statistics.Interval(float(max(factors)), np.nan, np.nan, len(budgets))
     edge = float(any(one.edge for one in best.values()))
-    ok, more = _within_a_decade(worst, analysis.Interval(edge, np.nan, np.nan, len(budgets)))
+    ok, more = _within_a_decade(worst, statistics.Interval(edge, np.nan, np.nan, len(budgets)))
     return make(
         f"c4-{setup}",
         text + more,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics import analysis
+from l2dynamics.analysis import statistics
 from l2dynamics.claims.base import (
     MARGIN,
     OVER_SEEDS,
@@ -27,7 +27,7 @@ from l2dynamics.claims.base import (
     trained,
 )
 from l2dynamics.claims.times import fit_for_time
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 RESULTS = ("fc_mse", "fc_small", "resnet", "wrn_sigma")
 SIGMA_SPREAD = 0.02
@@ -151,8 +151,8 @@ def time_saturates(results: Results) -> Claim:
     if kept["l2"].nunique() < 3:
         text += f" Not judged: {kept['l2'].nunique()} λ at or below the best one peaked."
         return make("14-fc_small-time", text, "figS7", results, n=len(kept))
-    fit = analysis.fit_exponent(kept["l2"], kept["t_star"])
-    interval = analysis.Interval(fit.slope, fit.low, fit.high, fit.n)
+    fit = statistics.fit_exponent(kept["l2"], kept["t_star"])
+    interval = statistics.Interval(fit.slope, fit.low, fit.high, fit.n)
     ok = above(interval, -1)
     return make("14-fc_small-time", decided(text, ok), "figS7", results, interval=interval, ok=ok)
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics import analysis
+from l2dynamics.analysis import statistics
 from l2dynamics.claims.base import FIGURE, Claim, decided, make, over_setups, peaked, runs, title
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug")
 EXPONENT_SLACK = 0.15
@@ -56,7 +56,7 @@ def time_against_l2(results: Results) -> Claim:
     kept = fit_for_time(runs(results))
     if not _two_l2_at_some_eta(kept):
         return _no_fit(id, text, results, paper=-1.0)
-    fit = analysis.fit_exponent(kept["l2"], kept["t_star"], clusters=kept["l2"], groups=kept["eta"])
+    fit = statistics.fit_exponent(kept["l2"], kept["t_star"], clusters=kept["l2"], groups=kept["eta"])
     text += (
         f" {fit.n} runs that learned and peaked, {_decades(kept['l2']):.1f} decades of λ; interval: "
         "bootstrap over λ"
@@ -72,7 +72,7 @@ def time_against_product(results: Results) -> Claim:
     if product.nunique() < 2:
         return _no_fit(id, text, results, paper=-1.0)
     # Rounding makes equal products of different η and λ one cluster.
-    fit = analysis.fit_exponent(product, kept["t_star"], clusters=[f"{value:.6g}" for value in product])
+    fit = statistics.fit_exponent(product, kept["t_star"], clusters=[f"{value:.6g}" for value in product])
     text += (
         f" {fit.n} runs that learned and peaked, {_decades(product):.1f} decades of ηλ (paper: 6); "
         "interval: bootstrap over ηλ"
@@ -94,10 +94,10 @@ def time_to_fit(results: Results) -> Claim:
             results,
             paper=-1.0,
         )
-    fit = analysis.fit_exponent(kept["eta"], kept["train1_epoch"], clusters=kept["eta"], groups=kept["l2"])
+    fit = statistics.fit_exponent(kept["eta"], kept["train1_epoch"], clusters=kept["eta"], groups=kept["l2"])
     verdicts, mild = [_near(fit, -1.0)], "unknown"
     if _two_l2_at_some_eta(kept):
-        on_l2 = analysis.fit_exponent(kept["l2"], kept["train1_epoch"], groups=kept["eta"])
+        on_l2 = statistics.fit_exponent(kept["l2"], kept["train1_epoch"], groups=kept["eta"])
         verdicts.append(_near(on_l2, 0.0))
         mild = f"{on_l2.slope:.3f}"
     text += (
@@ -106,11 +106,11 @@ def time_to_fit(results: Results) -> Claim:
         "bootstrap over η."
     )
     ok = False if False in verdicts else None if None in verdicts else True
-    numbers = analysis.Interval(fit.slope, fit.low, fit.high, fit.n)
+    numbers = statistics.Interval(fit.slope, fit.low, fit.high, fit.n)
     return make(id, decided(text, ok), "figS1", results, paper=-1.0, interval=numbers, ok=ok)
 
 
-def _near(fit: analysis.Fit, exponent: float) -> bool | None:
+def _near(fit: statistics.Fit, exponent: float) -> bool | None:
     """Say whether a fitted exponent is the given one within ``EXPONENT_SLACK``; None if its interval allows both."""
     near = abs(fit.slope - exponent) <= EXPONENT_SLACK
     if np.isnan(fit.low):
@@ -138,7 +138,7 @@ def resolution(kept: pd.DataFrame, x: pd.Series, groups: pd.Series) -> float:
     return float((centred.abs() * width / 2).sum() / (centred**2).sum())
 
 
-def _exponent(id: str, text: str, results: Results, fit: analysis.Fit, slack: float) -> Claim:
+def _exponent(id: str, text: str, results: Results, fit: statistics.Fit, slack: float) -> Claim:
     """Claim that an exponent is −1 within the bootstrap interval widened by the evaluations' resolution."""
     low, high = fit.low - slack, fit.high + slack
     ok: bool | None = bool(low <= -1.0 <= high)

@@ -66,9 +66,9 @@ def load(name: str, root: Path | None = None) -> Mapping[str, Any]:
     if hasattr(figure, "load"):
         loaded: Mapping[str, Any] = figure.load(root)
         return loaded
-    from l2dynamics import history
+    from l2dynamics.results import tables
 
-    return {result: history.load(result, root) for result in figure.RESULTS}
+    return {result: tables.load(result, root) for result in figure.RESULTS}
 
 
 def draw(name: str, results: Mapping[str, Any], style: "Style") -> Drawing:

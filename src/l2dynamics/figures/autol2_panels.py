@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics import analysis
+from l2dynamics.analysis import per_run, tuning
 from l2dynamics.figures import panels
 from l2dynamics.figures.canvas import Canvas, each, number
 from l2dynamics.figures.style import AUTO, AUTO_SUBSET, TUNED
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 #: Label and line properties.
 Entry = tuple[str, dict[str, Any]]
@@ -33,10 +33,10 @@ def starts(results: Results, group: str) -> dict[float, pd.DataFrame]:
     return dict(each(rows.assign(start=start), "start"))
 
 
-def tuned(results: Results) -> analysis.Tuned:
+def tuned(results: Results) -> tuning.Tuned:
     """Return the best constant λ of the grid within the budget of the runs."""
     rows = panels.group(results, "constant")
-    return analysis.tuned(rows, float(rows["budget"].max()))
+    return tuning.tuned(rows, float(rows["budget"].max()))
 
 
 def against_tuned(
@@ -130,5 +130,5 @@ def gain(results: Results) -> str:
     budget = float(results.table["budget"].max())
     best = tuned(results).accuracy.mean
     rows = variant(results, "auto_minibatch")
-    own = float(np.nanmean(analysis.accuracy_within(rows, budget)["accuracy"])) if len(rows) else float("nan")
+    own = float(np.nanmean(per_run.accuracy_within(rows, budget)["accuracy"])) if len(rows) else float("nan")
     return f"max accuracy {own:.4f} against {best:.4f}"

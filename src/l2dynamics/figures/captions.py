@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 _DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "imagenet2012": "ImageNet"}
 _MODELS = {"fc": "FC", "cnn": "CNN", "cnn_bn": "CNN with BN", "wrn": "WRN", "resnet": "ResNet"}

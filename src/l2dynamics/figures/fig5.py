@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from l2dynamics import theory_results
 from l2dynamics.figures import Drawing, captions
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.style import CATEGORIES, GUIDE_LINE, Style, styled
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
+from l2dynamics.theory import outputs
 
 RESULTS = ("theory",)
 
@@ -28,7 +28,7 @@ def load(root: Path | None = None) -> Mapping[str, Results]:
     Raises:
         ResultsError: they are missing or damaged.
     """
-    return {"theory": theory_results.load(root)}
+    return {"theory": outputs.load(root)}
 
 
 @styled

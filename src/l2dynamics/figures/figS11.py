@@ -6,7 +6,7 @@ from typing import Any
 from l2dynamics.figures import Drawing, autol2_panels, captions
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.style import Style, styled
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 RESULTS = ("autol2_fc", "autol2_cnn", "autol2_cnn_bn")
 TITLES = {"autol2_fc": "FC", "autol2_cnn": "CNN No BN", "autol2_cnn_bn": "CNN BN"}

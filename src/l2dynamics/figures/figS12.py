@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from l2dynamics.figures import Drawing, captions, panels
 from l2dynamics.figures.canvas import Canvas, each, number, points
 from l2dynamics.figures.style import CATEGORIES, Style, styled
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 RESULTS = ("wrn_sigma",)
 MARKERS = "osDvP*"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from l2dynamics.figures import Drawing, captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.style import Style, styled
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 RESULTS = ("fc_mse",)
 HEADLINE_ETA = 0.05

@@ -8,7 +8,7 @@ import pandas as pd
 from l2dynamics.figures import Drawing, captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.style import Style, styled
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 RESULTS = ("resnet",)
 HEADLINE_ETA = 0.1

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from l2dynamics import analysis
+from l2dynamics.analysis import per_run
 from l2dynamics.figures.canvas import Canvas, each, extremes, number, points
 from l2dynamics.figures.style import BEST_LINE, GUIDE_LINE, SINGLE, ZERO_LINE, eta_colors, l2_color
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 T_STAR = "epochs to max test accuracy"
 MAX_ACCURACY = "max test accuracy"
@@ -42,11 +42,11 @@ def group(results: Results, name: str) -> pd.DataFrame:
 
 
 def runs(results: Results, name: str = "grid") -> pd.DataFrame:
-    """Summarize the runs of one group as :func:`l2dynamics.analysis.summarize` does.
+    """Summarize the runs of one group as :func:`l2dynamics.analysis.per_run.summarize` does.
 
     Here a run that diverged has not learned, and runs that have not learned have no t*.
     """
-    summary = analysis.summarize(group(results, name), chance=1 / results.passport["classes"])
+    summary = per_run.summarize(group(results, name), chance=1 / results.passport["classes"])
     learned = summary["learned"] & ~summary["diverged"]
     return summary.assign(learned=learned, t_star=summary["t_star"].where(learned))
 
@@ -138,7 +138,7 @@ def budget_accuracy(
     budget = float(given[len(given) // 2]) if given else fixed_budget(summary, eta)
     canvas.setup(panel, f"{title}, η = {number(eta)}", L2, MAX_ACCURACY, log="x")
     rows = group(results, "grid")
-    within = analysis.accuracy_within(rows[rows["eta"] == eta], budget)
+    within = per_run.accuracy_within(rows[rows["eta"] == eta], budget)
     learned = summary.set_index("run")["learned"]
     within = within.assign(learned=within["run"].map(learned).to_numpy(bool))
     color = _color(summary, eta)

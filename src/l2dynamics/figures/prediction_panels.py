@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from l2dynamics import analysis
+from l2dynamics.analysis import per_run, tuning
 from l2dynamics.figures import panels
 from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, extremes, number, points
 from l2dynamics.figures.style import (
@@ -19,7 +19,7 @@ from l2dynamics.figures.style import (
     budget_colors,
     l2_color,
 )
-from l2dynamics.history import Results
+from l2dynamics.results.tables import Results
 
 PAPER_C = 0.0066
 """The paper's c in epochs (WRN 28-10, η = 0.2, momentum 0.9, batch 1024)."""
@@ -38,7 +38,7 @@ class Budget:
     """
 
     epochs: float
-    tuned: analysis.Tuned
+    tuned: tuning.Tuned
     tuned_accuracy: np.ndarray
     l2: float
     accuracy: np.ndarray
@@ -58,9 +58,9 @@ def budgets(results: Results, group: str) -> list[Budget]:
     grid = grid_of(results, group)
     found = []
     for epochs, rows in each(predicted, "budget"):
-        best = analysis.tuned(grid, epochs)
-        within = analysis.accuracy_within(grid[grid["l2"] == best.l2], epochs)
-        own = analysis.accuracy_within(rows, epochs)
+        best = tuning.tuned(grid, epochs)
+        within = per_run.accuracy_within(grid[grid["l2"] == best.l2], epochs)
+        own = per_run.accuracy_within(rows, epochs)
         found.append(
             Budget(
                 epochs,
@@ -146,7 +146,7 @@ def accuracy_landscape(
     shown = extremes(b.epochs for b in found)
     for budget in found:
         color = colors[budget.epochs]
-        within = analysis.accuracy_within(grid, budget.epochs)
+        within = per_run.accuracy_within(grid, budget.epochs)
         canvas.curve(
             panel, f"T={budget.epochs:g}", points(within[within["l2"] > 0], "l2", "accuracy"), color=color
         )

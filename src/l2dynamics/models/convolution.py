@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from l2dynamics.models.apart import apart
+from l2dynamics.models.fusion_barrier import apart
 from l2dynamics.models.layout import Layout
 
 

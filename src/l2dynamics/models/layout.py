@@ -11,7 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from l2dynamics.models.apart import apart
+from l2dynamics.models.fusion_barrier import apart
 
 Layout = Literal["NHWC", "CHWN"]
 

@@ -23,7 +23,9 @@ from typing import Any
 
 import pandas as pd
 
-from l2dynamics import history, paths
+from l2dynamics import paths
+from l2dynamics.results import tables
+from l2dynamics.storage import atomic
 
 #: Set it to ``off`` and no stage logs live.
 SWITCH = "L2DYNAMICS_TRACKING"
@@ -59,8 +61,8 @@ class Tracker:
                 _forget(self._spool.parent)
                 self._spool.mkdir(parents=True)
                 content = {"name": name, "pid": self._owner, "service": service()}
-                content["header"] = history.plain(header)
-                history.replace(self._spool / HEADER_FILE, json.dumps(content).encode())
+                content["header"] = atomic.plain(header)
+                atomic.replace(self._spool / HEADER_FILE, json.dumps(content).encode())
                 # In this order: a recorder that ends looks for spools once more after it has let go of its lock.
                 with serving(root, service()) as nobody:
                     pass
@@ -73,7 +75,7 @@ class Tracker:
         """Report a run in progress; calls within ``every`` seconds of the last report of this run do nothing.
 
         Args:
-            rows: all evaluations of one run so far, columns :data:`l2dynamics.history.COLUMNS`.
+            rows: all evaluations of one run so far, columns :data:`l2dynamics.results.tables.COLUMNS`.
         """
         if not self.enabled or rows.empty:
             return
@@ -126,7 +128,7 @@ class Tracker:
             target = self._spool / f"{hashlib.sha256(run.encode()).hexdigest()[:24]}.{state}"
             # No fsync: after a power cut stage `track` logs the run.
             temporary = target.with_name(f".{target.name}.{os.getpid()}")
-            temporary.write_bytes(history.table_bytes(rows))
+            temporary.write_bytes(tables.table_bytes(rows))
             temporary.replace(target)
         except (OSError, TypeError, ValueError) as error:
             self._stop(str(error))

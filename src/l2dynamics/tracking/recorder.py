@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from l2dynamics import history
+from l2dynamics.results import tables
+from l2dynamics.storage import atomic
 from l2dynamics.tracking import address, catalog, live, records
 from l2dynamics.tracking.live import END_FILE, FAILED_FILE, HEADER_FILE
 from l2dynamics.tracking.store import KEY, Store
@@ -46,7 +47,7 @@ class Recorder:
         Raises:
             TrackingError: the store cannot be used.
         """
-        record = records.of_rows(self.name, self.header, history.parse(content))[0]
+        record = records.of_rows(self.name, self.header, tables.parse(content))[0]
         if record.key in self._done:
             return
         store = self.store
@@ -95,7 +96,7 @@ def serve(root: Path) -> None:
         if reason:
             for spool in _waiting(root, name):
                 with suppress(OSError):
-                    history.replace(spool.path / FAILED_FILE, reason.encode())
+                    atomic.replace(spool.path / FAILED_FILE, reason.encode())
                 spool.end(failed=True)
             return
 
@@ -166,7 +167,7 @@ class _Spool:
     def end(self, *, failed: bool = False) -> None:
         """Remove the spool of a stage that has ended if its reports are logged, come too late or cannot be logged."""
         # Looked up before the reports: none can come after it.
-        if not (self.path / END_FILE).exists() and history.lives(int(self._content["pid"])):
+        if not (self.path / END_FILE).exists() and atomic.lives(int(self._content["pid"])):
             return
         self._deadline = min(self._deadline, time.monotonic() + _AFTER_END)
         if failed or not self.reports() or time.monotonic() > self._deadline:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics import history
-from l2dynamics.history import Results
+from l2dynamics.results import tables
+from l2dynamics.results.tables import Results
+from l2dynamics.storage import atomic
 from l2dynamics.tracking import catalog
 
 #: Raise it when what is logged changes: every run is then logged anew.
@@ -64,7 +65,7 @@ def of_sweep(name: str, header: Mapping[str, Any]) -> Record:
     data = header.get("data") or {}
     done = f"{header['runs']} runs, {header.get('diverged', 0)} diverged, " if "runs" in header else ""
     note = (
-        f"`dvc repro {history.stage(name)}` at scale `{header.get('scale')}`: {done}{data.get('name')} "
+        f"`dvc repro {tables.stage(name)}` at scale `{header.get('scale')}`: {done}{data.get('name')} "
         f"({data.get('source')}, {data.get('train')} training images). {catalog.experiment(name).text}"
     )
     tags = common_tags(name, header, "sweep") | {"mlflow.note.content": note}
@@ -73,7 +74,7 @@ def of_sweep(name: str, header: Mapping[str, Any]) -> Record:
     config = {k: v for k, v in (header.get("config") or {}).items() if k != "setup"}
     params = common_params(header) | {k: str(v) for k, v in flat({"config": config}).items()}
     key = sweep_key(name, header)
-    content = json.dumps([FORMAT, key, params, tags, history.plain(header)], sort_keys=True)
+    content = json.dumps([FORMAT, key, params, tags, atomic.plain(header)], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
     return Record(key, f"{name} · {header.get('scale')}", params, tags, digest)
 
@@ -106,14 +107,14 @@ def of_rows(name: str, header: Mapping[str, Any], table: pd.DataFrame) -> list[R
     Args:
         name: name of the results the runs belong to.
         header: the passport, or as much of it as is known before training (:data:`HEADER`).
-        table: their evaluations, run by run, as :func:`l2dynamics.history.load` returns them.
+        table: their evaluations, run by run, as :func:`l2dynamics.results.tables.load` returns them.
     """
     runs = table["run"].to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], runs[1:] != runs[:-1]]))
     ends = np.append(starts[1:], len(runs))
-    values = table[["step", "epoch", "l2", *history.METRICS]].to_numpy(float)
+    values = table[["step", "epoch", "l2", *tables.METRICS]].to_numpy(float)
     sweep, shared, tags = sweep_key(name, header), common_params(header), common_tags(name, header)
-    extra = [c for c in table.columns if c not in history.COLUMNS]
+    extra = [c for c in table.columns if c not in tables.COLUMNS]
     found = []
     for first, start, end in zip(table.iloc[starts].to_dict("records"), starts, ends, strict=True):
         params = {c: number(first[c]) for c in ("eta", "l2", "seed", "sigma_w", "budget")}
@@ -163,11 +164,11 @@ def common_params(header: Mapping[str, Any]) -> dict[str, str]:
 
 def common_tags(name: str, header: Mapping[str, Any], kind: str = "run") -> dict[str, str]:
     """Tags of a parent and of its children."""
-    stage = history.stage(name)
+    stage = tables.stage(name)
     return {
         "l2dynamics.kind": kind,
         "l2dynamics.sweep": sweep_key(name, header),
-        "l2dynamics.config": str(header.get("key", "")),
+        "l2dynamics.experiments.schema": str(header.get("key", "")),
         "results": name,
         "setup": catalog.experiment(name).setup,
         "scale": str(header.get("scale", "")),
@@ -190,7 +191,7 @@ def curves(record: Record, first_row: int = 0) -> list[Point]:
     rows = record.rows
     step, epoch = rows["step"].to_numpy(), rows["epoch"].to_numpy(float)
     eta, l2 = float(rows["eta"].iloc[0]), rows["l2"].to_numpy(float)
-    columns = {m: rows[m].to_numpy(float) for m in history.METRICS}
+    columns = {m: rows[m].to_numpy(float) for m in tables.METRICS}
     points: list[Point] = []
     if record.tags["group"].startswith("auto_"):
         columns["l2"] = l2
@@ -213,10 +214,12 @@ def outcomes(records: Sequence[Record], classes: int) -> dict[str, list[Point]]:
     """Return the single numbers of every run, by key: best, final, t*, as far as they exist."""
     if not records:
         return {}
-    from l2dynamics import analysis  # scipy: half a second that a sync with nothing to do need not pay
+    from l2dynamics.analysis import (
+        per_run,  # scipy: half a second that a sync with nothing to do need not pay
+    )
 
     table = pd.concat([r.rows.assign(run=r.key) for r in records], ignore_index=True)
-    summary = analysis.summarize(table, chance=1 / classes).set_index("run")
+    summary = per_run.summarize(table, chance=1 / classes).set_index("run")
     found: dict[str, list[Point]] = {}
     for record in records:
         row: Any = summary.loc[record.key]
@@ -231,7 +234,7 @@ def outcomes(records: Sequence[Record], classes: int) -> dict[str, list[Point]]:
             "t_star/peaked": float(row["peaked"]),
             "train1/epoch": row["train1_epoch"],
             "train1/test_accuracy": row["test_accuracy_at_train1"],
-        } | {f"final/{m}": last[m] for m in history.METRICS}
+        } | {f"final/{m}": last[m] for m in tables.METRICS}
         if record.rows["l2"].nunique() > 1 or not row["l2"]:
             del values["t_star/eta_lambda"]
         found[record.key] = [(k, float(v), 0) for k, v in values.items() if pd.notna(v)]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from l2dynamics import history, paths
-from l2dynamics.history import Results, ResultsError
+from l2dynamics import paths
+from l2dynamics.results import tables
+from l2dynamics.results.tables import Results, ResultsError
 from l2dynamics.tracking import address, catalog, records
 from l2dynamics.tracking.catalog import Experiment
 from l2dynamics.tracking.records import Record
@@ -57,9 +58,9 @@ def sync(root: Path, names: Sequence[str] | None = None, uri: str | None = None)
     done = Synced()
     sweeps: list[_Sweep] = []
     files: list[_Files] = []
-    for name in names if names is not None else history.names(root):
+    for name in names if names is not None else tables.names(root):
         try:
-            sweeps.append(_Sweep.of(history.load(name, root)))
+            sweeps.append(_Sweep.of(tables.load(name, root)))
         except ResultsError as error:
             done.damaged.append(str(error))
     if names is None:
@@ -238,9 +239,9 @@ def _report_files(root: Path) -> dict[str, list[Path]]:
 def _scale(root: Path) -> str:
     """The scale of the results, as their passports say; several are joined."""
     scales = set()
-    for name in history.names(root):
+    for name in tables.names(root):
         try:
-            scales.add(str(history.load_passport(name, root).get("scale", "")))
+            scales.add(str(tables.load_passport(name, root).get("scale", "")))
         except ResultsError:
             continue
     return "+".join(sorted(scales))

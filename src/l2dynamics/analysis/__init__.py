@@ -1,0 +1,1 @@
+"""Which numbers follow from the tables: t*, accuracies, exponents, tuned λ, the coefficient c."""

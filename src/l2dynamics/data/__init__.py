@@ -1,0 +1,1 @@
+"""On which data networks are trained: found, checked against a manifest, decoded into arrays."""

@@ -1,0 +1,62 @@
+"""How a stage of the DAG begins and ends: its argument, its log, one line and an exit code for an expected failure."""
+
+import gc
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from l2dynamics import paths
+from l2dynamics.running import interruption, logs
+
+log = logging.getLogger(__name__)
+
+
+def argument(choices: Sequence[str]) -> str:
+    """The one argument of a stage's command line.
+
+    Raises:
+        ValueError: it is missing, unknown, or there are more.
+    """
+    if len(sys.argv) != 2 or sys.argv[1] not in choices:
+        given = " ".join(sys.argv[1:]) or "nothing"
+        raise ValueError(f"usage: python {sys.argv[0]} NAME, NAME one of {', '.join(choices)} (got {given})")
+    return sys.argv[1]
+
+
+def main(work: Callable[[Path], None], *, speaks: Callable[[], bool] = lambda: True) -> None:
+    """Do the work of a stage that can take long; an expected failure is one line on stderr, never a traceback.
+
+    Exit codes: 2 bad input or data, 1 failed runs or a file that cannot be written, 75 stopped with its state saved.
+
+    Args:
+        work: the stage, called with the checkout.
+        speaks: asked at the end; of several hosts one says where the log is.
+    """
+    interruption.stop_at_once()  # until and after the training, which stops when its state is saved
+
+    def logged(root: Path) -> None:
+        file = logs.configure(root, sys.argv)
+        log.debug("begins: %s", " ".join(sys.argv))
+        work(root)
+        if speaks():
+            print(f"log: {file.relative_to(root)}")
+
+    try:
+        short(logged)
+    except interruption.Interrupted as error:
+        log.debug("stopped: %s", error)
+        print(f"stopped: {error}", file=sys.stderr)
+        sys.exit(interruption.EXIT_CODE)
+
+
+def short(work: Callable[[Path], None]) -> None:
+    """The same for a stage of seconds, which needs neither log nor a way to be stopped."""
+    # What the imports made stays: the collector need not look at it, least of all once more at the end.
+    gc.freeze()
+    try:
+        work(paths.find_root())
+    except (ValueError, OSError, interruption.Failed) as error:
+        log.debug("failed: %s", error)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ValueError) else 1)

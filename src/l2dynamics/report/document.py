@@ -1,0 +1,343 @@
+"""The report: claims, figures, choices and provenance as one HTML page and as Markdown, from files alone.
+
+Nothing is computed here: claims come from ``reports/claims``, figures and captions from ``reports/figures``,
+the rest from the passports in ``results``. The same files give the same bytes.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from PIL import Image
+
+from l2dynamics import claims, figures, paths
+from l2dynamics.report import curves, provenance
+from l2dynamics.storage import atomic
+from l2dynamics.tracking import catalog, views
+
+TITLE = "Training dynamics of deep networks with L2 regularization"
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_BYTES = 8_000_000
+"""Upper limit of the HTML page: larger ones load badly from a code host or a phone."""
+
+SCREEN = 0.62
+"""Pixels on the page per pixel of the PNG: text in figures is then a little smaller than that of the page."""
+
+
+VERDICTS = {True: ("holds", "holds"), False: ("fails", "fails"), None: ("open", "not judged")}
+
+HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, str]], ...] = (
+    (
+        "Is the time of the best test accuracy proportional to 1/λ?",
+        "With vanilla SGD t* ∝ 1/(ηλ): the numbers are exponents, −1 in the paper. Top row: fully "
+        "connected network, bottom row: Wide ResNet. Left: epochs to the best accuracy; middle: that "
+        "accuracy, which in the paper has a plateau at small λ; "
+        "right: the accuracy within a fixed number of epochs, where in the paper one λ is best.",
+        ("01-fc", "01-cnn", "01-cnn_bn", "01-wrn", "01-wrn_aug", "02-fc", "02-wrn"),
+        ("fig2",),
+        {"sweep": "fc", "x": "product", "points": "t_star-product"},
+    ),
+    (
+        "Does one short run at large λ predict the best λ for any budget?",
+        "c = t*·λ is measured in a short run; λ = c/T is then the prediction for T epochs, compared with "
+        "the best λ of a "
+        "grid. 07 is the largest factor between the two λ over all budgets, 08 the largest loss of accuracy.",
+        ("07", "08", "09", "c2-wrn"),
+        ("fig4",),
+        {"sweep": "wrn_aug", "x": "l2"},
+    ),
+    (
+        "Does AutoL2, which lowers λ during training, beat the best constant λ?",
+        "The numbers are differences of test accuracy, AutoL2 minus the best constant λ of a grid, same "
+        "seeds and budget, at a constant learning rate (10) and with a learning-rate schedule (11), from λ0 = 0.1 as "
+        "printed; c6: from a smaller λ0, our own. Panel c of the figure shows the curves.",
+        ("10-wrn", "10-fc", "10-cnn", "10-cnn_bn", "11", "c6-wrn", "c6-fc", "c6-cnn", "c6-cnn_bn"),
+        ("fig1",),
+        {"sweep": "autol2_wrn", "points": "best-l2"},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict: CSS class and words."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim as shown; numbers are text, ``…_value`` are sort keys (empty where there is no number)."""
+
+    id: str
+    position: str
+    part: bool
+    short: str
+    detail: str
+    text: str
+    paper: str
+    measured: str
+    interval: str
+    n: int
+    verdict: Verdict
+    figures: tuple[str, ...]
+    experiments: tuple[tuple[str, str], ...]
+    data: str
+    paper_value: str
+    measured_value: str
+    low_value: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure: paths are relative to ``reports/``, ``uri`` holds the image itself."""
+
+    name: str
+    title: str
+    caption: str
+    png: str
+    svg: str
+    data: str
+    command: str
+    uri: str
+    width: int
+    height: int
+
+
+def write(root: Path, theory: str) -> list[Path]:
+    """Write ``reports/index.html`` and ``reports/README.md``, each atomically.
+
+    Args:
+        root: the checkout.
+        theory: the section on theory, in Markdown.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        ValueError: claims, a figure or a passport is missing or damaged (the message names the stage), or the
+            page would exceed :data:`MAX_BYTES`.
+    """
+    records = claims.read(paths.claims(root))
+    passports = provenance.read(paths.results(root))
+    pictures = {name: picture(paths.figures(root), name) for name in figures.NAMES}
+    choices = (TEMPLATES / "choices.md").read_text(encoding="utf-8")
+    report = assemble(records, passports, pictures)
+    page = html(report, theory, choices, curves.dumps(curves.collect(root))).encode()
+    if len(page) > MAX_BYTES:
+        raise ValueError(
+            f"reports/index.html would have {len(page) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: set "
+            "figures.style to paper in params.yaml, or plot fewer points"
+        )
+    folder = paths.claims(root).parent
+    targets = [folder / "index.html", folder / "README.md"]
+    atomic.replace(targets[0], page)
+    atomic.replace(targets[1], markdown(report, theory, choices).encode())
+    return targets
+
+
+def assemble(
+    records: Mapping[str, Mapping[str, Any]],
+    passports: Sequence[Mapping[str, Any]],
+    pictures: Mapping[str, Picture],
+) -> dict[str, Any]:
+    """Return everything the templates show, as text and :class:`Row`, :class:`Picture` values.
+
+    Args:
+        records: claims by id, in display order.
+        passports: of all results, sorted by name.
+        pictures: figures by name, in display order.
+    """
+    rows = [row(position, id, record) for position, (id, record) in enumerate(records.items())]
+    by_id = {one.id: one for one in rows}
+    main = [one for one in rows if one.id.isdigit()]
+    count = {label: sum(one.verdict.label == label for one in main) for _, label in VERDICTS.values()}
+    headlines = [
+        {
+            "title": title,
+            "text": text,
+            "rows": [by_id[id] for id in ids if id in by_id],
+            "figures": [pictures[name] for name in names],
+            "explorer": explorer if explorer["sweep"] in names_of(passports) else None,
+        }
+        for title, text, ids, names, explorer in HEADLINES
+    ]
+    shown = [pictures[name] for *_, names, _ in HEADLINES for name in names]
+    scale = " + ".join(dict.fromkeys(str(passport["scale"]) for passport in passports))
+    return {
+        "title": TITLE,
+        "scale": scale,
+        "score": (
+            f"Of the paper's {len(main)} claims {count['holds']} hold at this scale, {count['fails']} fail "
+            f"and {count['not judged']} cannot be judged."
+        ),
+        "headlines": headlines,
+        "rows": rows,
+        "failed": [one for one in main if one.verdict.label == "fails"],
+        "shown": shown,
+        "gallery": [one for one in pictures.values() if one not in shown],
+        "setups": [line for passport in passports for line in provenance.setups(passport)],
+        **provenance.making(passports, scale),
+    }
+
+
+def row(position: int, id: str, record: Mapping[str, Any]) -> Row:
+    """Return one claim as shown. The first sentence of its text is the short form, the rest the detail."""
+    text = str(record["claim"])
+    short, _, detail = text.partition(". ")
+    low, high = record["low"], record["high"]
+    interval = "–" if low is None or high is None else f"{number(low)} … {number(high)}"
+    return Row(
+        id=id,
+        position=f"{position:03d}",
+        part="-" in id,
+        short=short.rstrip(".") + ".",
+        detail=detail,
+        text=text,
+        paper=number(record["paper"]),
+        measured=number(record["measured"]),
+        interval=interval,
+        n=int(record["n"]),
+        verdict=Verdict(*VERDICTS[record["ok"]]),
+        figures=tuple(str(record["figure"]).split()),
+        experiments=experiments(id, str(record["figure"]).split()),
+        data=str(record["data"]),
+        paper_value=_key(record["paper"]),
+        measured_value=_key(record["measured"]),
+        low_value=_key(low),
+    )
+
+
+def experiments(id: str, shown: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the MLflow experiments whose runs decide a claim: name and address under `make ui`.
+
+    Args:
+        id: of the claim; ``01-wrn_aug`` names its setup, a claim over setups has all of its figures.
+        shown: its figures.
+    """
+    part = id.partition("-")[2].partition("-")[0]
+    found = [entry for entry in catalog.ALL if set(entry.figures) & set(shown)]
+    if part:
+        named = [entry for entry in catalog.ALL if entry.setup == part]
+        # AutoL2 on `wrn` is in the experiment `wrn_aug`, which has the figure.
+        alike = [entry for entry in found if entry.setup.startswith(part)]
+        found = [entry for entry in named if entry in found] or alike or named or found
+    return tuple(
+        (entry.setup, f"{curves.SERVER}/#/experiments/{catalog.number(entry)}/runs?{views.ADDRESS}")
+        for entry in found
+    )
+
+
+def names_of(passports: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the names of the results."""
+    return {str(passport["name"]) for passport in passports}
+
+
+def number(value: Any) -> str:
+    """Return a number for readers: three significant digits, a true minus sign, – for none."""
+    if value is None:
+        return "–"
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return str(value)
+    shown = f"{value:.3g}"
+    return shown.replace("-", "−")
+
+
+def picture(folder: Path, name: str) -> Picture:
+    """Read one figure: caption from the metadata of the PNG, image from the smaller of PNG and SVG.
+
+    Raises:
+        ValueError: a file of the figure is missing or has no caption; the message names the stage.
+    """
+    png, svg, data = folder / f"{name}.png", folder / f"{name}.svg", folder / "data" / f"{name}.csv"
+    for path in (png, svg, data):
+        if not path.is_file():
+            raise ValueError(f"{path.relative_to(folder.parent.parent)} is missing: run `dvc repro {name}`")
+    with Image.open(png) as image:
+        caption = str(image.info.get("Description", ""))
+        width, height = (round(pixels * SCREEN) for pixels in image.size)
+    if not caption:
+        raise ValueError(f"reports/figures/{name}.png has no caption in its metadata: run `dvc repro {name}`")
+    title = "Figure " + name.removeprefix("fig")
+    smaller, kind = min((png, "png"), (svg, "svg+xml"), key=lambda pair: pair[0].stat().st_size)
+    content = base64.b64encode(smaller.read_bytes()).decode()
+    return Picture(
+        name=name,
+        title=title,
+        caption=caption.removeprefix(f"{title}. "),
+        png=f"figures/{name}.png",
+        svg=f"figures/{name}.svg",
+        data=f"figures/data/{name}.csv",
+        command=f"dvc repro {name}",
+        uri=f"data:image/{kind};base64,{content}",
+        width=width,
+        height=height,
+    )
+
+
+def html(report: Mapping[str, Any], theory: str, choices: str, data: str) -> str:
+    """Render the page. Everything from files is escaped; Markdown is rendered without raw HTML.
+
+    Args:
+        report: from :func:`assemble`.
+        theory: Markdown.
+        choices: Markdown.
+        data: of the interactive curves, from :func:`l2dynamics.report.curves.dumps`.
+    """
+    render = MarkdownIt("commonmark", {"html": False}).enable("table").render
+    plotter = TEMPLATES / "vendor" / "uplot"
+    return _template("report.html.j2", escape=True).render(
+        report=report,
+        theory=Markup(render(theory)),
+        choices=Markup(render(choices)),
+        css=_inline(plotter / "uPlot.min.css", TEMPLATES / "report.css"),
+        js=_inline(TEMPLATES / "report.js"),
+        plotter=_inline(plotter / "uPlot.iife.min.js"),
+        plotter_licence=(plotter / "LICENSE").read_text(encoding="utf-8"),
+        explorer=_inline(TEMPLATES / "explorer.js"),
+        curves=Markup(data),
+    )
+
+
+def markdown(report: Mapping[str, Any], theory: str, choices: str) -> str:
+    """Render the Markdown version, with figures as relative links."""
+    text = _template("report.md.j2", escape=False).render(
+        report=report, theory=theory.strip(), choices=choices.strip()
+    )
+    lines = [line.rstrip() for line in text.splitlines()]
+    kept = [line for i, line in enumerate(lines) if line or (i > 0 and lines[i - 1])]
+    return "\n".join(kept).strip() + "\n"
+
+
+def escape_markdown(text: Any) -> str:
+    """Make text mean itself in Markdown, also inside a table."""
+    escaped = "".join(f"\\{letter}" if letter in "\\`*_[]|~#$" else letter for letter in str(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _inline(*files: Path) -> Markup:
+    return Markup("\n".join(file.read_text(encoding="utf-8").strip() for file in files))
+
+
+def _template(name: str, *, escape: bool) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=escape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    filters: dict[str, Callable[..., Any]] = environment.filters
+    filters["md"] = escape_markdown
+    return environment.get_template(name)
+
+
+def _key(value: Any) -> str:
+    return repr(value) if isinstance(value, int | float) else ""

@@ -1,0 +1,1 @@
+"""What came out: tables and passports of the sweeps, and where their numbers come from."""

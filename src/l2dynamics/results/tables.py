@@ -1,0 +1,201 @@
+"""Results files: one long table (CSV) and one passport (JSON) per sweep.
+
+They are the interface between training and everything downstream, and the only truth: figures, claims and the
+MLflow view are rebuilt from them. A table has one row per evaluation of a run; a diverged run keeps its rows,
+with NaN from the divergence on. The passport says how the table was made and holds its SHA-256.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import paths
+from l2dynamics.storage.atomic import json_bytes, plain, replace
+
+#: Constant within a run (``l2`` excepted: in autol2 results it is the coefficient in force at that step).
+RUN_COLUMNS = ("run", "group", "eta", "l2", "seed", "sigma_w", "budget")
+METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm")
+#: Order of the columns in the file. ``budget`` and ``epoch`` in epochs, ``train_loss`` without the L2 term.
+COLUMNS = (*RUN_COLUMNS, "step", "epoch", *METRICS)
+
+_TEXT = ("run", "group", "setup")
+_WHOLE = ("seed", "step")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+class ResultsError(ValueError):
+    """A results file is missing, damaged or does not have the form described in this module."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of one sweep.
+
+    Attributes:
+        name: name of the sweep and of its files, e.g. ``fc``.
+        table: one row per evaluation, columns :data:`COLUMNS` (``measure_c`` has ``setup`` after them).
+        passport: data, setup, resolved configuration, seeds, versions, machine and times of the sweep.
+    """
+
+    name: str
+    table: pd.DataFrame
+    passport: dict[str, Any]
+
+
+def stage(name: str) -> str:
+    """Return the DVC stage that writes the results ``name``."""
+    if name in {"measure_c", "theory"}:
+        return name
+    return f"autol2@{name.removeprefix('autol2_')}" if name.startswith("autol2_") else f"sweep@{name}"
+
+
+def names(root: Path | None = None) -> list[str]:
+    """Return the names of all results in the checkout that are long tables, sorted."""
+    folder = paths.results(root or paths.find_root())
+    return sorted(p.stem for p in folder.glob("*.json") if p.stem != "theory" and _NAME.fullmatch(p.stem))
+
+
+def load(name: str, root: Path | None = None) -> Results:
+    """Read and verify the results ``name``.
+
+    Args:
+        name: name of the sweep, e.g. ``fc`` or ``autol2_wrn``.
+        root: the checkout; None finds it from the working directory.
+
+    Raises:
+        ResultsError: a file is missing, unreadable, altered since it was written, or lacks a column. The
+            message is one line that names the file and the stage that makes it anew.
+    """
+    root = root or paths.find_root()
+    passport = load_passport(name, root)
+    csv, passport_file = _files(name, root)
+    content = _read(name, csv)
+    if passport.get("csv_sha256") != hashlib.sha256(content).hexdigest():
+        raise _damaged(name, csv, f"its checksum is not the one in {passport_file.name}")
+    try:
+        return Results(name, parse(content), passport)
+    except ValueError as error:
+        raise _damaged(name, csv, str(error)) from error
+
+
+def load_passport(name: str, root: Path) -> dict[str, Any]:
+    """Read the passport alone, e.g. for the scale of the results.
+
+    Raises:
+        ResultsError: it is missing or damaged.
+    """
+    _, path = _files(name, root)
+    content = _read(name, path)
+    try:
+        passport = json.loads(content)
+    except ValueError as error:
+        raise _damaged(name, path, "it is not JSON") from error
+    if not isinstance(passport, dict):
+        raise _damaged(name, path, "it is not a JSON object")
+    return passport
+
+
+def write(results: Results, root: Path) -> None:
+    """Write table and passport, each atomically; the checksum of the table is added to the passport.
+
+    A process killed between the two leaves a pair that :func:`load` refuses, never a wrong one.
+
+    Args:
+        results: name, table with the columns :data:`COLUMNS` in any order, passport.
+        root: the checkout.
+
+    Raises:
+        ResultsError: the table lacks a column, a run's steps do not increase, or a run's name occurs twice.
+        OSError: a file cannot be written, e.g. the disk is full; the previous file is intact.
+    """
+    csv, passport_file = _files(results.name, root)
+    try:
+        content = table_bytes(results.table)
+    except ResultsError as error:
+        raise ResultsError(f"results {results.name}: {error}") from None
+    passport = plain({**results.passport, "csv_sha256": hashlib.sha256(content).hexdigest()})
+    csv.parent.mkdir(parents=True, exist_ok=True)
+    replace(csv, content)
+    replace(passport_file, json_bytes(passport))
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as it stands in the file: every float with as many digits as give it back exactly.
+
+    Raises:
+        ResultsError: a column is missing, a run's steps do not increase, or its rows are apart.
+    """
+    if missing := [c for c in COLUMNS if c not in table.columns]:
+        raise ResultsError(f"column {missing[0]} is missing from the table")
+    if table.empty:
+        raise ResultsError("the table has no rows")
+    runs, steps = table["run"].to_numpy(), table["step"].to_numpy()
+    same_run = runs[1:] == runs[:-1]
+    if not (np.diff(steps)[same_run] > 0).all():
+        raise ResultsError("the steps of a run must increase from row to row")
+    if table["run"].nunique() != 1 + int((~same_run).sum()):
+        raise ResultsError("the rows of one run must follow each other")
+    order = [*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]
+    return bytes(table[order].to_csv(index=False, lineterminator="\n").encode())
+
+
+def parse(content: bytes) -> pd.DataFrame:
+    """Return the table in the bytes of a results file: whole numbers as int64, other numbers as float64.
+
+    Raises:
+        ResultsError: it is not such a table; the message says why, without the name of the file.
+    """
+    text = dict.fromkeys(_TEXT, str)
+    try:
+        # keep_default_na=False: a group or run may be called "null"; an empty number is NaN.
+        table = pd.read_csv(BytesIO(content), dtype=text, keep_default_na=False, na_values="")
+    except ValueError as error:
+        raise ResultsError("it is not a table") from error
+    if missing := [c for c in COLUMNS if c not in table.columns]:
+        raise ResultsError(f"column {missing[0]} is missing")
+    numbers = [c for c in table.columns if c not in _TEXT]
+    try:
+        return table.astype({c: "int64" if c in _WHOLE else "float64" for c in numbers})
+    except ValueError as error:
+        raise ResultsError("a number is not a number") from error
+
+
+def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Check that a table has rows and the columns that somebody needs.
+
+    Raises:
+        ValueError: it has not.
+    """
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(f"the results table lacks the column {missing[0]!r}: re-run the sweep that wrote it")
+    if table.empty:
+        raise ValueError("the results table has no rows: re-run the sweep that wrote it")
+
+
+def _files(name: str, root: Path) -> tuple[Path, Path]:
+    if not _NAME.fullmatch(name):
+        raise ResultsError(f"results name {name!r}: use letters, digits, - and _ only")
+    folder = paths.results(root)
+    return folder / f"{name}.csv", folder / f"{name}.json"
+
+
+def _damaged(name: str, path: Path, reason: str) -> ResultsError:
+    return ResultsError(f"results/{path.name} is damaged: {reason}; run `dvc repro {stage(name)}`")
+
+
+def _read(name: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ResultsError(f"results/{path.name} is missing: run `dvc repro {stage(name)}`") from None
+    except OSError as error:
+        raise ResultsError(f"results/{path.name} cannot be read: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""How files are written so that a crash loses nothing."""

@@ -1,0 +1,48 @@
+"""What numbers depend on besides code and parameters: XLA's flags, set before jax is imported."""
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+
+# jaxlib 0.10.2 on CPU miscompiles a vmapped sum((M @ r) ** 2) with the default fusion types (jax issue
+# 39103); 0.9.2 to 0.10.1 and 0.11.0 to 0.12.0 are right without a flag. XLA aborts the process at a flag it
+# does not know, so that the flag goes only to the version that needs it. tests/test_runtime.py holds the
+# canary for all others.
+CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=individual_dot"
+_MISCOMPILING = ("0.10.2",)
+
+
+def required_flags() -> tuple[str, ...]:
+    """Return the XLA flags that the installed jaxlib needs for right results, without importing it."""
+    try:
+        version = metadata.version("jaxlib").partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return ()
+    return (CPU_FUSION_FLAG,) if version in _MISCOMPILING else ()
+
+
+def configure(cache: Path | None = None) -> None:
+    """Set the XLA flags and the persistent compilation cache of this process and of its children.
+
+    A value that is already in the environment wins.
+
+    Args:
+        cache: folder of the persistent compilation cache; None leaves it off.
+
+    Raises:
+        RuntimeError: a flag is needed and jax was imported before, so that it might not take effect.
+    """
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    present = {flag.partition("=")[0] for flag in flags}
+    missing = [flag for flag in required_flags() if flag.partition("=")[0] not in present]
+    if missing:
+        if "jax" in sys.modules:
+            raise RuntimeError(
+                "l2dynamics.training.numerics.configure() must be called before jax is imported"
+            )
+        os.environ["XLA_FLAGS"] = " ".join([*flags, *missing])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if cache is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
