@@ -10,9 +10,10 @@ from ruamel.yaml.error import YAMLError
 
 from l2dynamics.experiments.fields import MAX_RUNS, NUMBER, Strict
 from l2dynamics.experiments.messages import ConfigError, Section, check
-from l2dynamics.experiments.registry import SWEEPS
 
 SCALES = ("smoke", "laptop", "accelerator", "paper")
+NO_SWEEPS = ("setups", "measure_c", "autol2", "theory")
+"""Sections of a scale that are no sweep: ``setups`` holds what others share."""
 EXECUTOR_VARIABLE = "L2DYNAMICS_EXECUTOR"
 
 
@@ -86,11 +87,13 @@ def load_params(root: Path) -> Params:
 
 def sweep_names(root: Path, scale: str) -> list[str]:
     """Sections of ``scales/<scale>.yaml`` that are sweeps: those of the paper, and one's own."""
-    path = root / f"scales/{scale}.yaml"
-    own = [
-        name for name, content in read_yaml(path).items() if isinstance(content, dict) and "grids" in content
-    ]
-    return list(dict.fromkeys([*SWEEPS, *own]))
+    return [name for name in read_yaml(root / f"scales/{scale}.yaml") if name not in NO_SWEEPS]
+
+
+def autol2_names(root: Path, scale: str) -> list[str]:
+    """Parts of section ``autol2`` of ``scales/<scale>.yaml``."""
+    section = read_yaml(root / f"scales/{scale}.yaml").get("autol2")
+    return list(section) if isinstance(section, dict) else []
 
 
 def load_section(root: Path, scale: str, name: str, section: type[Section]) -> Section:

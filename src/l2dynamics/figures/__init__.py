@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from l2dynamics.experiments import registry
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 EXTRA: tuple[str, ...] = ()
 """Figures that the paper has not; CONTRIBUTING.md says how to add one."""
 
-NAMES: tuple[str, ...] = (*(f"fig{i}" for i in range(1, 6)), *(f"figS{i}" for i in range(1, 13)), *EXTRA)
+NAMES: tuple[str, ...] = (*(figure.name for figure in registry.FIGURES), *EXTRA)
 """All figures, in the order of the paper."""
 
 
