@@ -23,10 +23,8 @@ def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job
         cache: folder of the compilation cache.
         workers: module that the worker processes need, imported while this process reads its parameters.
     """
-    interruption.stop_at_once()  # importing jax takes seconds
-    atexit.register(
-        gc.freeze
-    )  # a worker's end would look through all objects of jax once more: half a second
+    interruption.stop_at_once()  # a signal may come while jax is imported
+    atexit.register(gc.freeze)  # a worker's end would look through all objects of jax once more
     try:
         numerics.configure(paths.work(paths.find_root()) / cache)
     except ValueError as error:
@@ -39,8 +37,7 @@ def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job
 def _serve(module: str) -> None:
     """Start the server that worker processes are forked from, on Linux.
 
-    Its import of jax, and of no backend, is under way before the stage knows its jobs, and is the only one: a stage
-    whose runs are all trained takes 3.8 s, against 5.1 s with workers that each import it.
+    Its import of jax, and of no backend, is under way before the stage knows its jobs, and is the only one.
     """
     global start_method
     if sys.platform != "linux" or multiprocessing.current_process().name != "MainProcess":
