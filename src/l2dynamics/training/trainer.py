@@ -59,8 +59,8 @@ class Trainer:
         self.update = Update(setup, dataset, layout="CHWN" if cpu and mesh is None else "NHWC", mesh=mesh)
         self.steps_per_epoch = self.update.steps_per_epoch
         resident = isinstance(dataset.train_images, np.ndarray)
-        # On CPU a convolution of XLA's is 20–70 times slower in a loop (jax issue 12868), and AutoL2 and constant λ share
-        # one dispatched program, which takes long to compile. A host-fed data set is dispatched everywhere.
+        # On CPU a convolution of XLA's is 20–70 times slower in a loop (jax issue 12868), and AutoL2 and constant λ
+        # share one dispatched program, which takes long to compile. A host-fed data set is dispatched everywhere.
         self.dispatched = not resident or (cpu and setup.model.kind != "fc")
         self._data: Examples | None = None
         if resident:
