@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import sys
+import tempfile
 from importlib import metadata
 from multiprocessing import forkserver
 from pathlib import Path
@@ -17,6 +18,9 @@ from l2dynamics import affinity, interruption, paths
 # canary for all others.
 CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=individual_dot"
 _MISCOMPILING = ("0.10.2",)
+
+# Linux takes 107 bytes as the name of a socket; multiprocessing adds about 32 to the folder for temporary files.
+_SOCKET_FOLDER = 70
 
 start_method = "spawn"
 """How worker processes start; a stage on CPU forks them from a server that has imported what they need."""
@@ -62,10 +66,18 @@ def _serve(module: str) -> None:
     global start_method
     if sys.platform != "linux" or multiprocessing.current_process().name != "MainProcess":
         return  # in a worker, whose main module is the stage again, there is a server already
-    start_method = "forkserver"
     multiprocessing.set_forkserver_preload([module])
-    with interruption.signals_blocked():  # workers are deaf to Ctrl-C from the first moment
-        forkserver.ensure_running()
+    before = tempfile.tempdir
+    try:
+        if len(os.fsencode(tempfile.gettempdir())) > _SOCKET_FOLDER:
+            tempfile.tempdir = "/tmp"
+        with interruption.signals_blocked():  # workers are deaf to Ctrl-C from the first moment
+            forkserver.ensure_running()
+    except OSError:
+        return  # there is no place for its socket
+    finally:
+        tempfile.tempdir = before
+    start_method = "forkserver"
 
 
 def configure(cache: Path | None = None) -> None:
