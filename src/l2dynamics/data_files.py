@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from l2dynamics import paths
+from l2dynamics import line_endings, paths
 
 SOURCES = ("sample", "tfds")
 
@@ -213,6 +213,10 @@ def check(manifest: Mapping[str, Any], folder: Path) -> None:
             raise ValueError(f"{path} is missing: {remedy}")
         size = path.stat().st_size
         if size != expected["bytes"]:
+            if manifest["source"] == "sample" and line_endings.converted(
+                path.read_bytes(), expected["sha256"]
+            ):
+                raise ValueError(f"{path} is corrupted: {line_endings.CONVERTED}")
             raise ValueError(f"{path} has {size} bytes, {expected['bytes']} expected: {remedy}")
         if hash_all and sha256(path) != expected["sha256"]:
             raise ValueError(f"{path} is corrupted (its SHA-256 differs from the manifest): {remedy}")
