@@ -3,12 +3,17 @@
 import atexit
 import gc
 import multiprocessing
+import os
 import sys
+import tempfile
 from multiprocessing import forkserver
 
 from l2dynamics import paths
 from l2dynamics.running import affinity, interruption
 from l2dynamics.training import numerics
+
+# Linux takes 107 bytes as the name of a socket; multiprocessing adds about 32 to the folder for temporary files.
+_SOCKET_FOLDER = 70
 
 start_method = "spawn"
 """How worker processes start; a stage on CPU forks them from a server that has imported what they need."""
@@ -42,7 +47,15 @@ def _serve(module: str) -> None:
     global start_method
     if sys.platform != "linux" or multiprocessing.current_process().name != "MainProcess":
         return  # in a worker, whose main module is the stage again, there is a server already
-    start_method = "forkserver"
     multiprocessing.set_forkserver_preload([module])
-    with interruption.signals_blocked():  # workers are deaf to Ctrl-C from the first moment
-        forkserver.ensure_running()
+    before = tempfile.tempdir
+    try:
+        if len(os.fsencode(tempfile.gettempdir())) > _SOCKET_FOLDER:
+            tempfile.tempdir = "/tmp"
+        with interruption.signals_blocked():  # workers are deaf to Ctrl-C from the first moment
+            forkserver.ensure_running()
+    except OSError:
+        return  # there is no place for its socket
+    finally:
+        tempfile.tempdir = before
+    start_method = "forkserver"

@@ -23,8 +23,10 @@ PINNED = {
     "JAX_NUMPY_RANK_PROMOTION": None,
     "JAX_THREEFRY_PARTITIONABLE": "1",
 }
-"""Settings of JAX that are the same in every training, whatever the user's shell says; None: JAX's own default. What
-else may change numbers is part of a run's key and of the passport, see :func:`l2dynamics.results.machine.environment`."""
+"""Settings of JAX that are the same in every training, whatever the user's shell says; None: JAX's own default.
+
+What else may change numbers is part of a run's key and of the passport: :func:`l2dynamics.results.machine.environment`.
+"""
 
 
 def required_flags() -> tuple[str, ...]:
