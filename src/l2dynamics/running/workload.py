@@ -121,8 +121,8 @@ def check(recipe: Recipe) -> int:
     if platforms not in ("", "cpu"):
         try:
             jax.devices()
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
+        except Exception as error:  # an assertion of jax's, where it was built without the device
+            reason = " ".join(str(error).split())[:200] or "jax finds no such device"
             raise ValueError(
                 f"JAX_PLATFORMS={platforms}: {reason}: unset it, or install jax for this device"
             ) from error
