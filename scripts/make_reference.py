@@ -19,7 +19,11 @@ from l2dynamics.theory_config import TheoryConfig
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("params.yaml", "What does not depend on the scale.", config.Params),
-    ("A sweep", "Sections `fc`, `cnn`, `wrn_aug` … of `scales/<scale>.yaml`.", config.Sweep),
+    (
+        "A sweep",
+        "Sections `fc`, `cnn`, `wrn_aug` … of `scales/<scale>.yaml`; `setup: {from: fc, …}` changes `setups.fc`.",
+        config.Sweep,
+    ),
     ("AutoL2 against constant λ", "Sections `autol2.fc`, `autol2.wrn` …", config.AutoL2Sweep),
     ("Measuring c", "Section `measure_c`.", config.MeasureCs),
     ("Theory", "Section `theory`.", TheoryConfig),
