@@ -29,6 +29,11 @@ NAMES: tuple[str, ...] = (*(f"fig{i}" for i in range(1, 6)), *(f"figS{i}" for i 
 """All figures, in the order of the paper."""
 
 
+def stage(name: str) -> str:
+    """Return the DVC stage that draws a figure: ``fig@2`` draws ``fig2``."""
+    return f"fig@{name.removeprefix('fig')}"
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A drawn figure.
