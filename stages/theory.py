@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics.running import runtime
 
 runtime.begin_stage("jax_cache", workers="l2dynamics.theory.tasks")

@@ -13,6 +13,7 @@ import pandas as pd
 from l2dynamics.autol2 import AutoL2
 from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.setup import Measure
+from l2dynamics.results import machine
 from l2dynamics.running import hosts, run_checkpoints, workload
 from l2dynamics.running.clock import Clock
 from l2dynamics.running.interruption import Interrupted, checkpoint_seconds
@@ -118,6 +119,12 @@ def _join_halves(job: Job) -> float:
     return curves.best()
 
 
+def _device() -> str:
+    device = jax.devices()[0]
+    kind = machine.processor() if device.platform == "cpu" else device.device_kind
+    return f"{device.platform}: {kind}"
+
+
 class _Training:
     """A job in training: what :meth:`run` advances, and what a checkpoint holds of it."""
 
@@ -202,9 +209,8 @@ class _Training:
         )
 
     def _store(self) -> None:
-        device = jax.devices()[0]
         if self.crew.leader:
-            meta = {**self._seconds(), "device": f"{device.platform}: {device.device_kind}"}
+            meta = {**self._seconds(), "device": _device()}
             workload.store(self.job.file, self.curves, meta)
             run_checkpoints.forget(self._checkpoint)
         self.crew.see(self.job.file.exists, self.job.file)
