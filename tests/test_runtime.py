@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from l2dynamics.training import numerics
+
 CANARY = """
 import jax, jax.numpy as jnp, numpy as np
 rows = np.random.default_rng(0).normal(size=(32_769, 3)).astype(np.float32)
@@ -109,7 +111,7 @@ def test_the_server_of_the_workers_is_deaf_from_its_first_moment():
     done = python(
         "from multiprocessing import forkserver\n"
         "from pathlib import Path\n"
-        "from l2dynamics import runtime\n"
+        "from l2dynamics.running import runtime\n"
         "runtime._serve('json')\n"
         "pid = forkserver._forkserver._forkserver_pid\n"
         "print(Path(f'/proc/{pid}/status').read_text())"
