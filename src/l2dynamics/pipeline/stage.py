@@ -24,6 +24,13 @@ def argument(choices: Sequence[str]) -> str:
     return sys.argv[1]
 
 
+def say(lines: Sequence[str]) -> None:
+    """Print what a stage ends with, also into its log."""
+    for line in lines:
+        print(line)
+        log.debug(line)
+
+
 def main(work: Callable[[Path], None], *, speaks: Callable[[], bool] = lambda: True) -> None:
     """Do the work of a stage that can take long; an expected failure is one line on stderr, never a traceback.
 

@@ -3,7 +3,6 @@
 The stages themselves only say which section they read and which results they write.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,10 +17,8 @@ from l2dynamics.pipeline import stage
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 from l2dynamics.running import executors, hosts, interruption, locks, stopwatch, workload
-from l2dynamics.running.progress import SweepProgress
+from l2dynamics.running.progress import StageProgress
 from l2dynamics.tracking.live import Tracker
-
-log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -91,7 +88,7 @@ def train(
         with (
             stopwatch.measured(jobs[0].folder / "wall.npz") as watch,
             Tracker(name, header, recipe.root) as tracker,
-            SweepProgress(recipe.stage, len(specs), total, len(specs) - left) as progress,
+            StageProgress(recipe.stage, len(specs), total, len(specs) - left) as progress,
         ):
             executors.run(jobs, params.executor, progress, tracker)
         wall = watch.seconds
@@ -101,9 +98,7 @@ def train(
     finished = [found for job in jobs if (found := workload.load(job)) is not None]
     results = workload.results(header, finished, specs, wall)
     if hosts.crew().leader:
-        for line in summary(recipe.stage, results):
-            print(line)
-            log.debug(line)
+        stage.say(summary(recipe.stage, results))
     return results
 
 

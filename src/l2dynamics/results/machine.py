@@ -29,6 +29,14 @@ def describe(root: Path, *others: str) -> dict[str, Any]:
     }
 
 
+def device() -> str:
+    """The device that jax computes on, e.g. ``cpu: cpu``."""
+    import jax
+
+    found = jax.devices()[0]
+    return f"{found.platform}: {found.device_kind}"
+
+
 def _git_commit(root: Path) -> str:
     try:
         return subprocess.run(
