@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics.running import runtime
 
 runtime.begin_stage("jax_cache", workers="l2dynamics.theory.tasks")
@@ -19,7 +21,7 @@ def main(root: Path) -> None:
     with locks.locked(root, "theory"):
         results = execution.run(section, params, root)
         tables.write(results, root)
-    stage.say(execution.summary(results.passport))
+    stage.conclude(execution.summary(results.passport))
 
 
 if __name__ == "__main__":

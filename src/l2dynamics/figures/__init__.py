@@ -3,12 +3,16 @@
 Every figure module has ``RESULTS``, the names of the results it reads, and ``draw(results, style) -> Drawing``.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+# matplotlib refuses to be imported where this names a backend of another environment, as Jupyter's does.
+os.environ["MPLBACKEND"] = "agg"
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,18 +3,20 @@
 The stages themselves only say which section they read and which results they write.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from l2dynamics import paths
 from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Params
 from l2dynamics.pipeline import stage
-from l2dynamics.results import tables
+from l2dynamics.results import source_code, tables
 from l2dynamics.results.tables import Results
 from l2dynamics.running import executors, hosts, interruption, locks, stopwatch, workload
 from l2dynamics.running.progress import StageProgress
@@ -53,6 +55,8 @@ def complaints_about(params: Params, section: str) -> Iterator[None]:
         yield
     except ValueError as error:
         message = str(error)
+        if message.startswith("JAX_PLATFORMS"):
+            raise ConfigError(message) from error
         if message.startswith("data.source"):
             raise ConfigError(f"params.yaml: {message}") from error
         if message.startswith("data."):
@@ -96,10 +100,7 @@ def train(
         executors.run(jobs, params.executor, lambda event: None)
         wall = time.perf_counter() - began
     finished = [found for job in jobs if (found := workload.load(job)) is not None]
-    results = workload.results(header, finished, specs, wall)
-    if hosts.crew().leader:
-        stage.say(summary(recipe.stage, results))
-    return results
+    return workload.results(header, finished, specs, wall)
 
 
 def summary(name: str, results: Results) -> list[str]:
@@ -117,10 +118,30 @@ def summary(name: str, results: Results) -> list[str]:
     return [done, best, f"look: results/{results.name}.csv and .json; figures: `dvc repro`; runs: `make ui`"]
 
 
-def write(results: Results, root: Path) -> None:
-    """Write the results of a stage, once for all hosts."""
+def write(results: Results, root: Path, stage_name: str) -> None:
+    """Write the results of a stage, once for all hosts, and only then say what was done."""
     if hosts.crew().leader:
         tables.write(results, root)
+        stage.conclude(summary(stage_name, results))
+
+
+def _compare_code(root: Path) -> None:
+    """Refuse to train with other code than ``data/code/<stage>.txt`` lists: the results would be recorded under it.
+
+    A copy of the stages without the package has nothing to compare.
+
+    Raises:
+        ConfigError: it is other code.
+    """
+    script = Path(sys.argv[0]).resolve()
+    listed = paths.code(root) / f"{script.stem}.txt"
+    if not (root / "src").is_dir() or not listed.is_file():
+        return
+    if source_code.listing(root, script) != listed.read_text(encoding="utf-8"):
+        raise ConfigError(
+            f"the code has changed since {listed.relative_to(root)} was written, which the results would be recorded "
+            f"under: run `dvc repro code` first, or the stage by `dvc repro`"
+        )
 
 
 def main(work: Callable[[Path], None]) -> None:
@@ -128,6 +149,7 @@ def main(work: Callable[[Path], None]) -> None:
 
     def together(root: Path) -> None:
         hosts.initialize()
+        _compare_code(root)
         work(root)
 
     stage.main(together, speaks=lambda: hosts.crew().leader)

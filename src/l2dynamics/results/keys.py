@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ def digest(value: Any) -> str:
 
 
 def key(parts: Mapping[str, Any], *modules: str, packages: Sequence[str] = ()) -> str:
-    """Hash of ``parts``, of the code that ``modules`` execute, and of versions and XLA's flags.
+    """Hash of ``parts``, of the code that ``modules`` execute, and of versions and environment.
 
     Args:
         parts: what the numbers depend on besides: configuration, data, seeds.
@@ -28,6 +27,6 @@ def key(parts: Mapping[str, Any], *modules: str, packages: Sequence[str] = ()) -
             **parts,
             "code": code_key(*modules),
             "versions": machine.versions(*packages),
-            "xla_flags": os.environ.get("XLA_FLAGS", ""),
+            "environment": machine.environment(),
         }
     )

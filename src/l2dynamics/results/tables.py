@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import paths
+from l2dynamics.storage import line_endings
 from l2dynamics.storage.atomic import json_bytes, plain, replace
 
 #: Constant within a run (``l2`` excepted: in autol2 results it is the coefficient in force at that step).
@@ -108,7 +109,10 @@ def load(name: str, root: Path | None = None) -> Results:
     passport = load_passport(name, root)
     csv, passport_file = _files(name, root)
     content = _read(name, csv)
-    if passport.get("csv_sha256") != hashlib.sha256(content).hexdigest():
+    expected = passport.get("csv_sha256")
+    if expected != hashlib.sha256(content).hexdigest():
+        if isinstance(expected, str) and line_endings.converted(content, expected):
+            raise ResultsError(f"results/{csv.name} is damaged: {line_endings.CONVERTED}")
         raise _damaged(name, csv, f"its checksum is not the one in {passport_file.name}")
     try:
         return Results(name, parse(content, form(name)), passport)

@@ -43,8 +43,7 @@ def _prepare(recipe: Recipe) -> None:
 def _compilations(job: Job, size: int) -> list[Callable[[], None]]:
     """Have every worker compile a part of the programs; it loads the others from the persistent cache.
 
-    Alone each would compile all of them at the same time: a stage of small Wide ResNets with an empty cache took 63.5 s
-    on two cores, and takes 58.6 s.
+    Alone each would compile all of them at the same time. What fails here fails again in the job, where it is reported.
     """
     if len(job.specs) > 1 or "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         return []

@@ -5,6 +5,7 @@ A job is one run, or a bucket of runs of equal length trained in lockstep. It le
 edited trainer never continues an old checkpoint.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,7 +24,7 @@ from l2dynamics.experiments.runs import RunSpec, buckets
 from l2dynamics.experiments.setup import FcModel, Setup
 from l2dynamics.results import keys, machine
 from l2dynamics.results.tables import Results
-from l2dynamics.running import run_checkpoints
+from l2dynamics.running import affinity, run_checkpoints
 from l2dynamics.storage import archives
 from l2dynamics.training.curves import Curves, table
 
@@ -89,13 +90,22 @@ def check(recipe: Recipe) -> int:
     """Check a setup against its data by tracing the network once, without training; return the steps per epoch.
 
     Raises:
-        ValueError: the data cannot be used, or the setup does not fit them.
+        ValueError: the device or the data cannot be used, or the setup does not fit them.
     """
     import jax
     import jax.numpy as jnp
 
     from l2dynamics import models
 
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if platforms not in ("", "cpu"):
+        try:
+            jax.devices()
+        except Exception as error:  # an assertion of jax's, where it was built without the device
+            reason = " ".join(str(error).split())[:200] or "jax finds no such device"
+            raise ValueError(
+                f"JAX_PLATFORMS={platforms}: {reason}: unset it, or install jax for this device"
+            ) from error
     setup, data = recipe.setup, dataset(recipe)
     examples, shape = len(data.train_labels), data.train_images.shape[1:]
     if setup.batch > examples:
@@ -127,6 +137,7 @@ def key(recipe: Recipe) -> str:
         "first_evaluation": recipe.first_evaluation,
         "controller": recipe.controller.model_dump(mode="json") if recipe.controller else None,
         "data": dataset(recipe).digest,
+        "accelerated": affinity.accelerated(),
     }
     if recipe.budgets:
         parts["budgets"] = recipe.budgets

@@ -13,7 +13,7 @@ from l2dynamics import paths
 from l2dynamics.experiments.scales import Executor, Params
 from l2dynamics.results import keys, machine, tables
 from l2dynamics.results.tables import Results
-from l2dynamics.running import interruption, pool, stopwatch
+from l2dynamics.running import affinity, interruption, pool, stopwatch
 from l2dynamics.running.progress import StageProgress
 from l2dynamics.storage import archives
 from l2dynamics.theory import problem, tasks
@@ -41,7 +41,14 @@ def run(config: TheoryConfig, params: Params, root: Path) -> Results:
     problem.require_stable(config.training.eta, float(np.linalg.eigvalsh(task.kernel)[-1]))
     resolved = config.model_dump(mode="json")
     key = keys.key(
-        {"config": resolved, "seed": seed, "data": task.source.digest}, *tasks.MODULES, packages=("scipy",)
+        {
+            "config": resolved,
+            "seed": seed,
+            "data": task.source.digest,
+            "accelerated": affinity.accelerated(),
+        },
+        *tasks.MODULES,
+        packages=("scipy",),
     )
     work = Work(config, seed, source, root, paths.work(root) / "theory" / key[:16])
     with stopwatch.measured(work.folder / "wall.npz") as wall:
