@@ -7,12 +7,12 @@ import checkout  # noqa: F401
 from l2dynamics import claims, paths
 from l2dynamics.claims import theory
 from l2dynamics.pipeline import stage
-from l2dynamics.theory import outputs
+from l2dynamics.results import tables
 
 
 def main(root: Path) -> None:
     records = claims.evaluate(claims.load(root))
-    for claim in theory.evaluate({"theory": outputs.load(root)}):
+    for claim in theory.evaluate({"theory": tables.load("theory", root)}):
         records[claim.id] = claim.record()
     claims.write(records, paths.claims(root))
     verdicts = [record["ok"] for id, record in records.items() if id.isdigit()]

@@ -21,7 +21,7 @@ from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Executor
 from l2dynamics.pipeline import training_stage
 from l2dynamics.results import tables
-from l2dynamics.running import affinity, executors, interruption, processes, train_job, workload
+from l2dynamics.running import affinity, executors, interruption, pool, processes, train_job, workload
 from l2dynamics.running.executors import JobsFailed, workers
 from l2dynamics.running.interruption import Interrupted, stop_on_signal
 
@@ -119,10 +119,12 @@ def test_the_jobs_an_interruption_left_run_as_those_before_it(recipe, monkeypatc
     asked = []
     monkeypatch.setattr(affinity, "cores", lambda: [0, 1])
     monkeypatch.setattr(
-        executors, "_in_processes", lambda jobs, count, *rest: asked.append((jobs, count)) or []
+        pool._Driver,
+        "in_workers",
+        lambda self, tasks, count: asked.append(([task.name for task in tasks], count)),
     )
     executors.run(jobs, Executor(kind="processes"), silent)
-    assert asked == [([jobs[2]], 1)]
+    assert asked == [([jobs[2].name], 1)]
 
 
 # ------------------------------------------------------------------------------------------ in this process
@@ -305,15 +307,15 @@ def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
 
 
 def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
-    monkeypatch.setattr(executors, "_kept", [])
+    monkeypatch.setattr(pool, "_kept", [])
     recipe = Recipe("sweep@fc", setup(), 4, "sample", samples)
     executor = Executor(kind="processes", workers=2)
     assert executors.check(recipe, executor) == workload.check(recipe)
-    (kept,) = executors._kept
+    (kept,) = pool._kept
     workers = set(kept.executor._processes)
     try:
         executors.run(workload.jobs(recipe, specs(2)), executor, silent)
-        assert executors._kept == [kept]
+        assert pool._kept == [kept]
         assert workers <= set(kept.executor._processes)
         # A kept worker that dies costs a new pool, nothing else.
         for process in list(kept.executor._processes.values()):
@@ -325,4 +327,4 @@ def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
         kept.executor.shutdown()
     with pytest.raises(ValueError, match=r"^setup\.batch: "):
         executors.check(replace(recipe, setup=recipe.setup.model_copy(update={"batch": 10**6})), executor)
-    assert executors._kept == []
+    assert pool._kept == []

@@ -21,8 +21,8 @@ from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Executor
 from l2dynamics.pipeline import clean, training_stage
-from l2dynamics.results import tables
-from l2dynamics.running import clock, executors, interruption, processes, train_job, workload
+from l2dynamics.results import keys, tables
+from l2dynamics.running import clock, executors, interruption, pool, processes, train_job, workload
 from l2dynamics.storage import archives, atomic
 
 ROOT = Path(__file__).parents[1]
@@ -151,16 +151,17 @@ def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_
     assert [len(job.specs) for job in jobs] == [2, 2, 1, 1, 1]
     culprits, pools, trained = [jobs[i] for i in hungry], [], []
 
-    def pool(some, count, report, stop, tracker, failures):
-        pools.append(([jobs.index(job) for job in some], count))
-        for index, job in enumerate(some):
+    def in_pool(self, tasks, count):
+        named = {job.name: job for job in jobs}
+        pools.append((len(tasks), count))
+        for index, job in enumerate(named[task.name] for task in tasks):
             if job in culprits and not (len(job.specs) > 1 and workload.halved(job).exists()):
-                return list(some[max(0, index - count + 1) :])
+                return list(tasks[max(0, index - count + 1) :])
             trained.append(job)
         return []
 
-    monkeypatch.setattr(executors, "_in_pool", pool)
-    monkeypatch.setattr(executors, "workers", lambda *args: 2)
+    monkeypatch.setattr(pool._Driver, "round", in_pool)
+    monkeypatch.setattr(processes, "workers", lambda *args: 2)
     alone = [job for job in culprits if len(job.specs) == 1]
     if alone:
         with pytest.raises(executors.JobsFailed, match="its worker process died again") as raised:
@@ -169,11 +170,10 @@ def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_
     else:
         executors.run(jobs, Executor(kind="processes"), silent)
     assert set(trained) == set(jobs) - set(alone)
-    assert {count for some, count in pools if len(some) > 1} == {2}
+    assert {count for tasks, count in pools if tasks > 1} == {2}
 
 
 def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")  # the pool below is given jobs alone, nothing to compile
     jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(3)])
 
     class Pool:
@@ -183,18 +183,19 @@ def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
         def shutdown(self):
             pass
 
-        def submit(self, function, job, tracker):
+        def submit(self, function, call):
             future = Future()
             answer = next(self.answers)
             future.set_result(None) if answer is None else future.set_exception(answer)
             return future
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
-    failures = []
-    assert executors._in_pool(jobs, 2, silent, lambda: False, None, failures) == jobs[1:]
-    assert failures == []
+    tasks = [executors.task(job) for job in jobs]
+    driver = pool._Driver(silent, lambda: False)
+    assert driver.round(tasks, 2) == tasks[1:]
+    assert driver.failures == []
     with pytest.raises(interruption.Interrupted):
-        executors._in_pool(jobs, 2, silent, lambda: True, None, failures)
+        pool._Driver(silent, lambda: True).round(tasks, 2)
 
 
 # ---------------------------------------------------------------------------------------------------- the disk
@@ -228,9 +229,8 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_one_error_and_nothing_lost(tmp
 
 
 def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(4)])
-    seen = []
+    tasks, seen = [executors.task(job) for job in jobs], []
 
     class Pool:
         def __init__(self, count, context, initializer, arguments):
@@ -239,15 +239,15 @@ def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
         def shutdown(self):
             seen.append(self.stopping.is_set())
 
-        def submit(self, function, job, tracker):
+        def submit(self, function, call):
             future = Future()
-            if job is jobs[0]:
+            if call is tasks[0].call:
                 future.set_exception(OSError(errno.ENOSPC, "cannot write", "a.npz"))
             return future
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
     with pytest.raises(OSError, match="cannot write"):
-        executors._in_pool(jobs, 2, silent, lambda: False, None, [])
+        pool._Driver(silent, lambda: False).round(tasks, 2)
     assert seen == [True]
 
 
@@ -426,7 +426,7 @@ def test_an_edited_trainer_or_other_data_begin_anew(tmp_path, monkeypatch):
         train_job.execute(job, stop=lambda: next(asked, None) is None)
     old = job.file.with_suffix(".checkpoint").read_bytes()
     with monkeypatch.context() as context:
-        context.setattr(workload, "code_key", lambda *modules: "edited")
+        context.setattr(keys, "code_key", lambda *modules: "edited")
         (edited,) = workload.jobs(recipe(tmp_path), [spec()])
     with monkeypatch.context() as context:
         context.setattr(workload, "dataset", lambda recipe: dataset(recipe.setup, seed=1))

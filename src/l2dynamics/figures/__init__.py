@@ -1,8 +1,6 @@
 """The figures of the paper, one module each: results in, matplotlib figure out. Nothing here trains.
 
-Every figure module has ``RESULTS``, the names of the results it reads, and
-``draw(results, style) -> Drawing``. A module may also have ``load(root)`` where its results are not long
-tables (``fig5``).
+Every figure module has ``RESULTS``, the names of the results it reads, and ``draw(results, style) -> Drawing``.
 """
 
 import os
@@ -71,13 +69,9 @@ def load(name: str, root: Path | None = None) -> Mapping[str, Any]:
     Raises:
         ValueError: there is no such figure, or a results file is missing or damaged.
     """
-    figure = module(name)
-    if hasattr(figure, "load"):
-        loaded: Mapping[str, Any] = figure.load(root)
-        return loaded
     from l2dynamics.results import tables
 
-    return {result: tables.load(result, root) for result in figure.RESULTS}
+    return {result: tables.load(result, root) for result in module(name).RESULTS}
 
 
 def draw(name: str, results: Mapping[str, Any], style: "Style") -> Drawing:
