@@ -30,13 +30,8 @@ class Tracker:
     """Logs the runs of one sweep while they are trained.
 
     The methods return at once and never raise. The object may be sent to worker processes; only the process that
-    made it starts the recorder, speaks and closes.
-
-    Args:
-        name: name of the results, e.g. ``fc``.
-        header: what is known of the passport before training, at least :data:`l2dynamics.tracking.records.HEADER`.
-        root: the checkout.
-        every: seconds between two reports of one run's progress.
+    made it starts the recorder, speaks and closes. The header is what is known of the passport before training, at
+    least :data:`l2dynamics.tracking.records.HEADER`; ``every`` are the seconds between two reports of a run's progress.
     """
 
     def __init__(self, name: str, header: Mapping[str, Any], root: Path, *, every: float = 5.0) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,34 +55,29 @@ def serve(root: Path, spool: Path) -> int:
     def ended() -> bool:
         return (spool / END_FILE).exists() or os.getppid() != known["stage"] or not spool.exists()
 
+    recorder, deadline = None, float("inf")
     try:
-        _log_until(ended, root, spool, known)
+        while time.monotonic() < deadline:
+            if last := ended():  # looked up before the reports: none can come after it
+                deadline = min(deadline, time.monotonic() + _AFTER_END)
+            report = next((file for state in ("done", "part") for file in spool.glob(f"*.{state}")), None)
+            if report is not None:
+                if recorder is None:
+                    recorder = Recorder(Store(root), known["name"], known["header"])
+                    os.nice(10)  # not before: with all cores training, MLflow would be imported for a minute
+                content = report.read_bytes()
+                report.unlink()
+                recorder.log(content, finished=report.suffix == ".done")
+            elif last:
+                break
+            else:
+                time.sleep(_PAUSE)
     except Exception as error:
-        reason = (
-            str(error) if isinstance(error, address.TrackingError) else f"{type(error).__name__}: {error}"
-        )
+        expected = isinstance(error, address.TrackingError)
+        reason = f"{error}" if expected else f"{type(error).__name__}: {error}"
         with suppress(OSError):
             atomic.replace(spool / FAILED_FILE, address.public(reason).encode())
         if not ended():
             return 1  # the stage reads the failure and removes the spool
     shutil.rmtree(spool, ignore_errors=True)
     return 0
-
-
-def _log_until(ended: Callable[[], bool], root: Path, spool: Path, known: Mapping[str, Any]) -> None:
-    recorder, deadline = None, float("inf")
-    while time.monotonic() < deadline:
-        if last := ended():  # looked up before the reports: none can come after it
-            deadline = min(deadline, time.monotonic() + _AFTER_END)
-        report = next((file for state in ("done", "part") for file in spool.glob(f"*.{state}")), None)
-        if report is not None:
-            if recorder is None:
-                recorder = Recorder(Store(root), known["name"], known["header"])
-                os.nice(10)  # not before: with all cores training, MLflow would be imported for a minute
-            content = report.read_bytes()
-            report.unlink()
-            recorder.log(content, finished=report.suffix == ".done")
-        elif last:
-            return
-        else:
-            time.sleep(_PAUSE)

@@ -96,24 +96,21 @@ def _log(store: Store, family: _Family, done: Synced) -> None:
     begun = [run for run in rest if not (complete or run.data.params or run.data.metrics)][:1]
     present[family.parent.key] = [run for run in rest if run not in begun]
     parent = complete or (begun or [store.create(experiment, family.parent)])[0]
-    todo = []
     for record in family.children:
         child = kept(record)
         if child is None:
-            todo.append(record)
+            store.log(store.create(experiment, record, parent.info.run_id), record)
+            done.written += 1
         elif child.data.tags.get(PARENT) != parent.info.run_id:
             store.client.set_tag(child.info.run_id, PARENT, parent.info.run_id)
     doomed = [run for runs in present.values() for run in runs]
     store.delete(doomed)
     done.removed += len(doomed)
-
-    for record in todo:
-        store.log(store.create(experiment, record, parent.info.run_id), record)
     if complete is None:
         for place, file in family.files:
             store.artifact(parent, file, place)
         store.log(parent, family.parent)
-    done.written += len(todo) + (complete is None)
+        done.written += 1
 
 
 def _files(

@@ -31,7 +31,7 @@ _PAGE = """{"searchFilter": "tags.`l2dynamics.kind` = \\"run\\"",
 "params.`seed`", "metrics.`best/test_accuracy`", "metrics.`t_star/epochs`", "metrics.`t_star/eta_lambda`",
 "tags.`results`", "tags.`group`", "tags.`diverged`"], "runsHiddenMode": "SHOW_ALL", "isAccordionReordered": true,
 "hideEmptyCharts": true, "groupBy": null}"""
-_SECTION = """{"display": true, "isReordered": true, "deleted": false, "columns": 2, "cardHeight": 360}"""
+_SECTION = {"display": True, "isReordered": True, "deleted": False, "columns": 2, "cardHeight": 360}
 # MLflow has a logarithmic x-axis for steps only.
 _LINE = """{"type": "LINE", "deleted": false, "isGenerated": false, "runsCountToCompare": 100, "xAxisKey": "step",
 "selectedXAxisMetricKey": "", "useGlobalXaxisKey": false, "xAxisScaleType": "log", "lineSmoothness": 0,
@@ -44,7 +44,7 @@ def tags() -> dict[str, str]:
     sections, charts = [], []
     for number, (title, metrics) in enumerate(_SECTIONS.items()):
         section = f"l2dynamics-{number}"
-        sections.append(json.loads(_SECTION) | {"uuid": section, "name": title})
+        sections.append(_SECTION | {"uuid": section, "name": title})
         charts += [_line(section, metric) for metric in metrics]
     state = json.loads(_PAGE) | {"compareRunCharts": charts, "compareRunSections": sections}
     content = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
