@@ -307,15 +307,15 @@ def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
 
 
 def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
-    monkeypatch.setattr(pool, "_kept", [])
+    monkeypatch.setattr(pool, "kept", [])
     recipe = Recipe("sweep@fc", setup(), 4, "sample", samples)
     executor = Executor(kind="processes", workers=2)
     assert executors.check(recipe, executor) == workload.check(recipe)
-    (kept,) = pool._kept
+    (kept,) = pool.kept
     workers = set(kept.executor._processes)
     try:
         executors.run(workload.jobs(recipe, specs(2)), executor, silent)
-        assert pool._kept == [kept]
+        assert pool.kept == [kept]
         assert workers <= set(kept.executor._processes)
         # A kept worker that dies costs a new pool, nothing else.
         for process in list(kept.executor._processes.values()):
@@ -327,4 +327,4 @@ def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
         kept.executor.shutdown()
     with pytest.raises(ValueError, match=r"^setup\.batch: "):
         executors.check(replace(recipe, setup=recipe.setup.model_copy(update={"batch": 10**6})), executor)
-    assert pool._kept == []
+    assert pool.kept == []

@@ -5,9 +5,8 @@ threads; accelerators take one process; beyond one machine it is Ray. Either way
 its specification, on the same number of cores: the order of sums, and with it the last bits, are the same.
 """
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
@@ -27,29 +26,6 @@ def _execute(job: Job, tracker: Tracker | None, report: Report, stop: Stop) -> N
     train_job.execute(job, report, stop, tracker)
 
 
-def _compile_part(job: Job, part: int, parts: int) -> None:
-    from l2dynamics.running import train_job
-
-    train_job.compile_part(job, part, parts)
-
-
-def _prepare(recipe: Recipe) -> None:
-    """What a worker needs before its first job."""
-    from l2dynamics.running import train_job  # noqa: F401
-
-    workload.dataset(recipe)
-
-
-def _compilations(job: Job, size: int) -> list[Callable[[], None]]:
-    """Have every worker compile a part of the programs; it loads the others from the persistent cache.
-
-    Alone each would compile all of them at the same time. What fails here fails again in the job, where it is reported.
-    """
-    if len(job.specs) > 1 or "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        return []
-    return [partial(_compile_part, job, part, size) for part in range(size)]
-
-
 def check(recipe: Recipe, executor: Executor) -> int:
     """:func:`l2dynamics.running.workload.check` where the recipe will be trained; return the steps per epoch.
 
@@ -66,8 +42,6 @@ def check(recipe: Recipe, executor: Executor) -> int:
     taken = pool.take(size, recipe.resources.cpus)
     try:
         checked = taken.submit(workload.check, recipe)
-        for _ in range(taken.size - 1):
-            taken.submit(_prepare, recipe)
         workload.dataset(recipe)  # this process needs the data as well, for the keys: meanwhile
         per_epoch: int = checked.result()
     except BrokenProcessPool:
@@ -79,7 +53,7 @@ def check(recipe: Recipe, executor: Executor) -> int:
     if apart:
         taken.executor.shutdown(wait=False)
     else:
-        pool.keep(taken)
+        pool.kept.append(taken)
     return per_epoch
 
 
@@ -117,7 +91,6 @@ def run(
         report,
         of=len(jobs),
         cpus=jobs[0].recipe.resources.cpus,
-        prepare=partial(_compilations, pending[0]),
     )
 
 

@@ -23,11 +23,10 @@ log = logging.getLogger(__name__)
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO})
 """After one of these no task can store what it computes: the stage ends."""
 
-_kept: list[processes.Pool] = []
+kept: list[processes.Pool] = []
 """The pool of a stage that has checked its setup, as long as nothing went wrong: its workers have imported jax."""
 
 Call = Callable[[Report, Stop], None]
-Preparations = Callable[[int], Sequence[Callable[[], None]]]
 
 
 class JobsFailed(interruption.Failed):
@@ -52,17 +51,12 @@ class Task(NamedTuple):
 
 def take(size: int, cpus: int) -> processes.Pool:
     """A pool of at least ``size`` workers of ``cpus`` cores: the kept one if it fits, else a new one."""
-    while _kept:
-        pool = _kept.pop()
+    while kept:
+        pool = kept.pop()
         if pool.size >= size and pool.cpus == cpus:
             return pool
         pool.executor.shutdown(wait=False)
     return processes.start(size, cpus)
-
-
-def keep(pool: processes.Pool) -> None:
-    """Keep a pool for the next tasks of this process."""
-    _kept.append(pool)
 
 
 def run(
@@ -72,7 +66,6 @@ def run(
     *,
     of: int,
     cpus: int = 1,
-    prepare: Preparations = lambda size: (),
 ) -> None:
     """Do tasks, beginning with the first; SIGTERM and Ctrl-C stop them.
 
@@ -82,8 +75,6 @@ def run(
         report: called in this process with what the tasks say.
         of: number of tasks of the whole stage, finished ones included: the last one left runs where all others did.
         cpus: cores of a task.
-        prepare: for a number of workers above 1 a call for each of them that goes before its first task. What fails
-            in it fails again in the task.
 
     Raises:
         Interrupted: SIGTERM or Ctrl-C; checkpoints are saved.
@@ -91,7 +82,7 @@ def run(
         OSError: the disk is full or broken; whatever was stored before is intact.
     """
     with interruption.stop_on_signal() as stop:
-        driver = _Driver(report, stop, cpus, prepare)
+        driver = _Driver(report, stop, cpus)
         if count := processes.workers(executor, of, cpus):
             driver.in_workers(tasks, min(count, len(tasks)))
         else:
@@ -105,11 +96,9 @@ def run(
 class _Driver:
     """Has tasks done and keeps a line for each that failed."""
 
-    def __init__(
-        self, report: Report, stop: Stop, cpus: int = 1, prepare: Preparations = lambda size: ()
-    ) -> None:
+    def __init__(self, report: Report, stop: Stop, cpus: int = 1) -> None:
         self.failures: list[str] = []
-        self._report, self._stop, self._cpus, self._prepare = report, stop, cpus, prepare
+        self._report, self._stop, self._cpus = report, stop, cpus
 
     def here(self, tasks: Sequence[Task]) -> None:
         """Do tasks in this process."""
@@ -151,7 +140,7 @@ class _Driver:
         """Do tasks in one pool; return those that a dead worker left, in order."""
         if not tasks:
             return []
-        lasting = bool(_kept)
+        lasting = bool(kept)
         pool, pending = self._submit(tasks, min(count, len(tasks)))
         stopping = pool.stopping
         interrupted, full, lost = False, None, set[Task]()
@@ -180,9 +169,9 @@ class _Driver:
                             interrupted = True
                             del pending[future]
             if lasting and not stopping.is_set():
-                keep(pool)
+                kept.append(pool)
         finally:
-            if pool not in _kept:
+            if pool not in kept:
                 pool.executor.shutdown()
             time.sleep(0.05)
             for event in pool.heard():
@@ -197,11 +186,6 @@ class _Driver:
         while True:
             pool = take(size, self._cpus)
             try:
-                first = [pool.submit(call) for call in self._prepare(size)] if size > 1 else []
-                while wait(first, timeout=0.2).not_done and not self._stop():
-                    pass
-                for future in first:
-                    future.cancel()
                 return pool, {pool.submit(_in_worker, task.call): task for task in tasks}
             except BrokenProcessPool:  # a kept worker was killed since: the next pool is a new one
                 pool.executor.shutdown()

@@ -4,7 +4,6 @@ import logging
 import math
 import sys
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -42,20 +41,17 @@ class StageProgress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task(title, total=work, status="")
         self._began = self._spoke = time.monotonic()
 
     def __enter__(self) -> "StageProgress":
-        if self._console.is_terminal:
-            self._bar.start()
+        self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
     def _status(self) -> str:
         rate = self.steps / max(time.monotonic() - self._began, 1e-9)

@@ -102,7 +102,7 @@ def train(job: Job, board: Any, tracker: Tracker | None, environment: dict[str, 
     node = ray.util.get_node_ip_address()
     line = _Line(board)
     try:
-        line.report(_event(job))
+        line.report(Event(job.name, 0, runs=len(job.specs)))
         line.flush()
         if line.stop():
             return Summary("interrupted")
@@ -130,10 +130,6 @@ def _check(job: Job) -> None:
         raise ConfigError(
             "this node has other code, data or versions than the driver: give all nodes the same checkout and .venv"
         )
-
-
-def _event(job: Job, run_steps: float = 0, *, finished: bool = False, failed: bool = False) -> Event:
-    return Event(job.name, run_steps, finished=finished, runs=len(job.specs), failed=failed)
 
 
 def _environment(resources: Resources) -> dict[str, str]:
@@ -231,7 +227,7 @@ class _Ledger:
 
     def end(self, job: Job, *, failed: bool = False) -> None:
         left = 0 if failed else job.run_steps - self._counted[job.name]
-        self._report(_event(job, left, finished=not failed, failed=failed))
+        self._report(Event(job.name, left, finished=not failed, runs=len(job.specs), failed=failed))
 
 
 def run(

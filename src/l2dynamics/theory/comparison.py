@@ -1,6 +1,5 @@
 """A trained network against eq. (1): Figure 5c, claim 17 and the minimum of the test loss."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,25 +8,6 @@ from l2dynamics.theory.descent import Course, Descent
 from l2dynamics.theory.parts import Part
 from l2dynamics.theory.problem import Problem, loss
 from l2dynamics.theory.solution import Array, Evolution, evolve
-
-
-@dataclass(frozen=True)
-class _Functions:
-    """f along training, of a network or a theory: on the training set ``[times, samples]`` and on the test set."""
-
-    task: Problem
-    train: Array
-    test: Array
-
-    @property
-    def loss(self) -> Array:
-        """Training loss, ``[times]``."""
-        return loss(self.train, self.task.y)
-
-    @property
-    def test_loss(self) -> Array:
-        """Test loss, ``[times]``."""
-        return loss(self.test, self.task.y_test)
 
 
 def compare(task: Problem, run: Descent, eta: float, course: Course, drawn: Array | None = None) -> Part:
@@ -40,63 +20,61 @@ def compare(task: Problem, run: Descent, eta: float, course: Course, drawn: Arra
         course: its training.
         drawn: kernel for the theory of Figure 5c; with it the curves are returned as rows.
     """
+    times, measured = course.f.times, course.f
 
-    def solve(kernel: Array, k: float, test: Array | None = None) -> Evolution:
-        start = None if test is None else course.f0_test
-        return evolve(kernel, course.f0, task.y, run.l2, k, course.times, kernel_test=test, f0_test=start)
+    def solve(kernel: Array, k: float, kernel_test: Array) -> Evolution:
+        start = course.f0, task.y, run.l2, k, times
+        return evolve(kernel, *start, kernel_test=kernel_test, f0_test=course.f0_test)
 
-    def of(evolution: Evolution) -> _Functions:
-        assert evolution.test is not None
-        return _Functions(task, evolution.train, evolution.test)
-
-    measured = _Functions(task, course.train, course.test)
-    own = of(solve(course.kernel, 2, course.kernel_test))
-    infinite = of(solve(task.kernel, 2, task.kernel_test))
+    own = solve(course.kernel, 2, course.kernel_test)
+    infinite = solve(task.kernel, 2, task.kernel_test)
+    trained, own_loss = loss(measured.train, task.y), loss(own.train, task.y)
     numbers: dict[str, Any] = {
         "width": run.width,
         "seed": run.seed,
-        "steps": course.steps[-1],
+        "steps": course.steps,
         "seconds": course.seconds,
         "l2": run.l2,
         "eta": eta,
         "t_min_theory": course.t_min,
-        "t_min": _lowest(course.times, measured.loss),
-        "loss_min_theory": float(own.loss.min()),
-        "deviation_own": _deviation(course, measured, own),
-        "deviation_infinite": _deviation(course, measured, infinite),
-        "test": _test_minimum(course.times, measured),
-        "test_own": _test_minimum(course.times, own),
-        "test_infinite": _test_minimum(course.times, infinite),
+        "t_min": _lowest(times, trained),
+        "loss_min_theory": float(own_loss.min()),
+        "deviation_own": _deviation(task, course, own),
+        "deviation_infinite": _deviation(task, course, infinite),
+        "test": _test_minimum(task, measured),
+        "test_own": _test_minimum(task, own),
+        "test_infinite": _test_minimum(task, infinite),
     }
     if drawn is None:
         return {"rows": [], "numbers": numbers}
-    k1, k2 = (loss(solve(drawn, k).train, task.y) for k in (1, 2))
+    k1, k2 = (loss(evolve(drawn, course.f0, task.y, run.l2, k, times).train, task.y) for k in (1, 2))
     curves = {
         ("c", "theory k=1"): k1,
         ("c", "theory k=2"): k2,
-        ("c", "experiment"): measured.loss,
-        ("test", "theory k=2"): infinite.test_loss,
-        ("test", "theory k=2, own kernel"): own.test_loss,
-        ("test", "experiment"): measured.test_loss,
-        ("own", "theory k=2, own kernel"): own.loss,
+        ("c", "experiment"): trained,
+        ("test", "theory k=2"): _test_loss(task, infinite),
+        ("test", "theory k=2, own kernel"): _test_loss(task, own),
+        ("test", "experiment"): _test_loss(task, measured),
+        ("own", "theory k=2, own kernel"): own_loss,
     }
     rows = [
         {"panel": panel, "curve": curve, "x": t, "y": v, "l2": run.l2, "width": run.width, "seed": run.seed}
         for (panel, curve), values in curves.items()
-        for t, v in zip(course.times, values, strict=True)
+        for t, v in zip(times, values, strict=True)
     ]
-    after = np.abs(np.log10(measured.loss / k2))[course.times > course.t_min]
+    after = np.abs(np.log10(trained / k2))[times > course.t_min]
     numbers["deviation_after"] = float(np.max(after, initial=0.0))
-    numbers["last_l2_time"] = float(course.times[-1] * run.l2)
+    numbers["last_l2_time"] = float(times[-1] * run.l2)
     return {"rows": rows, "numbers": numbers}
 
 
-def _deviation(course: Course, measured: _Functions, theory: _Functions) -> dict[str, float]:
+def _deviation(task: Problem, course: Course, theory: Evolution) -> dict[str, float]:
     """Largest deviations until the predicted loss minimum: of the loss, relative, and of f, in units of ‖y‖."""
-    until = course.times <= max(course.t_min, course.times[0])
-    distance = np.linalg.norm(measured.train - theory.train, axis=1) / np.linalg.norm(measured.task.y)
+    times, train = course.f.times, course.f.train
+    until = times <= max(course.t_min, times[0])
+    distance = np.linalg.norm(train - theory.train, axis=1) / np.linalg.norm(task.y)
     return {
-        "loss": float(np.max(np.abs(measured.loss / theory.loss - 1)[until])),
+        "loss": float(np.max(np.abs(loss(train, task.y) / loss(theory.train, task.y) - 1)[until])),
         "function": float(np.max(distance[until])),
     }
 
@@ -106,7 +84,13 @@ def _lowest(times: Array, curve: Array) -> dict[str, float]:
     return {"t": float(times[at]), "loss": float(curve[at]), "inside": bool(0 < at < len(times) - 1)}
 
 
-def _test_minimum(times: Array, found: _Functions) -> dict[str, float]:
+def _test_loss(task: Problem, f: Evolution) -> Array:
+    assert f.test is not None
+    return loss(f.test, task.y_test)
+
+
+def _test_minimum(task: Problem, f: Evolution) -> dict[str, float]:
     """Minimum of the test loss, and the error rate at the end."""
-    wrong = np.sign(found.test[-1]) != found.task.y_test
-    return {**_lowest(times, found.test_loss), "error": float(wrong.mean())}
+    assert f.test is not None
+    wrong = np.sign(f.test[-1]) != task.y_test
+    return {**_lowest(f.times, _test_loss(task, f)), "error": float(wrong.mean())}

@@ -1,6 +1,7 @@
 """Gradient descent on one wide two-layer network, with its own kernel at the start (section 4, Fig. 5c)."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from l2dynamics.theory import ntk, wide
 from l2dynamics.theory.parts import Tell
 from l2dynamics.theory.problem import Problem, require_stable
 from l2dynamics.theory.schema import Training
-from l2dynamics.theory.solution import Array, loss_minimum_time
+from l2dynamics.theory.solution import Array, Evolution, loss_minimum_time
 
 _FIRST_STEP = 5
 _BEYOND = 1.3
@@ -36,22 +37,19 @@ class Course:
 
     Attributes:
         t_min: time of the minimum of the training loss by eq. (3) with the network's own kernel, k = 2.
-        steps: where f was taken; ``times`` are the same in gradient-flow time, step · η.
+        f: its function at ``times`` = step · η on both sets; ``steps`` is the number of the last step.
         f0: f at the start on the training set, ``[samples]``; ``f0_test`` on the test set.
         kernel: Θ_0 of the network, ``[samples, samples]``; ``kernel_test`` is ``[test, samples]``.
-        train: f on the training set, ``[steps, samples]``; ``test`` on the test set.
         seconds: spent in training by the last call.
     """
 
     t_min: float
-    steps: list[int]
-    times: Array
+    f: Evolution
+    steps: int
     f0: Array
     f0_test: Array
     kernel: Array
     kernel_test: Array
-    train: Array
-    test: Array
     seconds: float
 
 
@@ -83,19 +81,36 @@ def descend(part: Training, task: Problem, run: Descent, file: Path, tell: Tell)
     kernel_test = ntk.empirical_ntk(wide.apply, params, task.inputs.test, task.inputs.train).astype(
         np.float64
     )
-    values, vectors = np.linalg.eigh(kernel)
-    require_stable(part.eta, values[-1])
-    t_min = loss_minimum_time(gamma=values.clip(0), l2=run.l2, k=2, y=vectors.T @ task.y, f0=vectors.T @ f0)
+    gamma, vectors = np.linalg.eigh(kernel)
+    require_stable(part.eta, gamma[-1])
+    t_min = loss_minimum_time(gamma=gamma.clip(0), l2=run.l2, k=2, y=vectors.T @ task.y, f0=vectors.T @ f0)
     end = run.horizon / run.l2 if run.horizon else _BEYOND * min(t_min, part.horizon / run.l2)
     grid = np.geomspace(_FIRST_STEP * part.eta, end, part.evaluations) / part.eta
     steps = [int(s) for s in np.unique(np.round(grid))]
+    began = time.monotonic()
+    train, test = _train(params, task, part.eta, run.l2, steps, functions, file, tell)
+    seconds = time.monotonic() - began
+    f = Evolution(np.array(steps) * part.eta, train, test)
+    return Course(t_min, f, steps[-1], f0, f0_test, kernel, kernel_test, seconds)
 
+
+def _train(
+    params: wide.Params,
+    task: Problem,
+    eta: float,
+    l2: float,
+    steps: list[int],
+    functions: Callable[[wide.Params, int], tuple[Array, Array]],
+    file: Path,
+    tell: Tell,
+) -> tuple[Array, Array]:
+    """Train, going on from ``file``, and return what ``functions`` says at ``steps``."""
     train, test, start = [], [], 0
     if (saved := archives.load(file)) is not None:
         arrays, meta = saved
         params = tuple(jnp.asarray(arrays[f"w{i}"]) for i in range(len(params)))
         train, test, start = list(arrays["train"]), list(arrays["test"]), meta["step"]
-    began = last = time.monotonic()
+    last = time.monotonic()
 
     def save(step: int, now: wide.Params) -> None:
         weights = {f"w{i}": np.asarray(w) for i, w in enumerate(now)}
@@ -113,21 +128,11 @@ def descend(part: Training, task: Problem, run: Descent, file: Path, tell: Tell)
             save(step, now)
             last = time.monotonic()
 
-    labels = jnp.asarray(task.y, jnp.float32)
-    descent = wide.descend(
-        params,
-        task.inputs.train,
-        labels,
-        eta=part.eta,
-        l2=run.l2,
-        steps=steps[len(train) :],
-        start=start,
-        on_chunk=watch,
-    )
-    for step, now in descent:
-        for known, f in zip((train, test), functions(now, step), strict=True):
-            known.append(f)
-    seconds = time.monotonic() - began
-    found = np.array(train), np.array(test)
-    times = np.array(steps) * part.eta
-    return Course(t_min, steps, times, f0, f0_test, kernel, kernel_test, *found, seconds)
+    labels, rest = jnp.asarray(task.y, jnp.float32), steps[len(train) :]
+    for step, now in wide.descend(
+        params, task.inputs.train, labels, eta=eta, l2=l2, steps=rest, start=start, on_chunk=watch
+    ):
+        inside, outside = functions(now, step)
+        train.append(inside)
+        test.append(outside)
+    return np.array(train), np.array(test)
