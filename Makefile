@@ -7,6 +7,7 @@
 #   make ui                     browse all runs in MLflow on http://127.0.0.1:5000
 #   make test, make lint        pytest on all cores; ruff and mypy. Arguments: make test ARGS="tests/test_data.py -x" JOBS=0
 #   make docs                   build the documentation as a site in build/docs/
+#   make setup                  the environment alone. VENV=/path/to/env with any target: one of yours, not .venv
 #   make clean                  forget everything computed, so that `make reproduce` starts anew
 #
 # An interrupted target goes on where it stopped when it is called again.
@@ -22,36 +23,60 @@ JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
-FIGURES := fig1 fig2 fig3 fig4 fig5 figS1 figS2 figS3 figS4 figS5 figS6 figS7 figS8 figS9 figS10 figS11 figS12
+FIGURES := $(addprefix fig@,1 2 3 4 5 S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12)
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-# The stages call `python`: it must be the one of .venv.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The stamp names the checkout that the environment was set up for, to which its package and scripts lead.
+HERE := test ! -s $(STAMP) || grep -qxF '$(CURDIR)' $(STAMP)
+STALE := $(shell test -x $(BIN)/python && { $(HERE); } || echo stale)
+PIP := $(BIN)/python -m pip install --help
+WORKS := { $(BIN)/python -c '$(RECENT)' && { $(PIP) || { $(BIN)/python -m ensurepip && $(PIP); }; }; } >/dev/null 2>&1
+
+ifeq ($(origin VENV),file)
+define ENVIRONMENT
+@{ $(HERE); } && $(WORKS) || { \
+  $(PYTHON) -c '$(RECENT)' 2>/dev/null || { \
+    echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); l2dynamics needs Python 3.11 or newer:" \
+         "make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }; \
+  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+    echo "error: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt install python3-venv; or name one that" \
+         "you have made: make VENV=/path/to/env $(MAKECMDGOALS)" >&2; exit 1; }; \
+  $(PYTHON) -m venv --clear $(VENV); }
+endef
+else
+define ENVIRONMENT
+@$(WORKS) || { \
+  echo "error: VENV=$(VENV): no bin/python of Python 3.11 or newer with pip there; make one by" \
+       "\`python3 -m venv\`, \`conda create\` or \`uv venv --seed\`" >&2; exit 1; }
+endef
+endif
+
+# The stages call `python`: it must be the one of the environment.
+export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export L2DYNAMICS_VERBOSE := $(VERBOSE)
 
-.PHONY: help setup reproduce figures ui docs test lint clean
+.PHONY: help setup reproduce figures ui docs test lint clean stale
 .DELETE_ON_ERROR:
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 setup: $(STAMP)
+	@$(BIN)/python scripts/without_git.py
 
-# A .venv that is broken (moved, or of a Python that is gone) is made anew.
-$(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c '$(RECENT)' || { \
-	  echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); l2dynamics needs Python 3.11 or newer:" \
-	       "make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(BIN)/python -c '$(RECENT); import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+# A .venv that is broken (half made, without pip, moved, or of a Python that is gone) is mended or made anew; an
+# environment that was given as VENV is never deleted.
+$(STAMP): pyproject.toml constraints.txt $(STALE)
+	$(ENVIRONMENT)
 	@echo "Installing into $(VENV); the first time takes a few minutes."
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	@touch $@
+	@echo '$(CURDIR)' > $@
 
 reproduce: setup
 	@$(BIN)/python scripts/set_scale.py $(SCALE)
-	@$(BIN)/dvc repro figS5 # two minutes to a first figure: it needs one sweep only
+	@$(BIN)/dvc repro fig@S5 # two minutes to a first figure: it needs one sweep only
 	@$(BIN)/dvc repro
 	@echo "Done: reports/README.md (figures and claims), reports/index.html (the same, one file); \`make ui\` shows the runs."
 

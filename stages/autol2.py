@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics.running import runtime
 
 runtime.begin_stage()
@@ -22,7 +24,8 @@ def main(root: Path) -> None:
         specs = runs.of_autol2(name, section, per_epoch, params.seed)
     resolved = section.model_dump(mode="json", exclude_none=True)
     with training_stage.locked(root, recipe.stage):
-        training_stage.write(training_stage.train(f"autol2_{name}", recipe, specs, params, resolved), root)
+        results = training_stage.train(f"autol2_{name}", recipe, specs, params, resolved)
+        training_stage.write(results, root, recipe.stage)
 
 
 if __name__ == "__main__":

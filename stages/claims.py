@@ -2,20 +2,24 @@
 
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics import claims, paths
 from l2dynamics.claims import theory
 from l2dynamics.pipeline import stage
-from l2dynamics.theory import outputs
+from l2dynamics.results import tables
 
 
 def main(root: Path) -> None:
     records = claims.evaluate(claims.load(root))
-    for claim in theory.evaluate({"theory": outputs.load(root)}):
+    for claim in theory.evaluate({"theory": tables.load("theory", root)}):
         records[claim.id] = claim.record()
     claims.write(records, paths.claims(root))
     verdicts = [record["ok"] for id, record in records.items() if id.isdigit()]
     held, failed = (sum(ok is wanted for ok in verdicts) for wanted in (True, False))
-    print(f"{held} of the paper's {len(verdicts)} claims hold, {failed} fail; {len(records)} files written")
+    stage.say(
+        f"{held} of the paper's {len(verdicts)} claims hold, {failed} fail; {len(records)} files written"
+    )
 
 
 if __name__ == "__main__":

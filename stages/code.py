@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics import paths
 from l2dynamics.pipeline import dag, stage
 
@@ -15,7 +17,7 @@ def main(root: Path) -> None:
             old.unlink()
     for name, listing in wanted.items():
         (folder / f"{name}.txt").write_text(listing, encoding="utf-8")
-    print(f"{folder.relative_to(root)}: the code of {len(wanted)} stages")
+    stage.say(f"{folder.relative_to(root)}: the code of {len(wanted)} stages")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ params.yaml says which files.
 import json
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics import paths
 from l2dynamics.data import manifests, prepare, specs
 from l2dynamics.experiments import scales
@@ -24,7 +26,9 @@ def main(root: Path) -> None:
     partial.write_text(json.dumps(manifest, indent=2) + "\n")
     partial.replace(target)
     sizes = ", ".join(f"{count} {split}" for split, count in manifest["splits"].items())
-    print(f"{name} {manifest['version']} ({source}): {sizes}; {len(manifest['files'])} record files hashed")
+    stage.say(
+        f"{name} {manifest['version']} ({source}): {sizes}; {len(manifest['files'])} record files hashed"
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ and the plotted curves; ``figures.style`` of params.yaml is ``paper`` or ``slide
 
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics import figures, paths
 from l2dynamics.experiments import scales
 from l2dynamics.figures import style as styles
@@ -17,7 +19,7 @@ def main(root: Path) -> None:
     style = styles.get_style(scales.load_params(root).figures["style"])
     drawing = figures.draw(name, figures.load(name, root), style)
     png, *_ = styles.save(drawing, paths.figures(root), name, style)
-    print(f"{png.relative_to(root)}: {drawing.caption}")
+    stage.say(f"{png.relative_to(root)}: {drawing.caption}")
 
 
 if __name__ == "__main__":

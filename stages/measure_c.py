@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics.running import runtime
 
 runtime.begin_stage()
@@ -28,7 +30,7 @@ def main(root: Path) -> None:
             setup: training_stage.train("measure_c", recipe, specs, params, resolved)
             for setup, (recipe, specs, resolved) in todo.items()
         }
-        training_stage.write(coefficient.combine(measured), root)
+        training_stage.write(coefficient.combine(measured), root, "measure_c")
 
 
 if __name__ == "__main__":

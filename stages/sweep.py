@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import checkout  # noqa: F401
+
 from l2dynamics.running import runtime
 
 runtime.begin_stage()
@@ -23,7 +25,8 @@ def main(root: Path) -> None:
         specs = runs.of_sweep(name, section, per_epoch, params.seed, c)
     resolved = section.model_dump(mode="json", exclude_none=True) | ({"c": c} if c else {})
     with training_stage.locked(root, recipe.stage):
-        training_stage.write(training_stage.train(name, recipe, specs, params, resolved), root)
+        results = training_stage.train(name, recipe, specs, params, resolved)
+        training_stage.write(results, root, recipe.stage)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import sys
 
+import checkout  # noqa: F401
+
 from l2dynamics import paths
 from l2dynamics.running import interruption
 from l2dynamics.storage import atomic

@@ -15,7 +15,6 @@ import synthetic
 from l2dynamics import claims, figures, paths
 from l2dynamics.report import document, theory_section
 from l2dynamics.results import tables
-from l2dynamics.theory import outputs
 from l2dynamics.tracking import views
 from l2dynamics.tracking.sync import sync
 
@@ -56,7 +55,7 @@ def report_url(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkout")
     for folder in ("results", "reports"):
         shutil.copytree(ROOT / folder, root / folder)
-    html, _ = document.write(root, theory_section.section(outputs.load(root)))
+    html, _ = document.write(root, theory_section.section(tables.load("theory", root)))
     return html.as_uri()
 
 

@@ -150,6 +150,28 @@ def test_damaged_record_file_is_named(checkout, split, how):
         prepare.prepare("mnist", "sample", checkout)
 
 
+def test_converted_line_endings_are_named(checkout):
+    record = record_file(checkout)
+    manifest = manifests.read_manifest("mnist", "sample", checkout)
+    content = b"a\nb\n"
+    key = record.relative_to(checkout / "data" / "sample").as_posix()
+    manifest["files"][key] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    record.write_bytes(content)
+    manifests.check(manifest, checkout / "data" / "sample")
+    for damaged, reason in (
+        (b"a\r\nb\r\n", "line endings were converted"),
+        (b"a\r\nc\r\n", "6 bytes, 4 expected"),
+    ):
+        record.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"{record.name} .*{reason}"):
+            manifests.check(manifest, checkout / "data" / "sample")
+    for file in ("dataset_info.json", "features.json"):
+        path = record.with_name(file)
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(ValueError, match=r"dataset_info\.json is corrupted: line endings were converted"):
+        prepare.prepare("mnist", "sample", checkout)
+
+
 @pytest.mark.parametrize("how", ["truncated", "emptied", "deleted"])
 def test_damaged_record_file_without_manifest_is_still_one_line(checkout, how):
     damage(record_file(checkout), how)

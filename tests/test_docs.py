@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import guides
 import pytest
 
 from l2dynamics import claims, figures, paths
@@ -22,11 +23,11 @@ EXECUTED = {
     "make setup": ".ci/run",
     ". .venv/bin/activate": "the environment of every test",
     "python scripts/set_scale.py smoke": "test_packaging.py",
-    "dvc repro figX1": "test_contributing.py",
+    "dvc repro fig@X1": "test_contributing.py",
     "dvc repro sweep@stripes_fc": "test_guides.py",
     "dvc repro sweep@mine": "test_guides.py",
     "dvc repro": "test_end_to_end.py",
-    "dvc repro figS5": "test_end_to_end.py",
+    "dvc repro fig@S5": "test_end_to_end.py",
     "dvc metrics show": "test_end_to_end.py",
     "dvc repro track": "test_tracking.py, test_end_to_end.py",
     "rm -r mlflow": "test_track_stage.py",
@@ -36,12 +37,14 @@ EXECUTED = {
     "git checkout .": "git's own",
     "dvc status": "test_docs.py",
     "dvc stage list": "test_docs.py",
-    "dvc dag figS5": "test_docs.py",
+    "dvc dag fig@S5": "test_docs.py",
     "dvc dag --collapse-foreach-matrix --md": "test_docs.py",
-    "dvc status --with-deps figS5": "test_docs.py",
+    "dvc status --with-deps fig@S5": "test_docs.py",
     "dvc metrics diff HEAD~4": "test_end_to_end.py, with HEAD",
     "dvc exp show --md --drop '.*' --keep 'Experiment|params.yaml:scale|.*fc_mse.evaluations'": "test_end_to_end.py",
-    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' figS5": "test_end_to_end.py, with fig2",
+    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' fig@S5": "test_end_to_end.py, with fig@2",
+    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:setups.fc.batch=64' fig@S5": "test_inheritance.py",
+    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:+fc_mse.setup.batch=64' fig@S5": "test_inheritance.py",
     "dvc exp run -S scle=smoke": "test_docs.py",
     "dvc exp apply NAME": "DVC's own",
     "dvc plots show": "test_docs.py",
@@ -120,8 +123,12 @@ def test_every_command_is_executed_by_a_test():
     of_others = {"cluster.md", "promises.md", "library.md"}
     found = {command for page in PAGES if page.name not in of_others for command in commands(page)}
     assert found == set(EXECUTED)
-    stages = {name for name, stage in dag.read(ROOT)["stages"].items() if "foreach" not in stage}
-    stages |= {"figX1", "sweep@mine", "sweep@stripes_fc"}  # those that the guides add
+    stages = {
+        *guides.stage_names(),
+        "fig@X1",
+        "sweep@mine",
+        "sweep@stripes_fc",
+    }  # the last three by the guides
     for command in found:
         if command.startswith("dvc repro "):
             assert command.split()[2] in stages
@@ -140,9 +147,9 @@ def test_dvc_commands(tmp_path):
     done = {}
     looks = (
         "dvc stage list",
-        "dvc dag figS5",
+        "dvc dag fig@S5",
         "dvc dag --collapse-foreach-matrix --md",
-        "dvc status --with-deps figS5",
+        "dvc status --with-deps fig@S5",
         f"dvc plots show -o {tmp_path / 'all'}",
         f"dvc plots show reports/figures/figS5.png -o {tmp_path / 'one'}",
     )
@@ -159,9 +166,9 @@ def test_dvc_commands(tmp_path):
     shown = guide.partition("$ dvc dag --collapse-foreach-matrix --md\n")[2].partition("```")[0].splitlines()
     graph = done["dvc dag --collapse-foreach-matrix --md"].splitlines()
     assert set(shown) - {"…"} <= set(graph)
-    drawn = guide.partition("$ dvc dag figS5\n")[2].partition("```")[0]
+    drawn = guide.partition("$ dvc dag fig@S5\n")[2].partition("```")[0]
     assert [line.strip() for line in drawn.splitlines()] == [
-        line.strip() for line in done["dvc dag figS5"].splitlines()
+        line.strip() for line in done["dvc dag fig@S5"].splitlines()
     ]
     assert images(tmp_path / "all") == {f"{name}.png" for name in figures.NAMES}
     assert images(tmp_path / "one") == {"figS5.png"}

@@ -80,7 +80,7 @@ def test_the_pipeline_at_scale_smoke(copy):
         "claims",
         "report",
         "track",
-        *figures.NAMES,
+        *map(figures.stage, figures.NAMES),
     }
     assert ran >= {f"sweep@{name}" for name in registry.SWEEPS} | {
         f"autol2@{name}" for name in registry.AUTOL2
@@ -117,12 +117,12 @@ def test_the_pipeline_at_scale_smoke(copy):
     params = copy / "params.yaml"
     params.write_text(params.read_text().replace("style: paper", "style: slides"))
     picture = (copy / "reports" / "figures" / "fig2.png").read_bytes()
-    ran = stages_run(call(copy, "dvc", "repro", "fig2", "figS5"))
-    assert ran == {"fig2", "figS5"}
+    ran = stages_run(call(copy, "dvc", "repro", "fig@2", "fig@S5"))
+    assert ran == {"fig@2", "fig@S5"}
     assert (copy / "reports" / "figures" / "fig2.png").read_bytes() != picture
     # And back: the same bytes.
     params.write_text(params.read_text().replace("style: slides", "style: paper"))
-    call(copy, "dvc", "repro", "fig2", "figS5")
+    call(copy, "dvc", "repro", "fig@2", "fig@S5")
     assert (copy / "reports" / "figures" / "fig2.png").read_bytes() == picture
 
     # The commands of the README that have not run yet, see test_readme.py.
@@ -130,11 +130,11 @@ def test_the_pipeline_at_scale_smoke(copy):
     assert table.splitlines()[0].split()[:2] == ["Path", "claim"]
     assert max(map(len, table.splitlines())) < 300
     assert not stages_run(make(copy, "reproduce", "SCALE=smoke"))
-    assert stages_run(make(copy, "figures")) <= set(figures.NAMES)
+    assert stages_run(make(copy, "figures")) <= set(map(figures.stage, figures.NAMES))
     call(copy, "git", "add", "-A")
     call(copy, "git", *IDENTITY, "commit", "-q", "-m", "smoke")
-    ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations=15", "fig2"))
-    assert ran == {"sweep@fc", "fig2"}
+    ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations=15", "fig@2"))
+    assert ran == {"sweep@fc", "fig@2"}
     # The guide compares with HEAD~1; here the experiment is compared with the commit it started from.
     kept = "Experiment|params.yaml:scale|(.*yaml:)?fc.evaluations"
     shown = call(copy, "dvc", "exp", "show", "--md", "--drop", ".*", "--keep", kept)

@@ -16,14 +16,14 @@ import pytest
 from small_setups import dataset, setup
 from small_sweep import scale_text
 
+from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Executor
 from l2dynamics.pipeline import training_stage
 from l2dynamics.results import tables
-from l2dynamics.running import affinity, executors, interruption, processes, train_job, workload
+from l2dynamics.running import affinity, executors, interruption, pool, processes, train_job, workload
 from l2dynamics.running.executors import JobsFailed, workers
 from l2dynamics.running.interruption import Interrupted, stop_on_signal
-from l2dynamics.running.workload import Plan
 
 ROOT = Path(__file__).parents[1]
 IN_PROCESS = Executor(kind="in_process")
@@ -38,10 +38,10 @@ def specs(count, steps=6):
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch):
-    monkeypatch.setattr(workload, "dataset", lambda plan: dataset(plan.setup))
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(workload, "dataset", lambda recipe: dataset(recipe.setup))
     train_job._trainer.cache_clear()
-    return Plan("sweep@test", setup(), 4, "sample", tmp_path)
+    return Recipe("sweep@test", setup(), 4, "sample", tmp_path)
 
 
 @pytest.fixture
@@ -111,25 +111,27 @@ def test_an_accelerator_takes_one_process_unless_asked_otherwise(monkeypatch):
     assert workers(Executor(kind="processes"), 10) == 2
 
 
-def test_the_jobs_an_interruption_left_run_as_those_before_it(plan, monkeypatch):
+def test_the_jobs_an_interruption_left_run_as_those_before_it(recipe, monkeypatch):
     # A last job alone does not move into this process.
-    jobs = workload.jobs(plan, specs(3))
+    jobs = workload.jobs(recipe, specs(3))
     for job in jobs[:2]:
         train_job.execute(job)
     asked = []
     monkeypatch.setattr(affinity, "cores", lambda: [0, 1])
     monkeypatch.setattr(
-        executors, "_in_processes", lambda jobs, count, *rest: asked.append((jobs, count)) or []
+        pool._Driver,
+        "in_workers",
+        lambda self, tasks, count: asked.append(([task.name for task in tasks], count)),
     )
     executors.run(jobs, Executor(kind="processes"), silent)
-    assert asked == [([jobs[2]], 1)]
+    assert asked == [([jobs[2].name], 1)]
 
 
 # ------------------------------------------------------------------------------------------ in this process
 
 
-def test_finished_jobs_are_not_repeated(plan, monkeypatch):
-    jobs = workload.jobs(plan, specs(3))
+def test_finished_jobs_are_not_repeated(recipe, monkeypatch):
+    jobs = workload.jobs(recipe, specs(3))
     train_job.execute(jobs[1])
     trained = []
     execute = train_job.execute
@@ -141,8 +143,8 @@ def test_finished_jobs_are_not_repeated(plan, monkeypatch):
     assert all(workload.load(job) is not None for job in jobs)
 
 
-def test_a_failing_job_is_named_and_the_others_finish(plan, monkeypatch, caplog):
-    jobs = workload.jobs(plan, specs(3))
+def test_a_failing_job_is_named_and_the_others_finish(recipe, monkeypatch, caplog):
+    jobs = workload.jobs(recipe, specs(3))
     execute = train_job.execute
 
     def fail(job, *rest):
@@ -157,8 +159,8 @@ def test_a_failing_job_is_named_and_the_others_finish(plan, monkeypatch, caplog)
     assert [workload.load(job) is not None for job in jobs] == [True, False, True]
 
 
-def test_a_signal_stops_after_the_piece_and_saves(plan):
-    jobs = workload.jobs(plan, specs(2, steps=3000))
+def test_a_signal_stops_after_the_piece_and_saves(recipe):
+    jobs = workload.jobs(recipe, specs(2, steps=3000))
     before = signal.getsignal(signal.SIGTERM)
     sent = []
 
@@ -293,11 +295,11 @@ def test_workers_are_forked_from_one_server_and_nothing_outlives_a_killed_stage(
 
 
 def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
-    plan = Plan("sweep@fc", setup(), 4, "sample", samples)
-    good = workload.jobs(plan, specs(2))
+    recipe = Recipe("sweep@fc", setup(), 4, "sample", samples)
+    good = workload.jobs(recipe, specs(2))
     # A setup whose convolution does not fit its images fails when the trainer is built.
     small = {"name": "mnist", "train": 24, "test": 10, "image_size": 4}
-    bad = workload.jobs(Plan("sweep@bad", setup("cnn", data=small), 4, "sample", samples), specs(1))
+    bad = workload.jobs(Recipe("sweep@bad", setup("cnn", data=small), 4, "sample", samples), specs(1))
     with pytest.raises(JobsFailed, match=r"^grid-eta0\.1") as raised:
         executors.run([*good, *bad], Executor(kind="processes", workers=2), silent)
     assert "\n" not in str(raised.value)
@@ -305,24 +307,24 @@ def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
 
 
 def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
-    monkeypatch.setattr(executors, "_kept", [])
-    plan = Plan("sweep@fc", setup(), 4, "sample", samples)
+    monkeypatch.setattr(pool, "kept", [])
+    recipe = Recipe("sweep@fc", setup(), 4, "sample", samples)
     executor = Executor(kind="processes", workers=2)
-    assert executors.check(plan, executor) == workload.check(plan)
-    (kept,) = executors._kept
+    assert executors.check(recipe, executor) == workload.check(recipe)
+    (kept,) = pool.kept
     workers = set(kept.executor._processes)
     try:
-        executors.run(workload.jobs(plan, specs(2)), executor, silent)
-        assert executors._kept == [kept]
+        executors.run(workload.jobs(recipe, specs(2)), executor, silent)
+        assert pool.kept == [kept]
         assert workers <= set(kept.executor._processes)
         # A kept worker that dies costs a new pool, nothing else.
         for process in list(kept.executor._processes.values()):
             process.kill()
             process.join()
-        executors.run(workload.jobs(plan, specs(3)), executor, silent)
-        assert all(workload.load(job) is not None for job in workload.jobs(plan, specs(3)))
+        executors.run(workload.jobs(recipe, specs(3)), executor, silent)
+        assert all(workload.load(job) is not None for job in workload.jobs(recipe, specs(3)))
     finally:
         kept.executor.shutdown()
     with pytest.raises(ValueError, match=r"^setup\.batch: "):
-        executors.check(replace(plan, setup=plan.setup.model_copy(update={"batch": 10**6})), executor)
-    assert executors._kept == []
+        executors.check(replace(recipe, setup=recipe.setup.model_copy(update={"batch": 10**6})), executor)
+    assert pool.kept == []

@@ -17,12 +17,12 @@ import pytest
 from small_setups import dataset, setup
 
 from l2dynamics.experiments.messages import ConfigError
+from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Executor
-from l2dynamics.pipeline import clean, cost, training_stage
-from l2dynamics.results import tables
-from l2dynamics.running import clock, executors, interruption, processes, train_job, workload
-from l2dynamics.running.workload import Plan
+from l2dynamics.pipeline import clean, training_stage
+from l2dynamics.results import keys, tables
+from l2dynamics.running import clock, executors, interruption, pool, processes, train_job, workload
 from l2dynamics.storage import archives, atomic
 
 ROOT = Path(__file__).parents[1]
@@ -52,10 +52,11 @@ class Toy:
 
     def evaluate(self, state, hyper):
         with np.errstate(over="ignore", invalid="ignore"):
-            columns = [np.square(state["w"]), np.cos(state["w"]) ** 2]
-        return np.stack([*columns, *columns, np.abs(state["w"]), self.l2(state, hyper)], -1).astype(
-            np.float64
-        )
+            loss, accuracy = np.square(state["w"]), np.cos(state["w"]) ** 2
+        measured = {f"{split}_loss": loss for split in ("train", "test")}
+        measured |= {f"{split}_accuracy": accuracy for split in ("train", "test")}
+        measured |= {"l2_norm": np.abs(state["w"]), "l2": self.l2(state, hyper)}
+        return {name: np.asarray(value, np.float64) for name, value in measured.items()}
 
     def l2(self, state, hyper):
         return np.asarray(hyper.l2)
@@ -65,13 +66,13 @@ class Toy:
 def toy(monkeypatch):
     """Random images in place of the samples, the toy in place of the trainer, stops after every few steps."""
 
-    def trainer(plan, measure, bucket):
+    def trainer(recipe, measure, bucket):
         return Toy()
 
     trainer.cache_clear = lambda: None
     monkeypatch.setattr(Toy, "largest", Toy.largest)
     monkeypatch.setattr(train_job, "_trainer", trainer)
-    monkeypatch.setattr(workload, "dataset", lambda plan: dataset(plan.setup))
+    monkeypatch.setattr(workload, "dataset", lambda recipe: dataset(recipe.setup))
     monkeypatch.setattr(clock.Clock, "target_seconds", 0.0)
 
 
@@ -79,8 +80,8 @@ def spec(seed=0, eta=0.1, l2=0.01, steps=STEPS):
     return RunSpec("grid", eta, l2, seed, 1.4, steps / 3, steps)
 
 
-def plan(root, bucket=1):
-    return Plan("sweep@test", setup(), 4, "sample", Path(root), None, bucket)
+def recipe(root, bucket=1):
+    return Recipe("sweep@test", setup(), 4, "sample", Path(root), None, bucket)
 
 
 def silent(event):
@@ -88,7 +89,11 @@ def silent(event):
 
 
 def results(jobs):
-    return [found.metrics for job in jobs if (found := workload.load(job)) is not None]
+    """The metrics of every finished job, ``[runs, evaluations, 6]``."""
+    finished = [found for job in jobs if (found := workload.load(job)) is not None]
+    return [
+        np.stack([found.curves.values[name] for name in (*tables.METRICS, "l2")], -1) for found in finished
+    ]
 
 
 # ------------------------------------------------------------------------------------------------- the memory
@@ -97,7 +102,7 @@ def results(jobs):
 def test_a_bucket_too_large_for_the_memory_goes_on_in_halves(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Toy, "largest", 2)
     specs = [spec(seed) for seed in range(5)]
-    (job,) = workload.jobs(plan(tmp_path, bucket=5), specs)
+    (job,) = workload.jobs(recipe(tmp_path, bucket=5), specs)
     events = []
     train_job.execute(job, events.append)
     said = [r.getMessage() for r in caplog.records]
@@ -107,17 +112,17 @@ def test_a_bucket_too_large_for_the_memory_goes_on_in_halves(tmp_path, monkeypat
     assert [event.finished for event in events].count(True) == 1
     assert {event.job for event in events} == {job.name}
     assert sorted(file.suffix for file in job.folder.iterdir()) == [".npz"], "nothing else is left"
-    found = workload.load(job)
-    assert found.metrics.shape == (5, len(found.steps), 6)
-    alone = workload.jobs(plan(tmp_path / "alone"), specs)
+    (found,) = results([job])
+    assert found.shape == (5, len(workload.load(job).curves.steps), 6)
+    alone = workload.jobs(recipe(tmp_path / "alone"), specs)
     for one in alone:
         train_job.execute(one)
-    np.testing.assert_array_equal(found.metrics, np.concatenate(results(alone)))
+    np.testing.assert_array_equal(found, np.concatenate(results(alone)))
 
 
 def test_a_halved_bucket_that_is_stopped_goes_on_in_halves_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(Toy, "largest", 2)
-    (job,) = workload.jobs(plan(tmp_path, bucket=4), [spec(seed) for seed in range(4)])
+    (job,) = workload.jobs(recipe(tmp_path, bucket=4), [spec(seed) for seed in range(4)])
     train_job.execute(job)
     (expected,) = results([job])
     job.file.unlink()
@@ -132,7 +137,7 @@ def test_a_halved_bucket_that_is_stopped_goes_on_in_halves_to_the_same_bits(tmp_
 
 def test_one_run_too_large_for_the_memory_fails_and_is_named(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Toy, "largest", 0)
-    jobs = workload.jobs(plan(tmp_path, bucket=2), [spec(), spec(1)])
+    jobs = workload.jobs(recipe(tmp_path, bucket=2), [spec(), spec(1)])
     with caplog.at_level(logging.CRITICAL), pytest.raises(executors.JobsFailed, match="RESOURCE_EXHAUSTED"):
         executors.run(jobs, IN_PROCESS, silent)
 
@@ -141,21 +146,22 @@ def test_one_run_too_large_for_the_memory_fails_and_is_named(tmp_path, monkeypat
 def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_path, monkeypatch, hungry):
     """The system kills a worker without saying for which job; those of more than one run get a second chance."""
     jobs = workload.jobs(
-        plan(tmp_path, bucket=4), [spec(i, steps=30 - j) for j in range(5) for i in range(1 + j % 2)]
+        recipe(tmp_path, bucket=4), [spec(i, steps=30 - j) for j in range(5) for i in range(1 + j % 2)]
     )
     assert [len(job.specs) for job in jobs] == [2, 2, 1, 1, 1]
     culprits, pools, trained = [jobs[i] for i in hungry], [], []
 
-    def pool(some, count, report, stop, tracker, failures):
-        pools.append(([jobs.index(job) for job in some], count))
-        for index, job in enumerate(some):
-            if job in culprits and not (len(job.specs) > 1 and train_job._halved(job).exists()):
-                return list(some[max(0, index - count + 1) :])
+    def in_pool(self, tasks, count):
+        named = {job.name: job for job in jobs}
+        pools.append((len(tasks), count))
+        for index, job in enumerate(named[task.name] for task in tasks):
+            if job in culprits and not (len(job.specs) > 1 and workload.halved(job).exists()):
+                return list(tasks[max(0, index - count + 1) :])
             trained.append(job)
         return []
 
-    monkeypatch.setattr(executors, "_in_pool", pool)
-    monkeypatch.setattr(executors, "workers", lambda *args: 2)
+    monkeypatch.setattr(pool._Driver, "round", in_pool)
+    monkeypatch.setattr(processes, "workers", lambda *args: 2)
     alone = [job for job in culprits if len(job.specs) == 1]
     if alone:
         with pytest.raises(executors.JobsFailed, match="its worker process died again") as raised:
@@ -164,12 +170,11 @@ def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_
     else:
         executors.run(jobs, Executor(kind="processes"), silent)
     assert set(trained) == set(jobs) - set(alone)
-    assert {count for some, count in pools if len(some) > 1} == {2}
+    assert {count for tasks, count in pools if tasks > 1} == {2}
 
 
 def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")  # the pool below is given jobs alone, nothing to compile
-    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(3)])
 
     class Pool:
         def __init__(self, *args):
@@ -178,18 +183,19 @@ def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
         def shutdown(self):
             pass
 
-        def submit(self, function, job, tracker):
+        def submit(self, function, call):
             future = Future()
             answer = next(self.answers)
             future.set_result(None) if answer is None else future.set_exception(answer)
             return future
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
-    failures = []
-    assert executors._in_pool(jobs, 2, silent, lambda: False, None, failures) == jobs[1:]
-    assert failures == []
+    tasks = [executors.task(job) for job in jobs]
+    driver = pool._Driver(silent, lambda: False)
+    assert driver.round(tasks, 2) == tasks[1:]
+    assert driver.failures == []
     with pytest.raises(interruption.Interrupted):
-        executors._in_pool(jobs, 2, silent, lambda: True, None, failures)
+        pool._Driver(silent, lambda: True).round(tasks, 2)
 
 
 # ---------------------------------------------------------------------------------------------------- the disk
@@ -200,12 +206,12 @@ def full(*args, **kwargs):
 
 
 def test_a_disk_that_fills_up_ends_the_sweep_with_one_error_and_nothing_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_job, "CHECKPOINT_SECONDS", 0.0)
-    jobs = workload.jobs(plan(tmp_path / "whole"), [spec(seed) for seed in range(3)])
+    monkeypatch.setattr(interruption, "CHECKPOINT_SECONDS", 0.0)
+    jobs = workload.jobs(recipe(tmp_path / "whole"), [spec(seed) for seed in range(3)])
     executors.run(jobs, IN_PROCESS, silent)
     expected = results(jobs)
 
-    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(3)])
     fsync = os.fsync
     for writes in (1, 4, 9):  # while checkpointing the first run, and later ones
         left = iter(range(writes))
@@ -223,9 +229,8 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_one_error_and_nothing_lost(tmp
 
 
 def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
-    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(4)])
-    seen = []
+    jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(4)])
+    tasks, seen = [executors.task(job) for job in jobs], []
 
     class Pool:
         def __init__(self, count, context, initializer, arguments):
@@ -234,15 +239,15 @@ def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
         def shutdown(self):
             seen.append(self.stopping.is_set())
 
-        def submit(self, function, job, tracker):
+        def submit(self, function, call):
             future = Future()
-            if job is jobs[0]:
+            if call is tasks[0].call:
                 future.set_exception(OSError(errno.ENOSPC, "cannot write", "a.npz"))
             return future
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
     with pytest.raises(OSError, match="cannot write"):
-        executors._in_pool(jobs, 2, silent, lambda: False, None, [])
+        pool._Driver(silent, lambda: False).round(tasks, 2)
     assert seen == [True]
 
 
@@ -335,7 +340,7 @@ def test_a_read_only_checkout_is_one_line(checkout):
 
 
 def test_damaged_finished_runs_are_repeated_to_the_same_bits_and_said(tmp_path, monkeypatch, caplog):
-    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(3)])
     executors.run(jobs, IN_PROCESS, silent)
     expected = results(jobs)
     content = bytearray(jobs[1].file.read_bytes())
@@ -354,7 +359,7 @@ def test_damaged_finished_runs_are_repeated_to_the_same_bits_and_said(tmp_path, 
 
 
 def test_a_failing_run_alone_is_repeated_by_the_next_call(tmp_path, monkeypatch, caplog):
-    jobs = workload.jobs(plan(tmp_path), [spec(seed) for seed in range(3)])
+    jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(3)])
     execute, trained = train_job.execute, []
 
     def fail_once(job, *rest):
@@ -373,12 +378,10 @@ def test_a_failing_run_alone_is_repeated_by_the_next_call(tmp_path, monkeypatch,
 
 def test_runs_that_diverge_or_stay_at_chance_level_are_recorded(tmp_path):
     specs = [spec(eta=1e30), spec(1, l2=9.0), spec(2)]  # λ = 9 and η = 0.1 shrink the weights to nothing
-    jobs = workload.jobs(plan(tmp_path), specs)
+    jobs = workload.jobs(recipe(tmp_path), specs)
     executors.run(jobs, IN_PROCESS, silent)
-    of = plan(tmp_path)
-    found = workload.results(
-        workload.header("test", "smoke", of, {}), of, [workload.load(job) for job in jobs], specs, 1.0
-    )
+    head = workload.header("test", "smoke", recipe(tmp_path), {})
+    found = workload.results(head, [workload.load(job) for job in jobs], specs, 1.0)
     assert (found.passport["status"], found.passport["runs"], found.passport["diverged"]) == ("done", 3, 1)
     assert set(found.table["run"]) == {one.slug for one in specs}
     last = found.table.groupby("run").tail(1).set_index("run")
@@ -390,12 +393,12 @@ def test_runs_that_diverge_or_stay_at_chance_level_are_recorded(tmp_path):
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
-    jobs = workload.jobs(plan(tmp_path / "steady"), [spec()])
+    jobs = workload.jobs(recipe(tmp_path / "steady"), [spec()])
     executors.run(jobs, IN_PROCESS, silent)
     expected = results(jobs)
     now, jumps = time.time, iter([3e8, -3e8] * 10_000)
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
-    jobs = workload.jobs(plan(tmp_path), [spec()])
+    jobs = workload.jobs(recipe(tmp_path), [spec()])
     executors.run(jobs, IN_PROCESS, silent)
     np.testing.assert_array_equal(results(jobs)[0], expected[0])
     assert 0 < workload.load(jobs[0]).seconds < 300
@@ -417,17 +420,17 @@ def test_a_second_process_on_a_stage_is_refused_in_one_line(checkout, name):
 
 
 def test_an_edited_trainer_or_other_data_begin_anew(tmp_path, monkeypatch):
-    (job,) = workload.jobs(plan(tmp_path), [spec()])
+    (job,) = workload.jobs(recipe(tmp_path), [spec()])
     asked = iter(range(5))
     with pytest.raises(interruption.Interrupted):
         train_job.execute(job, stop=lambda: next(asked, None) is None)
     old = job.file.with_suffix(".checkpoint").read_bytes()
     with monkeypatch.context() as context:
-        context.setattr(workload, "code_key", lambda *modules: "edited")
-        (edited,) = workload.jobs(plan(tmp_path), [spec()])
+        context.setattr(keys, "code_key", lambda *modules: "edited")
+        (edited,) = workload.jobs(recipe(tmp_path), [spec()])
     with monkeypatch.context() as context:
-        context.setattr(workload, "dataset", lambda plan: dataset(plan.setup, seed=1))
-        (other,) = workload.jobs(plan(tmp_path), [spec()])
+        context.setattr(workload, "dataset", lambda recipe: dataset(recipe.setup, seed=1))
+        (other,) = workload.jobs(recipe(tmp_path), [spec()])
     for fresh in (edited, other):
         events = []
         train_job.execute(fresh, events.append)
@@ -453,13 +456,13 @@ def test_what_killed_writers_left_is_removed_by_the_next_call(tmp_path):
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])
 def test_a_bad_checkpoint_interval_is_one_line(text, monkeypatch):
-    monkeypatch.setenv(interruption.CHECKPOINT_SECONDS, text)
+    monkeypatch.setenv(interruption.CHECKPOINT_VARIABLE, text)
     with pytest.raises(
         ValueError, match=rf"^L2DYNAMICS_CHECKPOINT_SECONDS is '{text}': give a number of seconds"
     ):
-        interruption.checkpoint_seconds(15.0)
-    monkeypatch.setenv(interruption.CHECKPOINT_SECONDS, "3")
-    assert interruption.checkpoint_seconds(15.0) == 3.0
+        interruption.checkpoint_seconds()
+    monkeypatch.setenv(interruption.CHECKPOINT_VARIABLE, "3")
+    assert interruption.checkpoint_seconds() == 3.0
 
 
 # ------------------------------------------------------------------------------------------------------------ clean
@@ -483,7 +486,7 @@ def leftovers(tmp_path, monkeypatch):
 
 def test_clean_shows_and_asks_before_it_deletes(leftovers, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(cost.Confirm, "ask", lambda question: asked.append(question))
+    monkeypatch.setattr(clean.Confirm, "ask", lambda question: asked.append(question))
     clean.clean_command(yes=False, as_json=False)
     assert len(asked) == 1
     out = capsys.readouterr().out
@@ -494,7 +497,7 @@ def test_clean_shows_and_asks_before_it_deletes(leftovers, monkeypatch, capsys):
     def closed(question):
         raise EOFError
 
-    monkeypatch.setattr(cost.Confirm, "ask", closed)
+    monkeypatch.setattr(clean.Confirm, "ask", closed)
     with pytest.raises(ConfigError, match="--yes"):
         clean.clean_command(yes=False, as_json=False)
     clean.clean_command(yes=False, as_json=True)

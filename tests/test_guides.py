@@ -29,11 +29,9 @@ def test_own_data(tmp_path):
     (tmp_path / "prepare.py").write_text(guides.block(guide, "1.", "python"), encoding="utf-8")
     guides.run(f"{sys.executable} {tmp_path / 'prepare.py'}", tmp_path, TFDS_DATA_DIR=str(folder))
     package = copy / "src" / "l2dynamics"
-    guides.replace(
-        package / "data_files.py", "\n}\n\n_HASH", f"\n{guides.block(guide, '2.', 'python')}}}\n\n_HASH"
-    )
-    guides.replace_line(package / "config.py", guides.block(guide, "3.", "python"))
-    guides.replace_line(package / "config.py", guides.block(guide, "3.", "text"))
+    specs, line = package / "data" / "specs.py", guides.block(guide, "2.", "python")
+    guides.replace(specs, "\n}\n\n\ndef spec(", f"\n{line}}}\n\n\ndef spec(")
+    guides.replace_line(package / "experiments" / "setup.py", guides.block(guide, "3.", "text"))
     dag = copy / "dvc.yaml"
     guides.replace(dag, "stages:\n", "stages:\n" + guides.block(guide, "4.", "yaml"))
     guides.replace(
@@ -58,11 +56,11 @@ def test_own_model(tmp_path):
     package = copy / "src" / "l2dynamics"
     (package / "models" / "mine.py").write_text(guides.block(guide, "1.", "python"), encoding="utf-8")
     guides.replace(
-        package / "config.py",
+        package / "experiments" / "setup.py",
         "Model = Annotated[",
         guides.block(guide, "2.", "python") + "\n\nModel = Annotated[",
     )
-    guides.replace_line(package / "config.py", guides.block(guide, "2.", "text"))
+    guides.replace_line(package / "experiments" / "setup.py", guides.block(guide, "2.", "text"))
     ending = '    raise ValueError(f"model.kind:'
     guides.replace(package / "models" / "__init__.py", ending, guides.block(guide, "3.", "python") + ending)
     dag = copy / "dvc.yaml"

@@ -91,6 +91,15 @@ def _flip_digit(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"0.1,", b"0.2,", 1))
 
 
+def _convert_line_ends(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def _convert_and_flip(path: Path) -> None:
+    _convert_line_ends(path)
+    _flip_digit(path)
+
+
 def _without_column(path: Path) -> None:
     content = path.read_bytes().replace(b"l2_norm", b"norm", 1)
     path.write_bytes(content)
@@ -106,6 +115,12 @@ def _without_column(path: Path) -> None:
         (".json", Path.unlink, r"results/fc\.json is missing: run `dvc repro sweep@fc`"),
         (".csv", _drop_byte, r"results/fc\.csv is damaged: its checksum .* run `dvc repro sweep@fc`"),
         (".csv", _flip_digit, r"results/fc\.csv is damaged: its checksum"),
+        (
+            ".csv",
+            _convert_line_ends,
+            r"results/fc\.csv is damaged: line endings .*`git config core\.autocrlf false ",
+        ),
+        (".csv", _convert_and_flip, r"results/fc\.csv is damaged: its checksum .* run `dvc repro sweep@fc`"),
         (".csv", _without_column, r"results/fc\.csv is damaged: column l2_norm is missing"),
         (".json", _drop_byte, r"results/fc\.json is damaged: it is not JSON"),
         (".json", lambda p: p.write_text("[]"), r"results/fc\.json is damaged: it is not a JSON object"),

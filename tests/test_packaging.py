@@ -1,8 +1,10 @@
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 import zipfile
 from configparser import ConfigParser
@@ -115,16 +117,17 @@ def test_every_target_does_its_own_setup(makefile, target):
     done = make(makefile, "--dry-run", target)
     assert done.returncode == 0, done.stderr
     assert "--constraint constraints.txt --editable '.[test]'" in done.stdout
-    assert done.stdout.index("-m venv") < done.stdout.index("pip install")
+    assert done.stdout.index("-m venv") < done.stdout.index("--editable")
 
 
 @pytest.mark.parametrize("target", ["setup", "test"])
 def test_nothing_is_installed_twice(makefile, target):
-    (makefile / ".venv").mkdir()
-    (makefile / ".venv" / ".stamp").touch()
-    assert "pip install" not in make(makefile, "--dry-run", target).stdout
+    (makefile / ".venv" / "bin").mkdir(parents=True)
+    (makefile / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (makefile / ".venv" / ".stamp").write_text(f"{makefile}\n")
+    assert "--editable" not in make(makefile, "--dry-run", target).stdout
     os.utime(makefile / "constraints.txt", (2**31, 2**31))
-    assert "pip install" in make(makefile, "--dry-run", target).stdout
+    assert "--editable" in make(makefile, "--dry-run", target).stdout
 
 
 def test_old_python_is_refused_in_one_line(makefile):
@@ -135,6 +138,101 @@ def test_old_python_is_refused_in_one_line(makefile):
     assert done.returncode != 0
     assert "is Python 3.9.2; l2dynamics needs Python 3.11 or newer" in done.stderr
     assert not (makefile / ".venv").exists()
+
+
+@pytest.fixture
+def offline(makefile: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout of nothing: ``make setup`` does all it does, and pip needs no network for it."""
+    backend = """
+        import zipfile
+        TAG = "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        def build_editable(folder, settings=None, metadata=None):
+            with zipfile.ZipFile(f"{folder}/empty-1-py3-none-any.whl", "w") as wheel:
+                wheel.writestr("empty-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: empty\\nVersion: 1\\n"
+                                                             "Provides-Extra: test\\n")
+                wheel.writestr("empty-1.dist-info/WHEEL", TAG)
+                wheel.writestr("empty-1.dist-info/RECORD", "")
+            return "empty-1-py3-none-any.whl"
+    """
+    (makefile / "backend.py").write_text(textwrap.dedent(backend))
+    (makefile / "pyproject.toml").write_text(
+        '[project]\nname = "empty"\nversion = "1"\n'
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (makefile / "scripts").mkdir()
+    (makefile / "scripts" / "without_git.py").touch()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    return makefile
+
+
+def without_pip(venv: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+
+
+def python_gone(venv: Path) -> None:
+    (venv / "bin").mkdir(parents=True)
+    (venv / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (venv / "bin" / "python").symlink_to(venv / "gone")
+    (venv / ".stamp").write_text(f"{venv.parent}\n")
+
+
+def moved(venv: Path) -> None:
+    without_pip(venv)
+    (venv / ".stamp").write_text("/another/checkout\n")
+    (venv / "bin" / "dvc").write_text("#!/another/checkout/.venv/bin/python\n")
+
+
+@pytest.mark.parametrize("damage", [without_pip, python_gone, moved])
+def test_a_broken_environment_is_mended(offline, damage):
+    venv = offline / ".venv"
+    damage(venv)
+    done = make(offline, "setup", f"PYTHON={sys.executable}")
+    assert done.returncode == 0, done.stderr
+    assert len(list(venv.glob("lib/python*/site-packages/empty-1.dist-info"))) == 1
+    assert (venv / ".stamp").read_text() == f"{offline}\n"
+    assert not (venv / "bin" / "dvc").exists()
+    again = make(offline, "setup", f"PYTHON={sys.executable}")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_missing_python3_venv_is_named_in_one_line_and_nothing_is_half_made(offline):
+    python = offline / "python3"
+    python.write_text(f'#!/bin/sh\ncase "$2" in *venv*) exit 1; esac\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    done = make(offline, "setup", f"PYTHON={python}")
+    assert done.returncode != 0
+    assert [line for line in done.stderr.splitlines() if not line.startswith("make")] == [
+        f"error: {python} cannot make environments; on Debian and Ubuntu: apt install python3-venv; or name one that "
+        "you have made: make VENV=/path/to/env setup"
+    ]
+    assert not (offline / ".venv").exists()
+
+
+def test_an_environment_of_the_user_is_taken_and_mended(offline):
+    venv = offline / "own"
+    without_pip(venv)
+    (venv / "kept").touch()
+    (venv / ".stamp").write_text("/another/checkout\n")
+    where = ("--eval", "where: setup ; @command -v python", "where")
+    done = make(offline, f"VENV={venv}", "PYTHON=/nowhere/python", *where)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(venv / "bin" / "python")
+    assert (venv / "kept").exists()
+    assert (venv / ".stamp").read_text() == f"{offline}\n"
+    assert not (offline / ".venv").exists()
+
+
+def test_a_folder_of_the_user_that_is_no_environment_is_left_alone(offline):
+    venv = offline / "own"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "kept").touch()
+    done = make(offline, f"VENV={venv}", "reproduce")
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert line.startswith(
+        f"error: VENV={venv}: no bin/python of Python 3.11 or newer with pip there; make one by "
+    )
+    assert sorted(path.name for path in venv.iterdir()) == ["bin", "kept"]
 
 
 def test_clean_deletes_what_it_names_and_no_more(makefile):
@@ -159,9 +257,11 @@ def test_clean_deletes_what_it_names_and_no_more(makefile):
 
 
 def test_figures_are_drawn_without_their_sweeps():
-    listed = re.search(r"^FIGURES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert listed is not None
-    assert listed[1].split() == [*(f"fig{n}" for n in range(1, 6)), *(f"figS{n}" for n in range(1, 13))]
+    make = ["make", "--dry-run", "--silent", f"VENV={Path(sys.executable).parents[1]}", "figures"]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
+    (command,) = [line for line in done.stdout.splitlines() if "dvc repro" in line]
+    wanted = [*(f"fig@{n}" for n in range(1, 6)), *(f"fig@S{n}" for n in range(1, 13))]
+    assert command.partition(" repro ")[2].split() == ["--single-item", "code", *wanted]
 
 
 PARAMS = (
@@ -231,6 +331,50 @@ def test_bad_scale_changes_nothing(params, arguments, content, message):
     assert params.read_bytes() == content.encode()
 
 
+@pytest.fixture
+def archive(makefile: Path, params: Path) -> Path:
+    """A checkout without .git, as in a ZIP of the sources, whose pipeline is one stage."""
+    shutil.copytree(ROOT / "scripts", makefile / "scripts")
+    (makefile / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", makefile / ".dvc")
+    (makefile / "dvc.yaml").write_text(
+        "stages:\n  figS5:\n    cmd: echo drawn > drawn\n    params: [scale]\n    outs: [drawn: {cache: false}]\n"
+    )
+    return makefile
+
+
+def reproduce(root: Path) -> subprocess.CompletedProcess:
+    venv = Path(sys.executable).parents[1]
+    return make(root, f"VENV={venv}", "-o", f"{venv}/.stamp", "reproduce", "SCALE=smoke")
+
+
+def test_a_copy_without_git_is_reproduced(archive):
+    done = reproduce(archive)
+    assert done.returncode == 0, done.stderr
+    assert (archive / "drawn").read_text() == "drawn\n"
+    assert done.stdout.startswith("No git repository here: DVC works without one")
+    again = reproduce(archive)
+    assert again.returncode == 0, again.stderr
+    assert "No git repository" not in again.stdout
+    assert "Data and pipelines are up to date." in again.stdout
+
+
+def test_a_copy_that_dvc_refuses_stays_as_it_is(archive):
+    shutil.rmtree(archive / ".dvc")
+    done = reproduce(archive)
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert line.startswith("error: DVC cannot be set up for a folder without git (")
+    assert (archive / "params.yaml").read_bytes() == PARAMS.encode()
+
+
+def test_a_clone_keeps_the_features_of_git(archive):
+    subprocess.run(["git", "init", "-q", str(archive)], check=True)
+    done = reproduce(archive)
+    assert done.returncode == 0, done.stderr
+    assert not (archive / ".dvc" / "config.local").exists()
+
+
 def test_dvc_sends_nothing_and_ignores_what_running_leaves():
     settings = ConfigParser()
     settings.read_string("\n".join(x.strip() for x in (ROOT / ".dvc" / "config").read_text().splitlines()))
@@ -250,9 +394,67 @@ def test_licence_and_citation():
     assert {"cff-version", "message", "title", "authors"} <= set(citation)
 
 
+def test_zenodo_says_what_the_citation_says():
+    citation = YAML(typ="safe").load(ROOT / "CITATION.cff")
+    deposit = json.loads((ROOT / ".zenodo.json").read_text())
+    for key in ("title", "license", "version", "keywords"):
+        assert deposit[key] == citation[key], key
+    assert deposit["description"] == " ".join(citation["abstract"].split())
+    assert deposit["upload_type"] == citation["type"]
+    assert [creator["name"] for creator in deposit["creators"]] == [
+        author.get("name") or f"{author['family-names']}, {author['given-names']}"
+        for author in citation["authors"]
+    ]
+    papers = [found["value"] for paper in citation["references"] for found in paper["identifiers"]]
+    assert [related["identifier"] for related in deposit["related_identifiers"]] == papers
+
+
+def test_the_changelog_is_short_and_leads_to_this_version():
+    parts = re.split(r"^## (.*)\n", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[
+        1:
+    ]
+    versions = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+( \(unreleased\))?", version) for version in versions)
+    assert next(version for version in versions if "(unreleased)" not in version) == __version__
+    assert [version for version in versions if "(unreleased)" in version] in ([], [next(iter(versions))])
+    for version, text in versions.items():
+        assert 1 <= len([line for line in text.splitlines() if line]) <= 10, version
+
+
 def test_ci_runs_the_commands_of_the_makefile():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
     lines = script.read_text().splitlines()
     assert [line for line in lines if line.startswith("make ")] == ["make setup", "make lint", "make test"]
+
+
+def test_the_workflow_runs_ci_on_every_python_and_pins_what_it_uses():
+    workflow = YAML(typ="safe").load(ROOT / ".github" / "workflows" / "ci.yml")
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
+    used = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert used[0].startswith("actions/checkout@")
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+\.\d+\.\d+", action) for action in used)
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+    assert 30 <= job["timeout-minutes"] <= 360
+
+
+def test_hooks_are_the_checks_of_make_lint_by_the_tools_of_the_environment():
+    (repository,) = YAML(typ="safe").load(ROOT / ".pre-commit-config.yaml")["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+    recipe = (ROOT / "Makefile").read_text().partition("\nlint: setup\n")[2].partition("\n\n")[0]
+    linted = [line.split("/")[-1].replace(" --check", "").removesuffix(" .") for line in recipe.splitlines()]
+    assert [hook["entry"] for hook in repository["hooks"]] == linted
+
+
+@pytest.mark.parametrize("kind", ["bug", "results-differ", "feature"])
+def test_issue_forms_are_such_as_github_takes(kind):
+    form = YAML(typ="safe").load(ROOT / ".github" / "ISSUE_TEMPLATE" / f"{kind}.yml")
+    assert {"name", "description", "body"} <= set(form)
+    asked = [field for field in form["body"] if field["type"] != "markdown"]
+    assert {field["type"] for field in asked} <= {"input", "textarea", "dropdown", "checkboxes"}
+    assert all(field["attributes"]["label"] for field in asked)
+    assert len({field["id"] for field in asked}) == len(asked)
+    assert any(field.get("validations", {}).get("required") for field in asked)

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import guides
 import pytest
-
-from l2dynamics.pipeline import dag
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,9 +24,9 @@ EXECUTED = {
     ". .venv/bin/activate": "the environment of every test",
     "make reproduce": "test_end_to_end.py",
     "make reproduce SCALE=smoke": "test_end_to_end.py",
-    "dvc repro fig2": "test_end_to_end.py",
+    "dvc repro fig@2": "test_end_to_end.py",
     "dvc metrics show": "test_end_to_end.py",
-    "dvc exp run -S 'scales/laptop.yaml:fc.evaluations=60' fig2": "test_end_to_end.py",
+    "dvc exp run -S 'scales/laptop.yaml:fc.evaluations=60' fig@2": "test_end_to_end.py",
     "make figures": "test_end_to_end.py",
     "make ui": "test_tracking.py",
     "make docs": "test_docs.py",
@@ -59,7 +58,7 @@ def test_links_lead_to_files():
 
 def test_targets_and_stages_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    stages = dag.read(ROOT)["stages"]
+    stages = guides.stage_names()
     for command in COMMANDS:
         words = shlex.split(command)
         if words[0] == "make":

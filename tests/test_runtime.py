@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from l2dynamics.training import numerics
+
 CANARY = """
 import jax, jax.numpy as jnp, numpy as np
 rows = np.random.default_rng(0).normal(size=(32_769, 3)).astype(np.float32)
@@ -109,7 +111,7 @@ def test_the_server_of_the_workers_is_deaf_from_its_first_moment():
     done = python(
         "from multiprocessing import forkserver\n"
         "from pathlib import Path\n"
-        "from l2dynamics import runtime\n"
+        "from l2dynamics.running import runtime\n"
         "runtime._serve('json')\n"
         "pid = forkserver._forkserver._forkserver_pid\n"
         "print(Path(f'/proc/{pid}/status').read_text())"
@@ -117,3 +119,34 @@ def test_the_server_of_the_workers_is_deaf_from_its_first_moment():
     (blocked,) = re.findall(r"^SigBlk:\s+(\w+)$", done.stdout, flags=re.MULTILINE)
     for number in (signal.SIGINT, signal.SIGTERM):
         assert int(blocked, 16) >> (number - 1) & 1
+
+
+WORKER = """
+import os, tempfile
+from multiprocessing import forkserver
+from l2dynamics import processes, runtime
+{before}
+runtime._serve("json")
+pool = processes.start(1)
+assert pool.submit(os.getppid).result(60) != 0
+print(runtime.start_method, tempfile.gettempdir())
+"""
+NO_PLACE = """
+def mkdtemp(*_, **__): raise PermissionError("no place for a socket")
+tempfile.mkdtemp = mkdtemp
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked from a server on Linux only")
+@pytest.mark.parametrize(
+    ("length", "before", "method"),
+    [(0, "", "forkserver"), (110, "", "forkserver"), (110, NO_PLACE, "spawn")],
+    ids=["short", "long", "no place"],
+)
+def test_workers_start_under_a_long_tmpdir(tmp_path, length, before, method):
+    """The name of a socket has at most 107 bytes."""
+    folder = tmp_path / ("t" * max(1, length - len(str(tmp_path))))
+    folder.mkdir()
+    done = python(WORKER.format(before=before), TMPDIR=str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [method, str(folder)]

@@ -56,6 +56,18 @@ class Dataset:
     std: NDArray[np.float32]
     digest: str
 
+    def record(self) -> dict[str, Any]:
+        """What a passport says about the data."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "version": self.version,
+            "train": len(self.train_labels),
+            "test": len(self.test_labels),
+            "image_size": int(self.train_images.shape[1]),
+            "digest": self.digest,
+        }
+
 
 def load(
     name: str,
@@ -64,7 +76,7 @@ def load(
     test: int | None,
     image_size: int | None = None,
     source: str = "sample",
-    root: Path | None = None,
+    root: Path | str | None = None,
     verify_manifest: bool = True,
 ) -> Dataset:
     """Load the first examples of both splits.
@@ -83,6 +95,7 @@ def load(
         ValueError: an argument is wrong, or the data are missing, damaged or not those of the manifest. The
             message is one line that names the field or file and the remedy.
     """
+    root = None if root is None else Path(root)
     details = specs.spec(name, source)
     for field, value in (("train", train), ("test", test), ("image_size", image_size)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):

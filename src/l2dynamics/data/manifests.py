@@ -13,6 +13,7 @@ from typing import Any
 from l2dynamics import paths
 from l2dynamics.data.records import data_dir, open_builder, record_files
 from l2dynamics.data.specs import SPECS, spec
+from l2dynamics.storage import line_endings
 
 _HASH_LIMIT = 2**32
 # sha256 of the files this process has hashed, by path, size and modification time.
@@ -95,6 +96,10 @@ def check(manifest: Mapping[str, Any], folder: Path) -> None:
             raise ValueError(f"{path} is missing: {remedy}")
         size = path.stat().st_size
         if size != expected["bytes"]:
+            if manifest["source"] == "sample" and line_endings.converted(
+                path.read_bytes(), expected["sha256"]
+            ):
+                raise ValueError(f"{path} is corrupted: {line_endings.CONVERTED}")
             raise ValueError(f"{path} has {size} bytes, {expected['bytes']} expected: {remedy}")
         if hash_all and sha256(path) != expected["sha256"]:
             raise ValueError(f"{path} is corrupted (its SHA-256 differs from the manifest): {remedy}")

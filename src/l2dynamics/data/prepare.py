@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from l2dynamics.data import manifests, records, specs
+from l2dynamics.storage import line_endings
 
 # Where TFDS downloads from; ImageNet needs archives fetched by hand.
 HOSTS = {"mnist": "storage.googleapis.com", "cifar10": "www.cs.toronto.edu"}
@@ -103,6 +104,8 @@ def check_sample(name: str, folder: Path) -> None:
         if not (folder / file).is_file():
             raise ValueError(f"{folder / file} is missing: {remedy}")
         if manifests.sha256(folder / file) != expected:
+            if line_endings.converted((folder / file).read_bytes(), expected):
+                raise ValueError(f"{folder / file} is corrupted: {line_endings.CONVERTED}")
             raise ValueError(f"{folder / file} is corrupted (its SHA-256 differs from SHA256SUMS): {remedy}")
 
 

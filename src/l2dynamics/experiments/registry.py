@@ -194,31 +194,23 @@ EXPERIMENTS = (
 )
 
 FIGURES = (
-    Figure("fig1", "WRN with momentum and augmentation: λ independence, optimal λ prediction, AutoL2"),
-    Figure("fig2", "smaller λ needs longer, t* ∝ 1/(ηλ), to reach the same accuracy; FC (a–c) and WRN (d–f)"),
-    Figure(
-        "fig3", "the format of Figure 2 for CNNs without (a–c) and with batch norm (d–f), one learning rate"
-    ),
-    Figure("fig4", "the coefficient c from a short run at large λ (a), and tuned against predicted λ (b)"),
-    Figure("fig5", "evolution of the modes, k = 2 and k = 1; training loss of a wide network against theory"),
-    Figure(
-        "figS1", "the time to training accuracy 1 scales as 1/η and hardly depends on λ; FC (a) and WRN (b)"
-    ),
-    Figure("figS2", "the format of Figure 2 for WRN with momentum and augmentation at a fixed learning rate"),
+    Figure("fig1", "WRN with momentum: λ independence, λ predicted, AutoL2"),
+    Figure("fig2", "smaller λ needs longer, t* ∝ 1/(ηλ), to reach the same accuracy; FC (a–c), WRN (d–f)"),
+    Figure("fig3", "the format of Figure 2 for CNNs without (a–c) and with batch norm (d–f), one η"),
+    Figure("fig4", "c from a short run at large λ (a), tuned and predicted λ (b)"),
+    Figure("fig5", "evolution of the modes, k = 2 and k = 1; training loss against theory"),
+    Figure("figS1", "the time to training accuracy 1 scales as 1/η and hardly depends on λ; FC (a), WRN (b)"),
+    Figure("figS2", "the format of Figure 2 for WRN with momentum and augmentation, one η"),
     Figure("figS3", "accuracy against λ for several budgets, with the predicted λ of each"),
     Figure("figS4", "Figures 1b, 4b and S3 again with c doubled"),
-    Figure(
-        "figS5", "with MSE loss, accuracy depends on η when training stops at training accuracy 1, not later"
-    ),
+    Figure("figS5", "MSE loss, accuracy depends on η if stopped at training accuracy 1, not later"),
     Figure("figS6", "training curves of the runs of Figures 2 and 3, one column per setup"),
-    Figure("figS7", "a counter-example. A small FC net is best at one λ > 0, and below it t* stops growing"),
-    Figure("figS8", "a counter-example, ResNet. Accuracy over η × λ (a), and over λ × T at fixed η (b)"),
-    Figure("figS9", "AutoL2 against several constant λ: test accuracy (a), training loss and AutoL2's λ (b)"),
-    Figure("figS10", "AutoL2 with a learning-rate schedule: faster early, behind the best constant λ late"),
-    Figure("figS11", "AutoL2 against the best constant λ for the other architectures"),
-    Figure(
-        "figS12", "Figure 1a for several initialisation scales σw: final accuracy does not depend on them"
-    ),
+    Figure("figS7", "a counter-example. A small FC net is best at one λ > 0"),
+    Figure("figS8", "a counter-example, ResNet. Accuracy over η × λ (a), over λ × T (b)"),
+    Figure("figS9", "AutoL2 against constant λ: test accuracy, training loss, λ"),
+    Figure("figS10", "AutoL2 with a schedule of η"),
+    Figure("figS11", "AutoL2 against the best constant λ, other architectures"),
+    Figure("figS12", "Figure 1a for several initialisation scales σw"),
 )
 
 SWEEPS = tuple(one.key for one in EXPERIMENTS if one.kind == "sweep")

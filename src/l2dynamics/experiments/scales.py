@@ -8,12 +8,14 @@ from pydantic import Field, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from l2dynamics.experiments import inheritance
 from l2dynamics.experiments.fields import MAX_RUNS, NUMBER, Strict
 from l2dynamics.experiments.messages import ConfigError, Section, check
+from l2dynamics.experiments.setup import Setup
 
 SCALES = ("smoke", "laptop", "accelerator", "paper")
-NO_SWEEPS = ("setups", "measure_c", "autol2", "theory")
-"""Sections of a scale that are no sweep: ``setups`` holds what others share."""
+NO_SWEEPS = (inheritance.SETUPS, "measure_c", "autol2", "theory")
+"""Sections of a scale that are no sweep."""
 EXECUTOR_VARIABLE = "L2DYNAMICS_EXECUTOR"
 
 
@@ -91,13 +93,20 @@ def sweep_names(root: Path, scale: str) -> list[str]:
 
 
 def autol2_names(root: Path, scale: str) -> list[str]:
-    """Parts of section ``autol2`` of ``scales/<scale>.yaml``."""
-    section = read_yaml(root / f"scales/{scale}.yaml").get("autol2")
-    return list(section) if isinstance(section, dict) else []
+    """Parts of section ``autol2`` of ``scales/<scale>.yaml``.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    where = f"scales/{scale}.yaml"
+    section = read_yaml(root / where).get("autol2")
+    if not isinstance(section, dict) or not section:
+        raise ConfigError(f"{where}: section autol2 is missing: add it, as in the other scales")
+    return list(section)
 
 
 def load_section(root: Path, scale: str, name: str, section: type[Section]) -> Section:
-    """Read and check one section of ``scales/<scale>.yaml``.
+    """Read and check one section of ``scales/<scale>.yaml``, with the setups that it inherits filled in.
 
     Raises:
         ConfigError: unknown scale, missing section, or a value that cannot be used.
@@ -111,4 +120,11 @@ def load_section(root: Path, scale: str, name: str, section: type[Section]) -> S
         if not isinstance(node, dict) or part not in node:
             raise ConfigError(f"{where}: section {name} is missing: add it, as in the other scales")
         node = node[part]
+    try:
+        node, inherited = inheritance.resolve(content, node, name)
+    except inheritance.InheritanceError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    # First on their own: then a complaint about the section is about what stands in the section.
+    for base, setup in inherited.items():
+        check(Setup, setup, f"{where}: {inheritance.SETUPS}.{base}")
     return check(section, node, f"{where}: {name}")

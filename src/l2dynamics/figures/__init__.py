@@ -1,10 +1,9 @@
 """The figures of the paper, one module each: results in, matplotlib figure out. Nothing here trains.
 
-Every figure module has ``RESULTS``, the names of the results it reads, and
-``draw(results, style) -> Drawing``. A module may also have ``load(root)`` where its results are not long
-tables (``fig5``).
+Every figure module has ``RESULTS``, the names of the results it reads, and ``draw(results, style) -> Drawing``.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,6 +12,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from l2dynamics.experiments import registry
+
+# matplotlib refuses to be imported where this names a backend of another environment, as Jupyter's does.
+os.environ["MPLBACKEND"] = "agg"
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +27,11 @@ EXTRA: tuple[str, ...] = ()
 
 NAMES: tuple[str, ...] = (*(figure.name for figure in registry.FIGURES), *EXTRA)
 """All figures, in the order of the paper."""
+
+
+def stage(name: str) -> str:
+    """Return the DVC stage that draws a figure: ``fig@2`` draws ``fig2``."""
+    return f"fig@{name.removeprefix('fig')}"
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,9 @@ def load(name: str, root: Path | None = None) -> Mapping[str, Any]:
     Raises:
         ValueError: there is no such figure, or a results file is missing or damaged.
     """
-    figure = module(name)
-    if hasattr(figure, "load"):
-        loaded: Mapping[str, Any] = figure.load(root)
-        return loaded
     from l2dynamics.results import tables
 
-    return {result: tables.load(result, root) for result in figure.RESULTS}
+    return {result: tables.load(result, root) for result in module(name).RESULTS}
 
 
 def draw(name: str, results: Mapping[str, Any], style: "Style") -> Drawing:

@@ -144,7 +144,7 @@ def mean_curve(rows: pd.DataFrame, metric: str, *, log: str = "") -> pd.DataFram
     Evaluations that a logarithmic axis cannot show (epoch 0, values ≤ 0) are left out.
     """
     shown = rows[rows["epoch"] > 0] if "x" in log else rows
-    # Plain numpy: the group-by of pandas took a fifth of Figure S6, which has 84 of these curves.
+    # Plain numpy: Figure S6 has dozens of these curves, and the group-by of pandas is slow.
     _, first, at = np.unique(shown["step"].to_numpy(), return_index=True, return_inverse=True)
     values = shown[metric].to_numpy(float)
     valid = values > 0 if "y" in log else ~np.isnan(values)

@@ -105,7 +105,7 @@ def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     """VALID max pooling of images in either layout.
 
     Non-overlapping windows are maxima over slices: their gradient is no select-and-scatter, which GPUs refuse to run
-    deterministically and which takes 10 times as long on CPU (``max`` over two axes: 4 times).
+    deterministically and which are slow on CPU, as is ``max`` over two axes.
 
     Raises:
         ValueError: the window is larger than the image.

@@ -1,8 +1,8 @@
 """Order of the axes of a batch inside a network.
 
 ``NHWC``, batch, height, width, channels, is how images come and what accelerators are fast at; ``CHWN``, with channels
-and batch in each other's place, is what CPUs are fast at, of vectors too: with the batch last, a step of the fully
-connected nets takes a sixth less, because the gradient by a kernel of 2ⁿ units reads along rows in place of columns.
+and batch in each other's place, is what CPUs are fast at, of vectors too: with the batch last, the gradient by a kernel
+of 2ⁿ units reads along rows in place of columns.
 The parameters are the same, and so are the logits.
 """
 
@@ -57,7 +57,7 @@ def ungrouped(values: jax.Array, group: int, shape: tuple[int, ...], layout: Lay
 def total(values: jax.Array, layout: Layout) -> jax.Array:
     """Sum over positions: ``[groups, channels]``, or ``[channels, groups]``.
 
-    On CPU a product with ones: XLA's reduction takes 23 µs for 16 × 8192 numbers, the product 10.
+    On CPU a product with ones, which is faster than XLA's reduction.
     """
     if layout == "NHWC":
         return jnp.sum(values, 1)

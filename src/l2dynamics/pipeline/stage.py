@@ -2,14 +2,27 @@
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 
 from l2dynamics import paths
 from l2dynamics.running import interruption, logs
 
 log = logging.getLogger(__name__)
+
+
+def say(line: str) -> None:
+    """Print a line as far as somebody can read it: a closed pipe or a narrow encoding fails no stage."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        # As Python's documentation advises: else the interpreter fails when it flushes at its end.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def argument(choices: Sequence[str]) -> str:
@@ -22,6 +35,13 @@ def argument(choices: Sequence[str]) -> str:
         given = " ".join(sys.argv[1:]) or "nothing"
         raise ValueError(f"usage: python {sys.argv[0]} NAME, NAME one of {', '.join(choices)} (got {given})")
     return sys.argv[1]
+
+
+def conclude(lines: Sequence[str]) -> None:
+    """Say what a stage ends with, also in its log."""
+    for line in lines:
+        say(line)
+        log.debug(line)
 
 
 def main(work: Callable[[Path], None], *, speaks: Callable[[], bool] = lambda: True) -> None:
@@ -40,7 +60,7 @@ def main(work: Callable[[Path], None], *, speaks: Callable[[], bool] = lambda: T
         log.debug("begins: %s", " ".join(sys.argv))
         work(root)
         if speaks():
-            print(f"log: {file.relative_to(root)}")
+            say(f"log: {file.relative_to(root)}")
 
     try:
         short(logged)
@@ -54,6 +74,9 @@ def short(work: Callable[[Path], None]) -> None:
     """The same for a stage of seconds, which needs neither log nor a way to be stopped."""
     # What the imports made stays: the collector need not look at it, least of all once more at the end.
     gc.freeze()
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
     try:
         work(paths.find_root())
     except (ValueError, OSError, interruption.Failed) as error:

@@ -3,25 +3,24 @@
 The stages themselves only say which section they read and which results they write.
 """
 
-import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from l2dynamics import paths
 from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Params
 from l2dynamics.pipeline import stage
-from l2dynamics.results import tables
+from l2dynamics.results import source_code, tables
 from l2dynamics.results.tables import Results
 from l2dynamics.running import executors, hosts, interruption, locks, stopwatch, workload
-from l2dynamics.running.progress import SweepProgress
+from l2dynamics.running.progress import StageProgress
 from l2dynamics.tracking.live import Tracker
-
-log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -56,6 +55,8 @@ def complaints_about(params: Params, section: str) -> Iterator[None]:
         yield
     except ValueError as error:
         message = str(error)
+        if message.startswith("JAX_PLATFORMS"):
+            raise ConfigError(message) from error
         if message.startswith("data.source"):
             raise ConfigError(f"params.yaml: {message}") from error
         if message.startswith("data."):
@@ -91,7 +92,7 @@ def train(
         with (
             stopwatch.measured(jobs[0].folder / "wall.npz") as watch,
             Tracker(name, header, recipe.root) as tracker,
-            SweepProgress(recipe.stage, len(specs), total, len(specs) - left) as progress,
+            StageProgress(recipe.stage, len(specs), total, len(specs) - left) as progress,
         ):
             executors.run(jobs, params.executor, progress, tracker)
         wall = watch.seconds
@@ -99,12 +100,7 @@ def train(
         executors.run(jobs, params.executor, lambda event: None)
         wall = time.perf_counter() - began
     finished = [found for job in jobs if (found := workload.load(job)) is not None]
-    results = workload.results(header, finished, specs, wall)
-    if hosts.crew().leader:
-        for line in summary(recipe.stage, results):
-            print(line)
-            log.debug(line)
-    return results
+    return workload.results(header, finished, specs, wall)
 
 
 def summary(name: str, results: Results) -> list[str]:
@@ -122,10 +118,30 @@ def summary(name: str, results: Results) -> list[str]:
     return [done, best, f"look: results/{results.name}.csv and .json; figures: `dvc repro`; runs: `make ui`"]
 
 
-def write(results: Results, root: Path) -> None:
-    """Write the results of a stage, once for all hosts."""
+def write(results: Results, root: Path, stage_name: str) -> None:
+    """Write the results of a stage, once for all hosts, and only then say what was done."""
     if hosts.crew().leader:
         tables.write(results, root)
+        stage.conclude(summary(stage_name, results))
+
+
+def _compare_code(root: Path) -> None:
+    """Refuse to train with other code than ``data/code/<stage>.txt`` lists: the results would be recorded under it.
+
+    A copy of the stages without the package has nothing to compare.
+
+    Raises:
+        ConfigError: it is other code.
+    """
+    script = Path(sys.argv[0]).resolve()
+    listed = paths.code(root) / f"{script.stem}.txt"
+    if not (root / "src").is_dir() or not listed.is_file():
+        return
+    if source_code.listing(root, script) != listed.read_text(encoding="utf-8"):
+        raise ConfigError(
+            f"the code has changed since {listed.relative_to(root)} was written, which the results would be recorded "
+            f"under: run `dvc repro code` first, or the stage by `dvc repro`"
+        )
 
 
 def main(work: Callable[[Path], None]) -> None:
@@ -133,6 +149,7 @@ def main(work: Callable[[Path], None]) -> None:
 
     def together(root: Path) -> None:
         hosts.initialize()
+        _compare_code(root)
         work(root)
 
     stage.main(together, speaks=lambda: hosts.crew().leader)

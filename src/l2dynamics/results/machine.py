@@ -10,6 +10,22 @@ from typing import Any
 
 from l2dynamics import __version__
 
+_NUMERICAL = ("JAX_", "XLA_", "LIBTPU_", "TF_XLA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32_OVERRIDE")
+_WITHOUT_NUMBERS = (
+    "JAX_COMPILATION_CACHE",
+    "JAX_COORDINATOR",
+    "JAX_DEBUG_LOG",
+    "JAX_ENABLE_COMPILATION_CACHE",
+    "JAX_EXPLAIN",
+    "JAX_LOG",
+    "JAX_NUM_CPU_DEVICES",  # of a run over several hosts, which may go on with any number of devices; pinned else
+    "JAX_PERSISTENT_CACHE",
+    "JAX_PLATFORMS",  # the passport has the device, the key whether it is an accelerator
+    "JAX_PROCESS_ID",
+    "JAX_RAISE_PERSISTENT_CACHE",
+    "JAX_TRACEBACK",
+    "XLA_PYTHON_CLIENT",
+)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -19,14 +35,45 @@ def versions(*others: str) -> dict[str, str]:
     return {"python": platform.python_version(), **found, "l2dynamics": __version__}
 
 
+def environment() -> dict[str, str]:
+    """Environment variables of JAX and XLA that may change numbers; what cannot is left out."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if value and name.startswith(_NUMERICAL) and not name.startswith(_WITHOUT_NUMBERS)
+    }
+
+
+def processor() -> str:
+    """Model of the processor and its widest vectors: on CPU the last bits of sums depend on them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
+    flags = found.get("flags", found.get("Features", "")).split()
+    widest = next((name for name in ("avx512f", "avx2", "sve", "asimd") if name in flags), "")
+    return ", ".join(filter(None, [found.get("model name", platform.machine()), widest]))
+
+
 def describe(root: Path, *others: str) -> dict[str, Any]:
-    """Commit of the checkout, versions (see :func:`versions`), XLA's flags and number of cores."""
+    """Commit of the checkout, versions (see :func:`versions`), XLA's flags, environment, processor, number of cores."""
     return {
         "git_commit": _git_commit(root),
         "versions": versions(*others),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "environment": environment(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
     }
+
+
+def device() -> str:
+    """The device that jax computes on."""
+    import jax
+
+    found = jax.devices()[0]
+    return f"{found.platform}: {processor() if found.platform == 'cpu' else found.device_kind}"
 
 
 def _git_commit(root: Path) -> str:

@@ -6,11 +6,12 @@ Resume keys hash it, so that an edited trainer never continues an old checkpoint
 
 import ast
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 BY_VALUE = "experiments"
 """The room that only checks and lists numbers; a key hashes the numbers themselves, so it leaves its code out."""
 
@@ -46,15 +47,49 @@ def _imports(file: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def closure(script: Path) -> list[Path]:
-    """Files of the package that ``script`` (itself included) imports, also inside functions; sorted."""
+def closure(script: Path, unfollowed: Sequence[str] = ()) -> list[Path]:
+    """Files of the package that ``script`` (itself included) imports, also inside functions; sorted.
+
+    Args:
+        script: where to begin.
+        unfollowed: rooms whose modules are left out, with what only they import.
+    """
     seen, pending = set(), [script.resolve()]
     while pending:
         file = pending.pop()
-        if file not in seen:
+        if file not in seen and room(file) not in unfollowed:
             seen.add(file)
             pending += _imports(file)
     return sorted(seen)
+
+
+def room(file: Path) -> str:
+    """The folder of the package that a file lies in; empty for its top level and for files outside."""
+    inside = file.relative_to(PACKAGE).parts if file.is_relative_to(PACKAGE) else ()
+    return inside[0] if len(inside) > 1 else ""
+
+
+def listing(root: Path, script: Path, *modules: Path) -> str:
+    """The code that the outputs of a stage depend on.
+
+    Rooms of which no output depends are left out: an edit of a progress bar trains nothing again. What MLflow and the
+    report show does depend on ``tracking``.
+
+    Args:
+        root: the checkout.
+        script: of the stage.
+        modules: of the package that the script imports by name.
+
+    Returns:
+        One line for every file: the beginning of its fingerprint, its path.
+    """
+    unfollowed = ("pipeline",) if script.stem in ("report", "track") else ("pipeline", "tracking")
+    files = {file for start in (script, *modules) for file in closure(start, unfollowed)}
+    return "".join(
+        f"{fingerprint(file)[:16]}  {file.relative_to(root.resolve()).as_posix()}\n"
+        for file in sorted(files)
+        if room(file) != "running"
+    )
 
 
 def fingerprint(file: Path) -> str:
@@ -99,6 +134,6 @@ def code_key(*modules: str) -> str:
     """
     files = {file for name in modules for start in _module_files(name) for file in closure(start)}
     digest = hashlib.sha256()
-    for file in sorted(file for file in files if not file.is_relative_to(PACKAGE / BY_VALUE)):
+    for file in sorted(file for file in files if room(file) != BY_VALUE):
         digest.update(f"{file.relative_to(PACKAGE).as_posix()}\n{fingerprint(file)}\n".encode())
     return digest.hexdigest()

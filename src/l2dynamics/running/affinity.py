@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib.util
+import math
 import os
 import sys
 import tempfile
@@ -9,10 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_CGROUP = Path("/sys/fs/cgroup")
+
 
 def cores() -> list[int]:
-    """The cores this process may use."""
-    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
+    """The cores this process may use: no more than the quota of its container pays for, one at least."""
+    allowed = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
+    return allowed[: max(1, math.floor(_quota()))] if _quota() < len(allowed) else allowed
+
+
+def _quota() -> float:
+    """Cores' worth of time that the control group grants, infinite without a limit (version 2, then version 1)."""
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            folder = _CGROUP / "cpu"
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        except OSError:
+            return math.inf
+    limit = float("inf" if quota.strip() == "max" else quota) / float(period)
+    return limit if limit > 0 else math.inf
 
 
 def accelerated() -> bool:
@@ -56,11 +74,17 @@ def pinned(count: int) -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
-    chosen, locks = _claim(count, Path(tempfile.gettempdir()) / f"l2dynamics-cores-{os.getuid()}")
-    os.sched_setaffinity(0, chosen)
+    locks = pin(count)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
         for lock in locks:
             os.close(lock)
+
+
+def pin(count: int) -> list[int]:
+    """Compute on ``count`` cores from now on, free ones if there are any; return the locks that claim them."""
+    chosen, locks = _claim(count, Path(tempfile.gettempdir()) / f"l2dynamics-cores-{os.getuid()}")
+    os.sched_setaffinity(0, chosen)
+    return locks

@@ -6,7 +6,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, NamedTuple
 
@@ -52,8 +52,8 @@ def workers(executor: Executor, count: int, cpus: int = 1) -> int:
 def start(size: int, cpus: int = 1) -> Pool:
     """A pool of at most ``size`` workers with ``cpus`` cores each."""
     context = multiprocessing.get_context(runtime.start_method)
-    events, stopping, turn = context.Queue(), context.Event(), context.Value("i", 0)
-    setting = (events, stopping, turn, core_sets(cpus))
+    events, stopping = context.Queue(), context.Event()
+    setting = (events, stopping, cpus)
     return Pool(ProcessPoolExecutor(size, context, _begin, setting), events, stopping, size, cpus)
 
 
@@ -67,20 +67,10 @@ def stopping() -> bool:
     return bool(_line["stopping"].is_set())
 
 
-def core_sets(cpus: int) -> list[set[int]]:
-    """The cores in sets of ``cpus``, for one worker each."""
-    cores = affinity.cores()
-    count = max(1, len(cores) // cpus)
-    return [set(cores[index * cpus : (index + 1) * cpus]) for index in range(count)]
-
-
-def _begin(events: Any, stopping: Any, turn: Any, cores: Sequence[set[int]]) -> None:
-    with turn.get_lock():
-        index = turn.value
-        turn.value += 1
+def _begin(events: Any, stopping: Any, cpus: int) -> None:
     if sys.platform == "linux":
-        # XLA sizes its thread pool by the affinity it finds when the backend starts.
-        os.sched_setaffinity(0, cores[index % len(cores)])
+        # XLA sizes its thread pool by the affinity it finds when the backend starts. Other stages may be running.
+        affinity.pin(cpus)
     _line.update(events=events, stopping=stopping)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -24,7 +24,7 @@ def save(checkpoint: Path, arrays: Mapping[str, Any], meta: Mapping[str, Any], *
     if not sharded:
         archives.save(checkpoint, {name: np.asarray(x) for name, x in arrays.items()}, meta, keep=True)
         return
-    from l2dynamics.running import mesh_checkpoints  # orbax takes seconds to import
+    from l2dynamics.running import mesh_checkpoints  # orbax is slow to import
 
     mesh_checkpoints.save(_folder(checkpoint), arrays, meta)
 

@@ -3,12 +3,17 @@
 import atexit
 import gc
 import multiprocessing
+import os
 import sys
+import tempfile
 from multiprocessing import forkserver
 
 from l2dynamics import paths
 from l2dynamics.running import affinity, interruption
 from l2dynamics.training import numerics
+
+# Linux takes 107 bytes as the name of a socket; multiprocessing adds about 32 to the folder for temporary files.
+_SOCKET_FOLDER = 70
 
 start_method = "spawn"
 """How worker processes start; a stage on CPU forks them from a server that has imported what they need."""
@@ -23,10 +28,8 @@ def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job
         cache: folder of the compilation cache.
         workers: module that the worker processes need, imported while this process reads its parameters.
     """
-    interruption.stop_at_once()  # importing jax takes seconds
-    atexit.register(
-        gc.freeze
-    )  # a worker's end would look through all objects of jax once more: half a second
+    interruption.stop_at_once()  # a signal may come while jax is imported
+    atexit.register(gc.freeze)  # a worker's end would look through all objects of jax once more
     try:
         numerics.configure(paths.work(paths.find_root()) / cache)
     except ValueError as error:
@@ -39,13 +42,20 @@ def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job
 def _serve(module: str) -> None:
     """Start the server that worker processes are forked from, on Linux.
 
-    Its import of jax, and of no backend, is under way before the stage knows its jobs, and is the only one: a stage
-    whose runs are all trained takes 3.8 s, against 5.1 s with workers that each import it.
+    Its import of jax, and of no backend, is under way before the stage knows its jobs, and is the only one.
     """
     global start_method
     if sys.platform != "linux" or multiprocessing.current_process().name != "MainProcess":
         return  # in a worker, whose main module is the stage again, there is a server already
-    start_method = "forkserver"
     multiprocessing.set_forkserver_preload([module])
-    with interruption.signals_blocked():  # workers are deaf to Ctrl-C from the first moment
-        forkserver.ensure_running()
+    before = tempfile.tempdir
+    try:
+        if len(os.fsencode(tempfile.gettempdir())) > _SOCKET_FOLDER:
+            tempfile.tempdir = "/tmp"
+        with interruption.signals_blocked():  # workers are deaf to Ctrl-C from the first moment
+            forkserver.ensure_running()
+    except OSError:
+        return  # there is no place for its socket
+    finally:
+        tempfile.tempdir = before
+    start_method = "forkserver"

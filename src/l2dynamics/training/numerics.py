@@ -1,4 +1,4 @@
-"""What numbers depend on besides code and parameters: XLA's flags, set before jax is imported."""
+"""What numbers depend on besides code and parameters: XLA's flags and JAX's settings, set before jax is imported."""
 
 import os
 import sys
@@ -11,6 +11,22 @@ from pathlib import Path
 # canary for all others.
 CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=individual_dot"
 _MISCOMPILING = ("0.10.2",)
+PINNED = {
+    "JAX_DEFAULT_DTYPE_BITS": None,
+    "JAX_DEFAULT_MATMUL_PRECISION": None,
+    "JAX_DEFAULT_PRNG_IMPL": None,
+    "JAX_DISABLE_JIT": None,
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": None,
+    "JAX_ENABLE_X64": "0",
+    "JAX_NUM_CPU_DEVICES": None,
+    "JAX_NUMPY_DTYPE_PROMOTION": None,
+    "JAX_NUMPY_RANK_PROMOTION": None,
+    "JAX_THREEFRY_PARTITIONABLE": "1",
+}
+"""Settings of JAX that are the same in every training, whatever the user's shell says; None: JAX's own default.
+
+What else may change numbers is part of a run's key and of the passport: :func:`l2dynamics.results.machine.environment`.
+"""
 
 
 def required_flags() -> tuple[str, ...]:
@@ -23,9 +39,9 @@ def required_flags() -> tuple[str, ...]:
 
 
 def configure(cache: Path | None = None) -> None:
-    """Set the XLA flags and the persistent compilation cache of this process and of its children.
+    """Set XLA's flags, JAX's settings and the persistent compilation cache of this process and of its children.
 
-    A value that is already in the environment wins.
+    Of the flags and of the cache a value that is already in the environment wins; :data:`PINNED` settings do not.
 
     Args:
         cache: folder of the persistent compilation cache; None leaves it off.
@@ -42,6 +58,13 @@ def configure(cache: Path | None = None) -> None:
                 "l2dynamics.training.numerics.configure() must be called before jax is imported"
             )
         os.environ["XLA_FLAGS"] = " ".join([*flags, *missing])
+    for name, value in PINNED.items():
+        if name == "JAX_NUM_CPU_DEVICES" and "L2DYNAMICS_DISTRIBUTED" in os.environ:
+            continue  # a run over several hosts is meant to have more of them
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if cache is not None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))

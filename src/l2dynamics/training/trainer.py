@@ -59,9 +59,8 @@ class Trainer:
         self.update = Update(setup, dataset, layout="CHWN" if cpu and mesh is None else "NHWC", mesh=mesh)
         self.steps_per_epoch = self.update.steps_per_epoch
         resident = isinstance(dataset.train_images, np.ndarray)
-        # AutoL2 and constant λ dispatch one program, which takes seconds to compile for a convolutional net. In a loop
-        # a step takes a tenth less on CPU, but with a convolution of XLA's, for a mesh, 20–70 times as long (jax issue
-        # 12868). A host-fed data set is dispatched everywhere.
+        # On CPU a convolution of XLA's is 20–70 times slower in a loop (jax issue 12868), and AutoL2 and constant λ
+        # share one dispatched program, which takes long to compile. A host-fed data set is dispatched everywhere.
         self.dispatched = not resident or (cpu and setup.model.kind != "fc")
         self._data: Examples | None = None
         if resident:
@@ -70,7 +69,7 @@ class Trainer:
         self._lift: Callable[..., Any] = jax.vmap if bucket is not None else lambda function, **_: function
         # Full-batch runs of a bucket share their examples.
         self._batch_axes = Batch(None, *[None if self.update.full_batch else 0] * 2)  # type: ignore[arg-type]
-        # It runs once a run, and optimised takes longer to compile (13 s for a small Wide ResNet) than the update.
+        # It runs once a run, and optimised takes longer to compile than the update.
         self.start = jax.jit(
             self._lift(self.update.initial), compiler_options={"xla_backend_optimization_level": 0}
         )
@@ -197,35 +196,3 @@ class Trainer:
     def shapes(self, hyper: Hyper) -> Run:
         """Shapes and types of a run; nothing is compiled."""
         return Run(self.start.eval_shape(hyper), self.control.eval_shape(hyper.l2) if self.rule else None)
-
-    def programs(self, hyper: Hyper) -> list[Callable[[], Any]]:
-        """Calls that compile what a run dispatches, on zeros in its place, in parts: the longest first.
-
-        A process that calls one part leaves the others to other processes: they meet in the persistent cache.
-        """
-        shapes = self.shapes(hyper)
-        order, step = jnp.asarray(np.zeros(self.update.examples, np.int32)), np.int32(0)
-        size, shape = self.setup.batch, self.dataset.train_images.shape[1:]
-        images, labels = np.zeros((size, *shape), np.uint8), np.zeros(size, np.int32)
-        batch = Batch(step, jnp.asarray(images), jnp.asarray(labels))
-
-        def zeros() -> Run:
-            # jnp.zeros compiles a program for every shape.
-            run: Run = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), shapes)
-            return run
-
-        def descend() -> None:
-            run = zeros()
-            self.step(run.state, run.in_force(hyper), batch)
-
-        def begin() -> None:
-            self.init(hyper)
-            self.order(hyper, step)
-            self.examples_of(order, step)
-
-        def measure() -> None:
-            run = zeros()
-            if run.controller is not None:
-                self.measure(run.controller, run.state, hyper, batch, self._subset)
-
-        return [descend, lambda: self.evaluate(zeros(), hyper), begin, measure]
