@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pretended_workers import pretend
 from small_setups import dataset, setup
 from small_sweep import scale_text
 
@@ -116,13 +117,10 @@ def test_the_jobs_an_interruption_left_run_as_those_before_it(recipe, monkeypatc
     jobs = workload.jobs(recipe, specs(3))
     for job in jobs[:2]:
         train_job.execute(job)
-    asked = []
-    monkeypatch.setattr(affinity, "cores", lambda: [0, 1])
-    monkeypatch.setattr(
-        executors, "_in_processes", lambda jobs, count, *rest: asked.append((jobs, count)) or []
-    )
-    executors.run(jobs, Executor(kind="processes"), silent)
-    assert asked == [([jobs[2]], 1)]
+    pools = pretend(monkeypatch)
+    executors.run(jobs, Executor(kind="processes", workers=2), silent)
+    assert [(pool.size, pool.given) for pool in pools] == [(1, [jobs[2]])]
+    assert workload.load(jobs[2]) is not None
 
 
 # ------------------------------------------------------------------------------------------ in this process
