@@ -250,6 +250,26 @@ GUIDE = (ROOT / "docs" / "howto-pipeline.md").read_text(encoding="utf-8")
 EXPERIMENTS = guides.block(GUIDE, "One setup for several sections", "console").splitlines()
 
 
+@pytest.mark.executes("docs/howto-pipeline.md#One setup for several sections:yaml")
+def test_the_setup_of_the_guide_is_what_the_guide_says():
+    content = YAML(typ="safe").load(guides.block(GUIDE, "One setup for several sections", "yaml"))
+    found, _ = inheritance.resolve(content, content["wrn_aug"], "wrn_aug")
+    assert Setup.model_validate(found["setup"]) == Setup.model_validate(
+        {
+            "data": {"name": "cifar10", "train": 512},
+            "model": {"kind": "wrn", "depth": 10, "widen": 1},
+            "batch": 32,
+            "sigma_w": 1.0,
+            "momentum": 0.9,
+            "augment": True,
+        }
+    )
+
+
+@pytest.mark.executes(
+    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:setups.fc.batch=64' fig@S5",
+    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:+fc_mse.setup.batch=64' fig@S5",
+)
 @pytest.mark.e2e
 def test_dvc_changes_a_setup_or_one_section_as_the_guide_says(tmp_path):
     root = guides.copy_of_the_checkout(tmp_path)

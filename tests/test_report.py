@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import re
 import shutil
@@ -6,6 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import guides
 import matplotlib as mpl
 import pandas as pd
 import pytest
@@ -311,25 +311,16 @@ def test_templates_are_package_files():
     assert "@media print" in css
 
 
-def stage(name):
-    """Import ``stages/<name>.py`` as a module."""
-    path = Path(__file__).parents[1] / "stages" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"stage_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     fakes = synthetic.everything()
     assert set(fakes) == set(claims.RESULTS)
     for one in fakes.values():
         tables.write(one, root)
-    judge, write = stage("claims"), stage("report")
+    judge, write = guides.stage("claims"), guides.stage("report")
     theory = replace(claims.times.time_against_l2(fakes["fc"]), id="16", figure="fig5")
-    monkeypatch.setattr(judge.theory_results, "load", lambda root: None)
-    monkeypatch.setattr(judge.claims_theory, "evaluate", lambda results: [theory])
-    monkeypatch.setattr(write.theory_report, "section", lambda results: THEORY)
+    monkeypatch.setattr(judge.outputs, "load", lambda root: None)
+    monkeypatch.setattr(judge.theory, "evaluate", lambda results: [theory])
+    monkeypatch.setattr(write.theory_section, "section", lambda results: THEORY)
     judge.main(root)
     assert "16 of the paper's 16 claims hold, 0 fail" in capsys.readouterr().out
     write.main(root)

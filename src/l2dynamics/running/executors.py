@@ -57,12 +57,7 @@ def check(recipe: Recipe, executor: Executor) -> int:
     return per_epoch
 
 
-def run(
-    jobs: Sequence[Job],
-    executor: Executor,
-    report: Report,
-    tracker: Tracker | None = None,
-) -> None:
+def run(jobs: Sequence[Job], executor: Executor, report: Report, tracker: Tracker | None = None) -> None:
     """Execute the jobs that have not finished yet, longest first.
 
     Args:
@@ -85,13 +80,8 @@ def run(
             if failures := ray_cluster.run(pending, executor, report, stop, tracker):
                 raise JobsFailed("; ".join(failures))
         return
-    pool.run(
-        [task(job, tracker) for job in pending],
-        executor,
-        report,
-        of=len(jobs),
-        cpus=jobs[0].recipe.resources.cpus,
-    )
+    tasks = [task(job, tracker) for job in pending]
+    pool.run(tasks, executor, report, of=len(jobs), cpus=jobs[0].recipe.resources.cpus)
 
 
 def task(job: Job, tracker: Tracker | None = None) -> pool.Task:

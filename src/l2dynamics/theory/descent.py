@@ -10,7 +10,7 @@ import numpy as np
 
 from l2dynamics.running.interruption import Interrupted, checkpoint_seconds
 from l2dynamics.storage import archives
-from l2dynamics.theory import ntk, wide
+from l2dynamics.theory import wide
 from l2dynamics.theory.parts import Tell
 from l2dynamics.theory.problem import Problem, require_stable
 from l2dynamics.theory.schema import Training
@@ -76,11 +76,8 @@ def descend(part: Training, task: Problem, run: Descent, file: Path, tell: Tell)
         return np.asarray(found[0], np.float64), np.asarray(found[1], np.float64)
 
     f0, f0_test = functions(params, 0)
-    kernel = ntk.empirical_ntk(wide.apply, params, task.inputs.train).astype(np.float64)
-    kernel = (kernel + kernel.T) / 2
-    kernel_test = ntk.empirical_ntk(wide.apply, params, task.inputs.test, task.inputs.train).astype(
-        np.float64
-    )
+    kernel = wide.kernel(params, task.inputs.train)
+    kernel_test = wide.kernel(params, task.inputs.test, task.inputs.train)
     gamma, vectors = np.linalg.eigh(kernel)
     require_stable(part.eta, gamma[-1])
     t_min = loss_minimum_time(gamma=gamma.clip(0), l2=run.l2, k=2, y=vectors.T @ task.y, f0=vectors.T @ f0)

@@ -40,16 +40,9 @@ def run(config: TheoryConfig, params: Params, root: Path) -> Results:
     task = problem.load(config, source, root)
     problem.require_stable(config.training.eta, float(np.linalg.eigvalsh(task.kernel)[-1]))
     resolved = config.model_dump(mode="json")
-    key = keys.key(
-        {
-            "config": resolved,
-            "seed": seed,
-            "data": task.source.digest,
-            "accelerated": affinity.accelerated(),
-        },
-        *tasks.MODULES,
-        packages=("scipy",),
-    )
+    depends = {"config": resolved, "seed": seed, "data": task.source.digest}
+    depends["accelerated"] = affinity.accelerated()
+    key = keys.key(depends, *tasks.MODULES, packages=("scipy",))
     work = Work(config, seed, source, root, paths.work(root) / "theory" / key[:16])
     with stopwatch.measured(work.folder / "wall.npz") as wall:
         _compute(work, params.executor)
