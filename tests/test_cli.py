@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 from l2dynamics import cli, predict_l2
+from l2dynamics.pipeline import clean, cost
 
 TRAINING = """
     import math
@@ -51,6 +52,7 @@ def test_predict_json(capsys):
     assert captured.err == ""
 
 
+@pytest.mark.executes("docs/library.md#In three lines:")
 def test_suggest_prints_the_result_and_how_it_was_found(training, capsys):
     assert cli.main(["suggest", "--budget", "10000", "my_training:make_run"]) == 0
     captured = capsys.readouterr()
@@ -127,9 +129,9 @@ def test_help(capsys, arguments, words):
     assert [word for word in words if word not in text] == []
 
 
-@pytest.mark.parametrize("command", ["plan", "clean"])
-def test_missing_pipeline_is_named(command, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "l2dynamics.pipeline.cost", None)
+@pytest.mark.parametrize(("command", "module"), [("plan", "cost"), ("clean", "clean")])
+def test_missing_pipeline_is_named(command, module, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, f"l2dynamics.pipeline.{module}", None)
     assert cli.main([command]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"l2dynamics: {command} needs the pipeline")
@@ -143,19 +145,10 @@ def test_missing_command_line_extra_is_named(capsys, monkeypatch):
     assert line.endswith("pip install l2dynamics[cli]")
 
 
-def test_commands_reach_the_planning_module(monkeypatch):
+def test_commands_reach_the_pipeline(monkeypatch):
     calls = []
-
-    class Planning:
-        @staticmethod
-        def plan_command(**options):
-            calls.append(("plan", options))
-
-        @staticmethod
-        def clean_command(**options):
-            calls.append(("clean", options))
-
-    monkeypatch.setitem(sys.modules, "l2dynamics.pipeline.cost", Planning)
+    monkeypatch.setattr(cost, "plan_command", lambda **options: calls.append(("plan", options)))
+    monkeypatch.setattr(clean, "clean_command", lambda **options: calls.append(("clean", options)))
     assert cli.main(["plan", "--scale", "paper", "--device", "h100", "--json"]) == 0
     assert cli.main(["clean", "--yes"]) == 0
     assert calls == [

@@ -19,8 +19,9 @@ def package(tmp_path, monkeypatch):
         "__init__.py": "",
         "a.py": '"""A."""\nfrom l2dynamics import b\nfrom l2dynamics.sub.c import thing\nimport os\n',
         "b.py": "def f():\n    import l2dynamics.d\n    return 1\n",
-        "d.py": "from l2dynamics import a\nfrom l2dynamics import config\n",
-        "config.py": "limit = 1\n",
+        "d.py": "from l2dynamics import a\nfrom l2dynamics.experiments import fields\n",
+        "experiments/__init__.py": "",
+        "experiments/fields.py": "limit = 1\n",
         "e.py": "x = 1\n",
         "sub/__init__.py": "from l2dynamics.sub import f\n",
         "sub/c.py": "thing = 3\n",
@@ -45,14 +46,24 @@ def test_closure_follows_imports_of_every_form_and_cycles(package):
     script = package.parent / "stage.py"
     script.write_text("from l2dynamics import a\n")
     names = [file.relative_to(package.parent).as_posix() for file in source_code.closure(script)]
-    inside = ["__init__", "a", "b", "config", "d", "sub/__init__", "sub/c", "sub/f"]
+    inside = [
+        "__init__",
+        "a",
+        "b",
+        "d",
+        "experiments/__init__",
+        "experiments/fields",
+        "sub/__init__",
+        "sub/c",
+    ]
+    inside.append("sub/f")
     assert names == [*(f"l2dynamics/{name}.py" for name in inside), "stage.py"]
 
 
 def test_the_key_is_that_of_the_code_and_not_of_its_words(package):
     before = source_code.code_key("l2dynamics.a")
     edit(package, "e.py", "x = 2\n")  # not imported
-    edit(package, "config.py", "limit = 2\n")  # in the key by value
+    edit(package, "experiments/fields.py", "limit = 2\n")  # in the key by value
     edit(
         package,
         "a.py",
@@ -82,20 +93,19 @@ def test_the_fingerprint_is_the_same_in_every_version_of_python(tmp_path):
 
 
 def test_the_resume_key_covers_everything_that_trains():
-    names = {file.name for file in source_code.closure(source_code.PACKAGE / "training.py")}
-    assert names >= {
-        "training.py",
-        "losses.py",
-        "regularization.py",
-        "augmentation.py",
+    files = source_code.closure(source_code.PACKAGE / "training" / "sharded.py")
+    names = {file.relative_to(source_code.PACKAGE).as_posix() for file in files}
+    training = ("trainer", "update", "evaluation", "losses", "regularization", "augmentation")
+    models = ("layers", "layout", "convolution", "fusion_barrier", "fc", "cnn", "wide_resnet", "resnet")
+    wanted = {
+        *(f"training/{name}.py" for name in training),
+        *(f"models/{name}.py" for name in models),
         "autol2.py",
-        "layers.py",
-        "fc.py",
-        "cnn.py",
-        "wide_resnet.py",
-        "resnet.py",
+        "data/datasets.py",
     }
-    assert not names & {"executors.py", "pipeline.py", "style.py", "live.py"}, "these change no number"
+    assert names >= wanted
+    for room in ("running", "pipeline", "figures", "tracking"):
+        assert not [name for name in names if name.startswith(f"{room}/")], "these change no number"
 
 
 def sources():

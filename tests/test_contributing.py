@@ -3,6 +3,7 @@
 import json
 
 import guides
+import pytest
 
 GUIDE = (guides.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -11,6 +12,7 @@ def block(step, kind):
     return guides.block(GUIDE, f"{step}. ", kind)
 
 
+@pytest.mark.executes("dvc repro figX1", "CONTRIBUTING.md#[1-4]. *:[py]*")
 def test_four_steps_add_an_experiment(tmp_path):
     copy = guides.copy_of_the_checkout(tmp_path)
     guides.append(copy / "scales" / "smoke.yaml", block(1, "yaml"))

@@ -358,8 +358,8 @@ def test_unanswered_connection_is_given_up(monkeypatch):
 
 def test_tensorflow_and_jax_stay_out():
     code = (
-        "import sys; from l2dynamics import data; from pathlib import Path;"
-        f"data.load('cifar10', train=3, test=3, root=Path({str(ROOT)!r}));"
+        "import sys; from l2dynamics.data import datasets; from pathlib import Path;"
+        f"datasets.load('cifar10', train=3, test=3, root=Path({str(ROOT)!r}));"
         "assert not {'tensorflow', 'jax', 'torch'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -20,31 +20,34 @@ STEPS = 24
 # One run with batch norm over pairs of examples, through the executor; what the leader stored is printed.
 _RUN = """
 import json, os, sys, time
-from l2dynamics import runtime
+from l2dynamics.training import numerics
 numerics.configure(cache=os.environ["CACHE"])
 from pathlib import Path
 import numpy as np
 from small_setups import dataset, setup
-from l2dynamics import distributed, executors, sweeps
-from l2dynamics.experiments.schema import Executor
+from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.experiments.scales import Executor
+from l2dynamics.results.tables import METRICS
+from l2dynamics.running import executors, hosts, interruption, workload
 
 root, steps, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-crew = distributed.initialize()
+crew = hosts.initialize()
 import jax
 model = sys.argv[4]
 size = {"name": "cifar10", "train": 48, "test": 16, "image_size": 8 if model == "wrn" else 10}
 of = setup(model, data=size, batch=16, bn_group=2, momentum=0.9, eval_batch=16)
-sweeps.dataset = lambda plan: dataset(plan.setup)
-sweeps.CHECKPOINT_SECONDS = seconds
-plan = sweeps.Plan("sweep@test", of, 4, "sample", root)
-job, = sweeps.jobs(plan, [RunSpec("grid", float(sys.argv[5]), 0.01, 0, 1.0, steps / 3, steps)])
+workload.dataset = lambda recipe: dataset(recipe.setup)
+interruption.CHECKPOINT_SECONDS = seconds
+recipe = Recipe("sweep@test", of, 4, "sample", root)
+job, = workload.jobs(recipe, [RunSpec("grid", float(sys.argv[5]), 0.01, 0, 1.0, steps / 3, steps)])
 told = []
 executors.run([job], Executor(kind="in_process"), told.append)
 if crew.leader:
-    found = sweeps.load(job)
+    values = workload.load(job).curves.values
+    metrics = np.stack([values[name][0] for name in (*METRICS, "l2")], -1)
     done = sum(event.run_steps for event in told)
-    print(json.dumps([jax.process_count(), jax.device_count(), done, found.metrics[0].tolist()]))
+    print(json.dumps([jax.process_count(), jax.device_count(), done, metrics.tolist()]))
 crew.close()
 """
 

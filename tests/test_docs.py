@@ -1,59 +1,38 @@
 """docs/: the site builds without a warning, links lead somewhere, examples and commands are executed by a test."""
 
 import doctest
+import fnmatch
 import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import guides
 import pytest
+import shown
+from ruamel.yaml import YAML
 
 from l2dynamics import claims, figures, paths
 from l2dynamics.experiments import scales, schema, setup
 from l2dynamics.pipeline import dag
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOT = shown.ROOT
 
-#: Where each command of a console block is executed; each was also run by hand for the output that is shown.
-EXECUTED = {
-    "make setup lint test": ".ci/run",
-    "make setup": ".ci/run",
+#: What no test executes, blocks by their names and commands, and why.
+NOT_EXECUTED = {
+    "*:mermaid": "a drawing",
+    "docs/layout.md#*:text": "a drawing",
+    "docs/index.md#*:{toctree}": "the table of contents",
+    "docs/howto-pipeline.md#While it runs:console": "output alone; test_progress.py compares its form",
+    "docs/promises.md#Bad input:": "messages; test_config.py and test_data.py compare them",
+    "docs/cluster.md#*:bash": "needs hosts, accelerators, servers; see test_ray.py and test_distributed.py",
     ". .venv/bin/activate": "the environment of every test",
-    "python scripts/set_scale.py smoke": "test_packaging.py",
-    "dvc repro figX1": "test_contributing.py",
-    "dvc repro sweep@stripes_fc": "test_guides.py",
-    "dvc repro sweep@mine": "test_guides.py",
-    "dvc repro": "test_end_to_end.py",
-    "dvc repro figS5": "test_end_to_end.py",
-    "dvc metrics show": "test_end_to_end.py",
-    "dvc repro track": "test_tracking.py, test_end_to_end.py",
-    "rm -r mlflow": "test_track_stage.py",
-    "make ui": "test_tracking.py, test_browser.py",
-    "make reproduce SCALE=accelerator": "test_end_to_end.py, at scale smoke",
-    "pip install -c constraints.txt -e '.[test,cuda]'": "on a machine with an accelerator only",
+    "pip install -c constraints.txt -e '.[test,cuda]'": "needs an accelerator",
+    "make reproduce SCALE=accelerator": "needs an accelerator; test_end_to_end.py does it at scale smoke",
     "git checkout .": "git's own",
-    "dvc status": "test_docs.py",
-    "dvc stage list": "test_docs.py",
-    "dvc dag figS5": "test_docs.py",
-    "dvc dag --collapse-foreach-matrix --md": "test_docs.py",
-    "dvc status --with-deps figS5": "test_docs.py",
-    "dvc metrics diff HEAD~4": "test_end_to_end.py, with HEAD",
-    "dvc exp show --md --drop '.*' --keep 'Experiment|params.yaml:scale|.*fc_mse.evaluations'": "test_end_to_end.py",
-    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' figS5": "test_end_to_end.py, with fig2",
-    "dvc exp run -S scle=smoke": "test_docs.py",
     "dvc exp apply NAME": "DVC's own",
-    "dvc plots show": "test_docs.py",
-    "dvc plots show reports/figures/figS5.png": "test_docs.py",
-    "dvc plots diff HEAD~1 --targets results/fc_mse.csv": "test_end_to_end.py, with HEAD and fc.csv",
 }
-
-
-def commands(page):
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return [line[2:].strip() for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +43,7 @@ def reference():
     return module
 
 
+@pytest.mark.executes("make docs")
 def test_site_builds_without_a_warning_and_its_links_work(tmp_path):
     make = [sys.executable, str(ROOT / "scripts" / "make_reference.py")]
     subprocess.run(make, cwd=ROOT, check=True)
@@ -102,7 +82,7 @@ def test_site_builds_without_a_warning_and_its_links_work(tmp_path):
         assert not re.search(r'(?:src|href)="https?://[^"]*\.(?:js|css|woff2?)"', text), path.name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", shown.PAGES, ids=lambda page: page.name)
 def test_links_to_files_lead_to_files(page):
     for link in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" in link or link.startswith("reference/"):  # made by `make docs`
@@ -110,21 +90,61 @@ def test_links_to_files_lead_to_files(page):
         assert (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.executes("docs/*.md#*:pycon")
+@pytest.mark.parametrize("page", shown.PAGES, ids=lambda page: page.name)
 def test_examples_say_what_they_print(page):
     failed, _ = doctest.testfile(str(page), module_relative=False)
     assert failed == 0
 
 
-def test_every_command_is_executed_by_a_test():
-    of_others = {"cluster.md", "promises.md", "library.md"}
-    found = {command for page in PAGES if page.name not in of_others for command in commands(page)}
-    assert found == set(EXECUTED)
+def test_every_block_and_every_command_is_executed_by_a_test():
+    claims = shown.claims()
+    for block in shown.BLOCKS:
+        if block.commands:
+            continue
+        excused = [name for name in NOT_EXECUTED if fnmatch.fnmatchcase(block.name, name)]
+        executed = [claim.test for claim in claims if claim.covers(block)]
+        assert bool(executed) != bool(excused), f"{block.name}: executed by {executed}, excused by {excused}"
+    executed = {claim.what for claim in claims} & shown.COMMANDS
+    excused = set(NOT_EXECUTED) & shown.COMMANDS
+    assert shown.COMMANDS - executed - excused == set()
+    assert executed & excused == set()
+
+
+def test_nothing_is_said_to_be_executed_that_no_page_shows():
+    for claim in shown.claims():
+        covered = [block.name for block in shown.BLOCKS if claim.covers(block)]
+        assert claim.what in shown.COMMANDS or covered, f"{claim.test}: {claim.what}"
+        if claim.what in shown.COMMANDS:
+            assert shown.subject(claim.what) in claim.source, f"{claim.test} does not mention {claim.what}"
+    for what in NOT_EXECUTED:
+        names = [block.name for block in shown.BLOCKS if fnmatch.fnmatchcase(block.name, what)]
+        assert what in shown.COMMANDS or names, what
+
+
+def test_commands_of_the_guides_name_stages_that_exist():
     stages = {name for name, stage in dag.read(ROOT)["stages"].items() if "foreach" not in stage}
     stages |= {"figX1", "sweep@mine", "sweep@stripes_fc"}  # those that the guides add
-    for command in found:
+    for command in shown.COMMANDS:
         if command.startswith("dvc repro "):
             assert command.split()[2] in stages
+
+
+@pytest.mark.executes("docs/cluster.md#Who executes the runs:yaml")
+def test_resources_of_the_guide_are_accepted():
+    (block,) = [block for block in shown.BLOCKS if block.name == "docs/cluster.md#Who executes the runs:yaml"]
+    ((name, section),) = YAML(typ="safe").load(block.text).items()
+    assert schema.Resources.model_validate(section["resources"]).gpus == 1
+    assert scales.load_section(ROOT, "paper", name, schema.Sweep).setup.model.kind == "wrn"
+
+
+@pytest.mark.executes("docs/tutorial.md#3. Change the grid:yaml")
+def test_the_tutorial_changes_a_line_that_is_there():
+    lines = [b.text for b in shown.BLOCKS if b.name == "docs/tutorial.md#3. Change the grid:yaml"]
+    grids = [schema.Grid.model_validate(YAML(typ="safe").load(line)[0]) for line in lines]
+    assert (ROOT / "scales" / "smoke.yaml").read_text(encoding="utf-8").count(lines[0]) == 1
+    assert grids[0] == scales.load_section(ROOT, "smoke", "fc_mse", schema.Sweep).grids[0]
+    assert set(grids[1].l2) - set(grids[0].l2) == {0.02}
 
 
 def images(folder):
@@ -135,11 +155,21 @@ def images(folder):
     return {name for _, name in shown}
 
 
+@pytest.mark.executes(
+    "dvc stage list",
+    "dvc status",
+    "dvc dag figS5",
+    "dvc dag --collapse-foreach-matrix --md",
+    "dvc status --with-deps figS5",
+    "dvc plots show",
+    "dvc plots show reports/figures/figS5.png",
+)
 def test_dvc_commands(tmp_path):
     """Those that only look; what they print begins as the guide says."""
     done = {}
     looks = (
         "dvc stage list",
+        "dvc status",
         "dvc dag figS5",
         "dvc dag --collapse-foreach-matrix --md",
         "dvc status --with-deps figS5",
@@ -165,6 +195,22 @@ def test_dvc_commands(tmp_path):
     ]
     assert images(tmp_path / "all") == {f"{name}.png" for name in figures.NAMES}
     assert images(tmp_path / "one") == {"figS5.png"}
+
+
+@pytest.mark.executes("dvc exp run -S scle=smoke")
+def test_a_typing_error_of_an_experiment_ends_at_once(tmp_path):
+    guides.copy_of_the_checkout(tmp_path)
+    subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+    subprocess.run(["git", *identity, "commit", "-q", "-m", "copy"], cwd=tmp_path, check=True)
+    dvc = str(Path(sys.executable).parent / "dvc")
+    done = subprocess.run(
+        [dvc, "exp", "run", "-S", "scle=smoke"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    guide = (ROOT / "docs" / "howto-pipeline.md").read_text(encoding="utf-8")
+    said = guide.partition("$ dvc exp run -S scle=smoke\n")[2].partition("```")[0].splitlines()
+    assert set(said) - {"…"} <= set((done.stdout + done.stderr).splitlines())
 
 
 def test_reference_has_every_parameter_stage_and_claim(reference):

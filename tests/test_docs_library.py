@@ -2,13 +2,18 @@
 
 import doctest
 import importlib.util
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import optax
 import pytest
+import shown
 
 import l2dynamics
 from l2dynamics import autol2, predict_l2, prediction, suggestion
@@ -37,6 +42,7 @@ def test_examples_in_pages(page):
     assert result.failed == 0
 
 
+@pytest.mark.executes("docs/api.md#*:python")
 def test_reference_matches_the_docstrings():
     script = load_script("make_api_reference")
     assert script.TARGET.read_text(encoding="utf-8") == script.render()
@@ -47,6 +53,79 @@ def test_reference_covers_every_public_name():
     for name in l2dynamics.__all__:
         if not name.startswith("_"):
             assert f"### {name}\n" in page
+
+
+class Training:
+    """What the fragments of the page leave to the reader: a network that learns within three batches."""
+
+    steps_per_epoch = 5
+
+    def __init__(self):
+        self.batches, self.l2 = 0, None
+
+    def start(self, seed, weight_decay):
+        self.l2 = weight_decay
+        return self, self
+
+    def train_one_batch(self, model, optimizer):
+        assert model is optimizer is self
+        self.batches += 1
+
+    def test_accuracy(self, model):
+        return model.batches / 100
+
+
+def fragments(page, heading):
+    found = [
+        block.text
+        for block in shown.blocks(ROOT / page)
+        if (block.heading, block.kind) == (heading, "python")
+    ]
+    assert found
+    return found
+
+
+@pytest.mark.executes("README.md#A number instead of a sweep:python", "docs/library.md#In three lines:python")
+def test_three_lines_suggest_a_coefficient_for_the_generator_of_the_page(monkeypatch, capsys):
+    training = Training()
+    (generator,) = [text for text in fragments("docs/library.md", "In three lines") if "def make_run" in text]
+    names = ("start", "train_one_batch", "test_accuracy", "steps_per_epoch")
+    space = {"itertools": itertools, **{name: getattr(training, name) for name in names}}
+    exec(generator, space)
+    assert list(itertools.islice(space["make_run"](0.1, 0), 2)) == [(2.0, 0.1), (4.0, 0.2)]
+    assert training.l2 == 0.1
+
+    def make_run(l2, seed):
+        for epoch in range(10_000):
+            yield epoch, 0.1 + 0.7 * epoch * l2 * math.exp(1 - epoch * l2)
+
+    lines = fragments("README.md", "A number instead of a sweep")
+    lines += [text for text in fragments("docs/library.md", "In three lines") if text != generator]
+    for text in lines:
+        exec(text, {"make_run": make_run})
+        assert "l2 = " in capsys.readouterr().out
+
+
+@pytest.mark.executes("docs/library.md#AutoL2:python")
+def test_autol2_fragments_train_what_the_reader_has(capsys):
+    params = jax.numpy.ones(3)
+    public = {name: getattr(l2dynamics, name) for name in l2dynamics.__all__}
+    space = {
+        "optax": optax,
+        "params": params,
+        "grads": params,
+        "loss": 1.0,
+        "accuracy": 0.5,
+        "error": 0.5,
+        **public,
+    }
+    for text in fragments("docs/library.md", "AutoL2"):
+        begin, _, step = text.partition("...\n")
+        exec(begin, space)
+        space["opt_state"] = space["tx"].init(params)
+        exec(step, space)
+        assert float(abs(space["updates"]).sum()) > 0
+    assert float(capsys.readouterr().out) == pytest.approx(0.1)
 
 
 CLAIM = {
@@ -141,6 +220,7 @@ print(sorted(installed))
 """
 
 
+@pytest.mark.executes("docs/library.md#The right*:")
 @pytest.mark.slow
 def test_wheel_works_in_an_environment_with_jax_optax_and_numpy_only(tmp_path):
     """Needs a package index. As a new user: build, install into an empty environment, three lines."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pretended_workers import pretend
 from small_setups import dataset, setup
 from small_sweep import scale_text
 
@@ -21,7 +22,7 @@ from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Executor
 from l2dynamics.pipeline import training_stage
 from l2dynamics.results import tables
-from l2dynamics.running import affinity, executors, interruption, pool, processes, train_job, workload
+from l2dynamics.running import affinity, executors, interruption, pool, train_job, workload
 from l2dynamics.running.executors import JobsFailed, workers
 from l2dynamics.running.interruption import Interrupted, stop_on_signal
 
@@ -96,9 +97,6 @@ def test_workers_of_several_cores(cpus, cores, expected, monkeypatch):
     monkeypatch.setattr(affinity, "cores", lambda: list(range(cores)))
     monkeypatch.setattr(affinity, "accelerated", lambda: False)
     assert workers(Executor(), 10, cpus) == expected
-    sets = processes.core_sets(cpus)
-    assert len(sets) == max(1, expected)
-    assert sum(map(len, sets)) == len(set().union(*sets)) == max(1, expected) * min(cpus, cores)
 
 
 def test_an_accelerator_takes_one_process_unless_asked_otherwise(monkeypatch):
@@ -116,15 +114,10 @@ def test_the_jobs_an_interruption_left_run_as_those_before_it(recipe, monkeypatc
     jobs = workload.jobs(recipe, specs(3))
     for job in jobs[:2]:
         train_job.execute(job)
-    asked = []
-    monkeypatch.setattr(affinity, "cores", lambda: [0, 1])
-    monkeypatch.setattr(
-        pool._Driver,
-        "in_workers",
-        lambda self, tasks, count: asked.append(([task.name for task in tasks], count)),
-    )
-    executors.run(jobs, Executor(kind="processes"), silent)
-    assert asked == [([jobs[2].name], 1)]
+    pools = pretend(monkeypatch)
+    executors.run(jobs, Executor(kind="processes", workers=2), silent)
+    assert [(pool.size, pool.given) for pool in pools] == [(1, [jobs[2]])]
+    assert workload.load(jobs[2]) is not None
 
 
 # ------------------------------------------------------------------------------------------ in this process

@@ -4,16 +4,16 @@ import errno
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from pretended_workers import pretend
 from small_setups import dataset, setup
 
 from l2dynamics.experiments.messages import ConfigError
@@ -22,11 +22,12 @@ from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Executor
 from l2dynamics.pipeline import clean, training_stage
 from l2dynamics.results import keys, tables
-from l2dynamics.running import clock, executors, interruption, pool, processes, train_job, workload
+from l2dynamics.running import clock, executors, interruption, train_job, workload
 from l2dynamics.storage import archives, atomic
 
 ROOT = Path(__file__).parents[1]
 IN_PROCESS = Executor(kind="in_process")
+TWO_PROCESSES = Executor(kind="processes", workers=2)
 STEPS = 12
 
 
@@ -149,53 +150,45 @@ def test_jobs_whose_worker_is_killed_are_tried_alone_then_halved_then_named(tmp_
         recipe(tmp_path, bucket=4), [spec(i, steps=30 - j) for j in range(5) for i in range(1 + j % 2)]
     )
     assert [len(job.specs) for job in jobs] == [2, 2, 1, 1, 1]
-    culprits, pools, trained = [jobs[i] for i in hungry], [], []
-
-    def in_pool(self, tasks, count):
-        named = {job.name: job for job in jobs}
-        pools.append((len(tasks), count))
-        for index, job in enumerate(named[task.name] for task in tasks):
-            if job in culprits and not (len(job.specs) > 1 and workload.halved(job).exists()):
-                return list(tasks[max(0, index - count + 1) :])
-            trained.append(job)
-        return []
-
-    monkeypatch.setattr(pool._Driver, "round", in_pool)
-    monkeypatch.setattr(processes, "workers", lambda *args: 2)
+    culprits = [jobs[i] for i in hungry]
+    pools = pretend(
+        monkeypatch,
+        kills=lambda job: job in culprits and not (len(job.specs) > 1 and workload.halved(job).exists()),
+    )
     alone = [job for job in culprits if len(job.specs) == 1]
     if alone:
         with pytest.raises(executors.JobsFailed, match="its worker process died again") as raised:
-            executors.run(jobs, Executor(kind="processes"), silent)
+            executors.run(jobs, TWO_PROCESSES, silent)
         assert [line.split(":")[0] for line in str(raised.value).split("; ")] == [job.name for job in alone]
     else:
-        executors.run(jobs, Executor(kind="processes"), silent)
-    assert set(trained) == set(jobs) - set(alone)
-    assert {count for tasks, count in pools if tasks > 1} == {2}
+        executors.run(jobs, TWO_PROCESSES, silent)
+    assert [job for job in jobs if workload.load(job) is None] == alone
+    assert {pool.size for pool in pools if len(pool.given) > 1} == {2}
+    assert {len(pool.given) for pool in pools if pool.size == 1} == {1}
 
 
-def test_a_pool_that_breaks_hands_back_what_it_had(tmp_path, monkeypatch):
+def test_what_a_pool_that_breaks_had_is_repeated_and_nothing_else(tmp_path, monkeypatch):
+    jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(4)])
+    deaths = iter([jobs[2]])
+    pools = pretend(monkeypatch, kills=lambda job: job is jobs[2] and next(deaths, None) is not None)
+    executors.run(jobs, TWO_PROCESSES, silent)
+    # With the third job the second was at work; which of them was killed, nobody knows.
+    assert [pool.given for pool in pools] == [jobs, [jobs[1]], [jobs[2]], [jobs[3]]]
+    assert all(workload.load(job) is not None for job in jobs)
+
+
+def test_a_pool_that_breaks_while_a_stop_is_asked_for_is_not_repeated(tmp_path, monkeypatch):
     jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(3)])
 
-    class Pool:
-        def __init__(self, *args):
-            self.answers = iter([None, BrokenProcessPool("died"), BrokenProcessPool("died")])
+    def kill(job):
+        if job is jobs[1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return job is jobs[1]
 
-        def shutdown(self):
-            pass
-
-        def submit(self, function, call):
-            future = Future()
-            answer = next(self.answers)
-            future.set_result(None) if answer is None else future.set_exception(answer)
-            return future
-
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
-    tasks = [executors.task(job) for job in jobs]
-    driver = pool._Driver(silent, lambda: False)
-    assert driver.round(tasks, 2) == tasks[1:]
-    assert driver.failures == []
+    pools = pretend(monkeypatch, kills=kill)
     with pytest.raises(interruption.Interrupted):
-        pool._Driver(silent, lambda: True).round(tasks, 2)
+        executors.run(jobs, TWO_PROCESSES, silent)
+    assert [pool.given for pool in pools] == [jobs]
 
 
 # ---------------------------------------------------------------------------------------------------- the disk
@@ -230,25 +223,12 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_one_error_and_nothing_lost(tmp
 
 def test_a_full_disk_in_a_worker_stops_the_other_workers(tmp_path, monkeypatch):
     jobs = workload.jobs(recipe(tmp_path), [spec(seed) for seed in range(4)])
-    tasks, seen = [executors.task(job) for job in jobs], []
-
-    class Pool:
-        def __init__(self, count, context, initializer, arguments):
-            self.stopping = arguments[1]
-
-        def shutdown(self):
-            seen.append(self.stopping.is_set())
-
-        def submit(self, function, call):
-            future = Future()
-            if call is tasks[0].call:
-                future.set_exception(OSError(errno.ENOSPC, "cannot write", "a.npz"))
-            return future
-
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
+    full_disk = OSError(errno.ENOSPC, "cannot write", "a.npz")
+    pools = pretend(monkeypatch, fails=lambda job: full_disk if job is jobs[0] else None)
     with pytest.raises(OSError, match="cannot write"):
-        pool._Driver(silent, lambda: False).round(tasks, 2)
-    assert seen == [True]
+        executors.run(jobs, TWO_PROCESSES, silent)
+    assert [pool.stopped_at_the_end for pool in pools] == [True]
+    assert not any(workload.load(job) for job in jobs), "the jobs that had not begun were called back"
 
 
 @pytest.fixture

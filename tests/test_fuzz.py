@@ -171,27 +171,26 @@ STAGES |= {"measure_c": ("measure_c", "", "measure_c")}
 _examples = np.zeros(60_000, np.int32)
 
 
-def pretended(plan):
-    """The data of a plan without reading them; sizes and complaints are those of the full sets."""
-    wanted = plan.setup.data
-    details = specs.spec(wanted.name, plan.source)
-    side = 224 if details.shape is None else details.shape[0]
+def pretended(recipe):
+    """The data of a recipe without reading them; sizes and complaints are those of the full sets."""
+    wanted = recipe.setup.data
+    details = specs.spec(wanted.name, recipe.source)
+    side, _, channels = details.shape
     size = wanted.image_size or side
-    if details.shape is not None and side % size:
+    if not details.lazy and side % size:
         raise ValueError(f"data.image_size: {size} does not divide {side}; use one of the divisors")
     for split, count in (("train", wanted.train), ("test", wanted.test)):
         if (count or 0) > len(_examples):
             raise ValueError(
                 f"data.{split}: {count} examples are asked for, there are {len(_examples)}; use fewer"
             )
-    channels = 3 if details.shape is None else details.shape[2]
     images = np.lib.stride_tricks.as_strided(
         np.zeros(1, np.uint8), (wanted.train or len(_examples), size, size, channels), (0, 0, 0, 0)
     )
     labels = _examples[: len(images)]
     one = np.ones(channels, np.float32)
     return datasets.Dataset(
-        wanted.name, plan.source, "", details.classes, images, labels, images, labels, one, one, "digest"
+        wanted.name, recipe.source, "", details.classes, images, labels, images, labels, one, one, "digest"
     )
 
 
@@ -215,13 +214,13 @@ def checkout(tmp_path, monkeypatch):
 
     traced = {}
 
-    def check(plan):
+    def check(recipe):
         # Tracing a large network takes a second; the same one is traced once.
-        setup = plan.setup.model_dump(include={"data", "model", "batch", "bn_group"})
-        key = repr((setup, plan.source))
+        setup = recipe.setup.model_dump(include={"data", "model", "batch", "bn_group"})
+        key = repr((setup, recipe.source))
         if key not in traced:
             try:
-                traced[key] = real(plan)
+                traced[key] = real(recipe)
             except ValueError as error:
                 traced[key] = error
         if isinstance(traced[key], ValueError):
@@ -229,7 +228,7 @@ def checkout(tmp_path, monkeypatch):
         return traced[key]
 
     real = workload.check
-    monkeypatch.setattr(executors, "check", lambda plan, executor: check(plan))
+    monkeypatch.setattr(executors, "check", lambda recipe, executor: check(recipe))
     monkeypatch.setattr(workload, "dataset", pretended)
     monkeypatch.setattr(training_stage, "train", begin)
     monkeypatch.setattr(training_stage, "locked", begin)

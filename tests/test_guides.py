@@ -6,6 +6,7 @@ import sys
 import guides
 import numpy as np
 import pandas as pd
+import pytest
 
 
 def text_of(page):
@@ -22,6 +23,7 @@ def trained(copy, name):
     return passport, table
 
 
+@pytest.mark.executes("dvc repro sweep@stripes_fc", "docs/howto-data.md#*")
 def test_own_data(tmp_path):
     guide = text_of("howto-data.md")
     copy = guides.copy_of_the_checkout(tmp_path / "checkout")
@@ -50,6 +52,7 @@ def test_own_data(tmp_path):
     assert table["test_accuracy"].max() > 0.9, "a white stripe is easy to see"
 
 
+@pytest.mark.executes("dvc repro sweep@mine", "docs/howto-model.md#*")
 def test_own_model(tmp_path):
     guide = text_of("howto-model.md")
     copy = guides.copy_of_the_checkout(tmp_path)

@@ -95,7 +95,7 @@ def test_wheel_holds_every_module_and_nothing_else(tmp_path):
     assert packed == {path.relative_to(ROOT / "src").as_posix() for path in sources}
     own, of_plotter = (
         f"l2dynamics-{__version__}.dist-info/licenses/LICENSE",
-        "l2dynamics/templates/vendor/uplot/LICENSE",
+        "l2dynamics/report/templates/vendor/uplot/LICENSE",
     )
     assert licences == {own, of_plotter}
 
@@ -419,6 +419,7 @@ def test_the_changelog_is_short_and_leads_to_this_version():
         assert 1 <= len([line for line in text.splitlines() if line]) <= 10, version
 
 
+@pytest.mark.executes("make setup", "make setup lint test", "make test")
 def test_ci_runs_the_commands_of_the_makefile():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)

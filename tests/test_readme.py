@@ -1,4 +1,4 @@
-"""README.md: every command it prints is known here and is executed by a test; paths and names in it exist."""
+"""README.md: paths and names in it exist; test_docs.py looks that every command is executed by a test."""
 
 import re
 import shlex
@@ -7,45 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import shown
 
 from l2dynamics.pipeline import dag
 
-ROOT = Path(__file__).parents[1]
+ROOT = shown.ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line.partition("#")[0].removeprefix("$ ").strip()
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("$ ")
-]
-
-#: Where a command is executed: by the continuous integration itself, by the end-to-end test, or right here.
-EXECUTED = {
-    "make test": ".ci/run",
-    ". .venv/bin/activate": "the environment of every test",
-    "make reproduce": "test_end_to_end.py",
-    "make reproduce SCALE=smoke": "test_end_to_end.py",
-    "dvc repro fig2": "test_end_to_end.py",
-    "dvc metrics show": "test_end_to_end.py",
-    "dvc exp run -S 'scales/laptop.yaml:fc.evaluations=60' fig2": "test_end_to_end.py",
-    "make figures": "test_end_to_end.py",
-    "make ui": "test_tracking.py",
-    "make docs": "test_docs.py",
-    "l2dynamics plan --scale paper": "test_readme.py",
-}
+COMMANDS = [command for block in shown.blocks(ROOT / "README.md") for command in block.commands]
 
 
-def test_every_command_is_executed_by_a_test():
-    assert COMMANDS
-    assert set(COMMANDS) == set(EXECUTED)
-    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if EXECUTED[c] == "test_readme.py"])
-def test_command(command):
-    words = shlex.split(command)
-    words[0] = str(Path(sys.executable).parent / words[0])
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+@pytest.mark.executes("l2dynamics plan --scale paper")
+def test_plan():
+    command = [Path(sys.executable).parent / "l2dynamics", "plan", "--scale", "paper"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "sweep@wrn" in done.stdout
 
@@ -58,6 +32,7 @@ def test_links_lead_to_files():
 
 
 def test_targets_and_stages_exist():
+    assert COMMANDS
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     stages = dag.read(ROOT)["stages"]
     for command in COMMANDS:

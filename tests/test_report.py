@@ -327,9 +327,9 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
         tables.write(one, root)
     judge, write = stage("claims"), stage("report")
     theory = replace(claims.times.time_against_l2(fakes["fc"]), id="16", figure="fig5")
-    monkeypatch.setattr(judge.theory_results, "load", lambda root: None)
-    monkeypatch.setattr(judge.claims_theory, "evaluate", lambda results: [theory])
-    monkeypatch.setattr(write.theory_report, "section", lambda results: THEORY)
+    monkeypatch.setattr(judge.outputs, "load", lambda root: None)
+    monkeypatch.setattr(judge.theory, "evaluate", lambda results: [theory])
+    monkeypatch.setattr(write.theory_section, "section", lambda results: THEORY)
     judge.main(root)
     assert "16 of the paper's 16 claims hold, 0 fail" in capsys.readouterr().out
     write.main(root)

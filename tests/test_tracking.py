@@ -406,6 +406,7 @@ def test_wiped_store_is_refilled(root: Path, empty_store: Path) -> None:
     assert_complete(root, results)
 
 
+@pytest.mark.executes("rm -r mlflow")
 def test_three_processes_create_the_store_at_once(root: Path) -> None:
     shutil.rmtree(root / "mlflow")
     results = fake()
@@ -699,6 +700,7 @@ def test_locked_and_damaged_stores_are_named_with_the_remedy(root: Path) -> None
         Store(address.tracking_uri(root), root)
 
 
+@pytest.mark.executes("make ui")
 def test_web_interface_serves_what_is_synced_through_it(root: Path) -> None:
     """Over HTTP too NaN arrives and nothing is doubled; Ctrl-C leaves no process behind."""
     results = fake()

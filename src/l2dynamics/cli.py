@@ -156,7 +156,7 @@ def _app() -> "typer.Typer":
         as_json: Annotated[bool, option("--json", help="print the plan as JSON")] = False,
     ) -> None:
         """Show runs, steps, FLOPs and hours of every sweep of a scale, before anyone starts."""
-        _planning("plan").plan_command(scale=scale, device=device, as_json=as_json)
+        _pipeline("plan", "cost").plan_command(scale=scale, device=device, as_json=as_json)
 
     @app.command()
     def clean(
@@ -164,7 +164,7 @@ def _app() -> "typer.Typer":
         as_json: Annotated[bool, option("--json", help="print what is or would be deleted as JSON")] = False,
     ) -> None:
         """Show which checkpoints and finished runs under work/ would be deleted, then delete them."""
-        _planning("clean").clean_command(yes=yes, as_json=as_json)
+        _pipeline("clean", "clean").clean_command(yes=yes, as_json=as_json)
 
     return app
 
@@ -191,13 +191,13 @@ def _load(name: str) -> "MakeRun":
     return found
 
 
-def _planning(command: str) -> Any:
+def _pipeline(command: str, module: str) -> Any:
     try:
         from l2dynamics.training import numerics
 
         if "jax" not in sys.modules:
             numerics.configure()
-        return importlib.import_module("l2dynamics.pipeline.cost")
+        return importlib.import_module(f"l2dynamics.pipeline.{module}")
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{command} needs the pipeline ({error}): pip install l2dynamics[pipeline]"
