@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from l2dynamics.figures import Drawing, captions
+from l2dynamics.figures import captions
 from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import CATEGORIES, GUIDE_LINE, Style, styled
 from l2dynamics.results.tables import Results
 from l2dynamics.theory import outputs
