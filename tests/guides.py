@@ -2,9 +2,13 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 NEEDED = (
@@ -33,6 +37,13 @@ def copy_of_the_checkout(folder):
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     replace(folder / "params.yaml", "scale: laptop", "scale: smoke")
     return folder
+
+
+def stage(name, run_name="stage"):
+    """What ``stages/<name>.py`` defines; its folder is first on the path, as where Python is called with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "stages")
+        return SimpleNamespace(**runpy.run_path(str(ROOT / "stages" / f"{name}.py"), run_name=run_name))
 
 
 def block(guide, heading, kind):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import figures
 from l2dynamics.experiments import registry, scales, schema
+from l2dynamics.figures import gallery
 from l2dynamics.pipeline import dag
 
 ROOT = Path(__file__).parents[1]
@@ -102,7 +102,7 @@ def test_the_stages_of_the_fixed_interface_exist():
     }
     wanted |= {f"sweep@{name}" for name in registry.SWEEPS} | {f"autol2@{name}" for name in registry.AUTOL2}
     assert set(INSTANCES) == wanted
-    assert tuple(figures.NAMES) == tuple(FIGURES)
+    assert tuple(gallery.NAMES) == tuple(FIGURES)
 
 
 @pytest.mark.parametrize("name", FIGURES)

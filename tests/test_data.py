@@ -270,10 +270,10 @@ def test_manifest_is_the_same_in_every_place(name, tmp_path):
 def test_changed_file_is_hashed_again(tmp_path):
     file = tmp_path / "f"
     file.write_bytes(b"one")
-    first = records.sha256(file)
+    first = manifests.sha256(file)
     file.write_bytes(b"two, longer")
     assert first == hashlib.sha256(b"one").hexdigest()
-    assert records.sha256(file) == hashlib.sha256(b"two, longer").hexdigest()
+    assert manifests.sha256(file) == hashlib.sha256(b"two, longer").hexdigest()
 
 
 def test_other_formats_are_refused(checkout):

@@ -10,12 +10,12 @@ import synthetic
 from matplotlib.axes import Axes
 from PIL import Image
 
-from l2dynamics import figures
-from l2dynamics.figures import canvas, captions, panels, style
+from l2dynamics.figures import canvas, captions, gallery, panels, style
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.results import tables
 
 ROOT = Path(__file__).parents[1]
-NAMES = [name for name in figures.NAMES if name != "fig5"]
+NAMES = [name for name in gallery.NAMES if name != "fig5"]
 T_STAR, MAX, TEST = "epochs to max test accuracy", "max test accuracy", "test accuracy"
 FORMAT = [("λ", T_STAR, "log", "log"), ("λ", MAX, "log", "linear"), ("λ", MAX, "log", "linear")]
 CURVES = [
@@ -69,20 +69,20 @@ def everything():
 
 @pytest.fixture(scope="module")
 def drawings(everything):
-    return {name: figures.draw(name, everything, style.STYLES["paper"]) for name in NAMES}
+    return {name: gallery.draw(name, everything, style.STYLES["paper"]) for name in NAMES}
 
 
-def panel_axes(drawing: figures.Drawing) -> list[Axes]:
+def panel_axes(drawing: Drawing) -> list[Axes]:
     return [axes for axes in drawing.figure.axes if axes.get_title(loc="left")]
 
 
-def curve(drawing: figures.Drawing, panel: str, name: str) -> pd.DataFrame:
+def curve(drawing: Drawing, panel: str, name: str) -> pd.DataFrame:
     some = drawing.data[(drawing.data["panel"] == panel) & (drawing.data["curve"] == name)]
     assert len(some), f"no curve {name!r} in panel {panel}"
     return some
 
 
-def y_at(drawing: figures.Drawing, panel: str, name: str, x: float) -> float:
+def y_at(drawing: Drawing, panel: str, name: str, x: float) -> float:
     some = curve(drawing, panel, name)
     return float(some.loc[np.isclose(some["x"], x), "y"].iloc[0])
 
@@ -122,11 +122,11 @@ def test_all_panels_of_the_paper_are_there(drawings):
 def test_captions_say_scale_data_model_and_n(drawings, everything, name):
     caption = drawings[name].caption
     assert caption.startswith(f"Figure {name.removeprefix('fig')}. ")
-    first = everything[figures.module(name).RESULTS[-1]]
+    first = everything[gallery.module(name).RESULTS[-1]]
     n = f"n = {first.table['seed'].nunique()} per point"
     for word in ("scale laptop", "512 training and 2,000 test images", n, "width 256"):
         assert word in caption
-    setups = [everything[r].passport["setup"] for r in figures.module(name).RESULTS if r != "measure_c"]
+    setups = [everything[r].passport["setup"] for r in gallery.module(name).RESULTS if r != "measure_c"]
     for kind in {setup["model"]["kind"] for setup in setups}:
         assert {"fc": "FC (", "cnn": "CNN (", "wrn": "WRN (", "resnet": "ResNet ("}[kind] in caption
     assert ".." not in caption
@@ -153,27 +153,76 @@ def test_the_table_holds_exactly_what_is_drawn(drawings, name):
     assert ((inside["low"] <= inside["y"] + slack) & (inside["y"] <= inside["high"] + slack)).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "sweep", "panel", "eta", "l2"),
-    [
-        ("fig2", "fc", "a", 0.15, 1e-3),
-        ("fig2", "fc", "a", 1.5, 0.01),
-        ("fig2", "wrn", "d", 0.2, 2e-3),
-        ("fig3", "cnn", "a", 0.01, 0.05),
-        ("fig3", "cnn_bn", "d", 0.01, 1e-3),
-        ("figS2", "wrn_aug", "a", 0.2, 0.01),
-        ("figS7", "fc_small", "a", 0.1, 0.03),
-    ],
-)
-def test_epochs_to_max_and_max_accuracy_against_the_table(drawings, everything, name, sweep, panel, eta, l2):
-    runs = of(everything[sweep].table, group="grid", eta=eta, l2=l2)
-    stars = [star(run) for run in runs]
-    point = curve(drawings[name], panel, f"eta={eta:g}").query("x == @l2").iloc[0]
-    assert point["y"] == pytest.approx(np.mean(stars))
-    assert (point["low"], point["high"], point["n"]) == (min(stars), max(stars), len(runs))
-    second = chr(ord(panel) + 1)
-    expected = np.mean([run["test_accuracy"].max() for run in runs])
-    assert y_at(drawings[name], second, f"eta={eta:g}", l2) == pytest.approx(expected)
+def first(run: pd.DataFrame, column: str) -> float:
+    """A column when the training accuracy reaches 1."""
+    return float(run.loc[run["train_accuracy"] == 1.0, column].iloc[0])
+
+
+AT_END, BEST = (lambda run: run["test_accuracy"].iloc[-1]), (lambda run: run["test_accuracy"].max())
+POINTS = [
+    # figure, panel, curve, x, results, which runs, what is averaged over them
+    ("fig1", "a", "fixed T", 5e-3, "wrn_schedule", {"group": "fixed", "l2": 5e-3}, AT_END),
+    ("fig1", "a", "T = a/lambda", 5e-3, "wrn_schedule", {"group": "scaled", "l2": 5e-3}, AT_END),
+    ("fig1", "c", "AutoL2", None, "autol2_wrn", {"group": "auto_minibatch"}, AT_END),
+    ("fig1", "c", "AutoL2 (subset)", None, "autol2_wrn", {"group": "auto_subset"}, AT_END),
+    ("fig2", "a", "eta=0.15", 1e-3, "fc", {"group": "grid", "eta": 0.15, "l2": 1e-3}, star),
+    ("fig2", "b", "eta=0.15", 1e-3, "fc", {"group": "grid", "eta": 0.15, "l2": 1e-3}, BEST),
+    ("fig2", "a", "eta=1.5", 0.01, "fc", {"group": "grid", "eta": 1.5, "l2": 0.01}, star),
+    ("fig2", "b", "eta=1.5", 0.01, "fc", {"group": "grid", "eta": 1.5, "l2": 0.01}, BEST),
+    ("fig2", "d", "eta=0.2", 2e-3, "wrn", {"group": "grid", "eta": 0.2, "l2": 2e-3}, star),
+    ("fig2", "e", "eta=0.2", 2e-3, "wrn", {"group": "grid", "eta": 0.2, "l2": 2e-3}, BEST),
+    ("fig3", "a", "eta=0.01", 0.05, "cnn", {"group": "grid", "eta": 0.01, "l2": 0.05}, star),
+    ("fig3", "b", "eta=0.01", 0.05, "cnn", {"group": "grid", "eta": 0.01, "l2": 0.05}, BEST),
+    ("fig3", "d", "eta=0.01", 1e-3, "cnn_bn", {"group": "grid", "eta": 0.01, "l2": 1e-3}, star),
+    ("fig3", "e", "eta=0.01", 1e-3, "cnn_bn", {"group": "grid", "eta": 0.01, "l2": 1e-3}, BEST),
+    ("figS1", "a", "lambda=0.01", 0.5, "fc", {"eta": 0.5, "l2": 0.01}, lambda run: first(run, "step")),
+    (
+        "figS1",
+        "b",
+        "lambda=0.001",
+        0.2,
+        "wrn",
+        {"eta": 0.2, "l2": 1e-3},
+        lambda run: 20 * first(run, "epoch"),
+    ),
+    ("figS2", "a", "eta=0.2", 0.01, "wrn_aug", {"group": "grid", "eta": 0.2, "l2": 0.01}, star),
+    ("figS2", "b", "eta=0.2", 0.01, "wrn_aug", {"group": "grid", "eta": 0.2, "l2": 0.01}, BEST),
+    (
+        "figS5",
+        "a",
+        "lambda=0.001",
+        0.5,
+        "fc_mse",
+        {"eta": 0.5, "l2": 1e-3},
+        lambda run: first(run, "test_accuracy"),
+    ),
+    ("figS5", "b", "lambda=0.001", 0.5, "fc_mse", {"eta": 0.5, "l2": 1e-3}, BEST),
+    ("figS7", "a", "eta=0.1", 0.03, "fc_small", {"group": "grid", "eta": 0.1, "l2": 0.03}, star),
+    ("figS7", "b", "eta=0.1", 0.03, "fc_small", {"group": "grid", "eta": 0.1, "l2": 0.03}, BEST),
+    ("figS8", "a", "eta=0.2", 4e-4, "resnet", {"group": "grid", "eta": 0.2, "l2": 4e-4}, BEST),
+    ("figS8", "b", "budget=50", 1e-5, "resnet", {"group": "budget", "budget": 50.0, "l2": 1e-5}, BEST),
+    ("figS9", "a", "AutoL2", None, "autol2_wrn", {"group": "auto_minibatch"}, AT_END),
+    ("figS9", "a", "AutoL2 (subset)", None, "autol2_wrn", {"group": "auto_subset"}, AT_END),
+    ("figS10", "a", "AutoL2", None, "autol2_wrn_schedule", {"group": "auto_minibatch"}, AT_END),
+    ("figS10", "a", "AutoL2 (subset)", None, "autol2_wrn_schedule", {"group": "auto_subset"}, AT_END),
+    ("figS11", "CNN BN", "AutoL2", None, "autol2_cnn_bn", {"group": "auto_minibatch"}, AT_END),
+    ("figS11", "CNN BN", "AutoL2 (subset)", None, "autol2_cnn_bn", {"group": "auto_subset"}, AT_END),
+    ("figS12", "a", "sigma_w=2", 1e-3, "wrn_sigma", {"sigma_w": 2.0, "l2": 1e-3}, AT_END),
+]
+"""Drawn points and the runs they average; x None is the last point of a curve."""
+
+
+@pytest.mark.parametrize(("name", "panel", "label", "x", "sweep", "where", "measure"), POINTS)
+def test_points_are_means_over_the_runs_of_the_table(
+    drawings, everything, name, panel, label, x, sweep, where, measure
+):
+    some = curve(drawings[name], panel, label)
+    point = some.iloc[-1] if x is None else some[np.isclose(some["x"], x)].iloc[0]
+    values = [measure(run) for run in of(everything[sweep].table, **where)]
+    assert point["y"] == pytest.approx(np.mean(values))
+    if name not in ("figS5", "figS8"):
+        assert (point["low"], point["high"]) == pytest.approx((min(values), max(values)))
+        assert point["n"] == len(values)
 
 
 def test_lambda_zero_line_is_the_best_over_learning_rates(drawings, everything):
@@ -211,11 +260,7 @@ def test_inset_shows_the_same_times_against_the_product(drawings):
     np.testing.assert_array_equal(inset["y"], whole["y"])
 
 
-def test_figure_1a_shows_final_accuracy(drawings, everything):
-    for group, name in (("fixed", "fixed T"), ("scaled", "T = a/lambda")):
-        runs = of(everything["wrn_schedule"].table, group=group, l2=5e-3)
-        expected = np.mean([run["test_accuracy"].iloc[-1] for run in runs])
-        assert y_at(drawings["fig1"], "a", name, 5e-3) == pytest.approx(expected)
+def test_figure_1a_names_the_two_lengths(drawings):
     labels = [text.get_text() for text in panel_axes(drawings["fig1"])[0].get_legend().get_texts()]
     assert labels == ["T = 20 epochs", "T = 0.02/λ"]
 
@@ -254,7 +299,7 @@ def test_best_lambda_at_the_end_of_the_grid_is_an_open_square(everything):
     table = everything["wrn_aug"].table
     table = table[(table["group"] != "grid") | (table["l2"] >= 5e-4)]
     odd = {**everything, "wrn_aug": synthetic.results("wrn_aug", table)}
-    longest = curve(figures.draw("fig4", odd, style.STYLES["paper"]), "b", "tuned").iloc[-1]
+    longest = curve(gallery.draw("fig4", odd, style.STYLES["paper"]), "b", "tuned").iloc[-1]
     assert (longest["y"], longest["flag"]) == (5e-4, "edge")
 
 
@@ -269,21 +314,11 @@ def test_figure_4a_measures_c_beside_the_papers(drawings, everything):
     assert curve(drawing, "a", "c of the paper")["x"].tolist() == [0.0066]
 
 
-def test_figure_s1_counts_steps(drawings, everything):
-    for panel, sweep, eta, l2, per_epoch in (("a", "fc", 0.5, 0.01, 1), ("b", "wrn", 0.2, 1e-3, 20)):
-        runs = of(everything[sweep].table, eta=eta, l2=l2)
-        steps = [run.loc[run["train_accuracy"] == 1.0, "epoch"].iloc[0] * per_epoch for run in runs]
-        assert y_at(drawings["figS1"], panel, f"lambda={l2:g}", eta) == pytest.approx(np.mean(steps))
-    # λ = 0.05 is too short to interpolate in the WRN sweep: the curve is there, as a hole.
+def test_figure_s1_has_a_hole_where_a_run_is_too_short_to_interpolate(drawings):
     assert curve(drawings["figS1"], "b", "lambda=0.05")["y"].isna().all()
 
 
-def test_figure_s5_stopped_and_converged(drawings, everything):
-    runs = of(everything["fc_mse"].table, eta=0.5, l2=1e-3)
-    stopped = np.mean([r.loc[r["train_accuracy"] == 1.0, "test_accuracy"].iloc[0] for r in runs])
-    assert y_at(drawings["figS5"], "a", "lambda=0.001", 0.5) == pytest.approx(stopped)
-    converged = np.mean([r["test_accuracy"].max() for r in runs])
-    assert y_at(drawings["figS5"], "b", "lambda=0.001", 0.5) == pytest.approx(converged)
+def test_figure_s5_compares_on_one_axis_and_shows_the_loss_rise(drawings):
     first, second, *_ = panel_axes(drawings["figS5"])
     assert first.get_ylim() == second.get_ylim()
     loss = curve(drawings["figS5"], "c", "lambda=0.01").reset_index()
@@ -305,36 +340,12 @@ def test_figure_s7_marks_the_best_lambda(drawings):
         assert curve(drawings["figS7"], panel, "best lambda")["x"].tolist() == [3e-3]
 
 
-def test_figure_s8_cells(drawings, everything):
-    table = everything["resnet"].table
-    cell = np.mean([run["test_accuracy"].max() for run in of(table, group="grid", eta=0.2, l2=4e-4)])
-    assert y_at(drawings["figS8"], "a", "eta=0.2", 4e-4) == pytest.approx(cell)
-    cell = np.mean([run["test_accuracy"].max() for run in of(table, group="budget", budget=50.0, l2=1e-5)])
-    assert y_at(drawings["figS8"], "b", "budget=50", 1e-5) == pytest.approx(cell)
-
-
-@pytest.mark.parametrize(
-    ("name", "panel", "sweep"),
-    [
-        ("fig1", "c", "autol2_wrn"),
-        ("figS9", "a", "autol2_wrn"),
-        ("figS10", "a", "autol2_wrn_schedule"),
-        ("figS11", "CNN BN", "autol2_cnn_bn"),
-    ],
-)
-def test_autol2_curves(drawings, everything, name, panel, sweep):
-    for group, label in (("auto_minibatch", "AutoL2"), ("auto_subset", "AutoL2 (subset)")):
-        runs = of(everything[sweep].table, group=group)
-        expected = np.mean([run["test_accuracy"].iloc[-1] for run in runs])
-        assert curve(drawings[name], panel, label)["y"].iloc[-1] == pytest.approx(expected)
-
-
 def test_autol2_from_a_smaller_start_has_a_curve_of_its_own(everything):
     table = everything["autol2_fc"].table
     late = table[(table["group"] == "auto_minibatch") & (table["l2"] < 0.1)]
     late = late.assign(run=late["run"] + "-late", test_accuracy=0.5)
     odd = {**everything, "autol2_fc": synthetic.results("autol2_fc", pd.concat([table, late]))}
-    drawing = figures.draw("figS11", odd, style.STYLES["paper"])
+    drawing = gallery.draw("figS11", odd, style.STYLES["paper"])
     assert (curve(drawing, "FC", "AutoL2, λ₀ = 0.01")["y"] == 0.5).all()
     expected = np.mean([run["test_accuracy"].iloc[-1] for run in of(table, group="auto_minibatch")])
     assert curve(drawing, "FC", "AutoL2")["y"].iloc[-1] == pytest.approx(expected)
@@ -348,10 +359,7 @@ def test_autol2_schedule_is_drawn_per_seed(drawings, everything):
     np.testing.assert_array_equal(some["y"], run["l2"])
 
 
-def test_figure_s12_has_a_curve_per_sigma(drawings, everything):
-    runs = of(everything["wrn_sigma"].table, sigma_w=2.0, l2=1e-3)
-    expected = np.mean([run["test_accuracy"].iloc[-1] for run in runs])
-    assert y_at(drawings["figS12"], "a", "sigma_w=2", 1e-3) == pytest.approx(expected)
+def test_figure_s12_has_a_curve_per_sigma(drawings):
     assert drawings["figS12"].data["curve"].nunique() == 3
 
 
@@ -410,7 +418,7 @@ def crippled(results: dict[str, tables.Results], how: str) -> dict[str, tables.R
 def test_odd_tables_draw_without_warnings(everything, how):
     odd = crippled(everything, how)
     for name in NAMES:
-        drawing = figures.draw(name, odd, style.STYLES["paper"])
+        drawing = gallery.draw(name, odd, style.STYLES["paper"])
         if name in {"fig2", "fig4", "figS8", "figS9"}:
             drawing.figure.draw_without_rendering()
         assert len(panel_axes(drawing)) == len(PANELS[name])
@@ -421,7 +429,7 @@ def test_runs_that_never_learned_are_shown_at_chance_without_t_star(everything):
     failed = (sweep["eta"] == 0.5) & (sweep["l2"] == 0.05)
     sweep.loc[failed, "test_accuracy"] = 0.1
     odd = {**everything, "fc": synthetic.results("fc", sweep)}
-    drawing = figures.draw("fig2", odd, style.STYLES["paper"])
+    drawing = gallery.draw("fig2", odd, style.STYLES["paper"])
     hole = curve(drawing, "a", "eta=0.5").query("x == 0.05").iloc[0]
     assert np.isnan(hole["y"])
     assert (hole["n"], hole["flag"]) == (0, "failed")
@@ -435,7 +443,7 @@ def test_runs_that_had_not_peaked_are_open_triangles(everything):
     sweep = everything["fc"].table
     unpeaked = (sweep["eta"] == 0.5) & (sweep["l2"] == 1e-3) & (sweep["epoch"] * 0.5 * 1e-3 > 0.6)
     odd = {**everything, "fc": synthetic.results("fc", sweep[~unpeaked])}
-    drawing = figures.draw("fig2", odd, style.STYLES["paper"])
+    drawing = gallery.draw("fig2", odd, style.STYLES["paper"])
     assert curve(drawing, "a", "eta=0.5").query("x == 0.001")["flag"].tolist() == ["bound"]
     triangles = [line for line in panel_axes(drawing)[0].lines if line.get_marker() == "^"]
     assert [line.get_xdata().tolist() for line in triangles] == [[1e-3]]
@@ -447,7 +455,7 @@ def test_missing_groups_are_named(everything):
     table = everything["wrn_aug"].table
     odd = {**everything, "wrn_aug": synthetic.results("wrn_aug", table[table["group"] == "grid"])}
     with pytest.raises(ValueError, match=r"results/wrn_aug\.csv has no runs of group 'predicted_double'"):
-        figures.draw("figS4", odd, style.STYLES["paper"])
+        gallery.draw("figS4", odd, style.STYLES["paper"])
 
 
 def test_points_reduce_seeds_and_keep_holes():
@@ -536,7 +544,7 @@ def test_captions_follow_the_passport(everything):
 def test_files_are_the_same_to_the_last_byte(everything, tmp_path, name):
     written = []
     for folder in ("one", "two"):
-        drawing = figures.draw(name, everything, style.STYLES["paper"])
+        drawing = gallery.draw(name, everything, style.STYLES["paper"])
         files = style.save(drawing, tmp_path / folder, name, style.STYLES["paper"])
         written.append([path.read_bytes() for path in files])
     assert written[0] == written[1]
@@ -553,14 +561,14 @@ def test_files_are_the_same_to_the_last_byte(everything, tmp_path, name):
 
 
 def test_slides_are_larger(everything):
-    small, large = (figures.draw("figS3", everything, style.STYLES[s]).figure for s in ("paper", "slides"))
+    small, large = (gallery.draw("figS3", everything, style.STYLES[s]).figure for s in ("paper", "slides"))
     assert large.get_size_inches()[0] > small.get_size_inches()[0]
     assert large.axes[0].xaxis.label.get_size() > 1.5 * small.axes[0].xaxis.label.get_size()
 
 
 def test_unknown_figure_and_style_are_refused():
     with pytest.raises(ValueError, match=r"no figure 'fig6': choose one of fig1, .*figS12"):
-        figures.module("fig6")
+        gallery.module("fig6")
     with pytest.raises(
         ValueError, match=r"figures\.style: 'poster' is not a style, choose one of paper, slides"
     ):
@@ -572,7 +580,7 @@ PARAMS = "scale: laptop\ndata: {source: sample}\n"
 
 def run_stage(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     probe = (
-        "import runpy, sys; sys.argv = sys.argv[1:]; "
+        "import os, runpy, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, os.path.dirname(sys.argv[0])); "
         "code = 0\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as stop: code = stop.code\n"

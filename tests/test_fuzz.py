@@ -2,10 +2,10 @@
 
 import copy
 import os
-import runpy
 import sys
 from pathlib import Path
 
+import guides
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -199,10 +199,7 @@ def stage_mains():
     """The stages' own main functions; importing them sets up signals, which the test runner keeps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("l2dynamics.running.runtime.begin_stage", lambda *args: None)
-        return {
-            name: runpy.run_path(str(ROOT / "stages" / f"{name}.py"), run_name="stage")["main"]
-            for name in ("sweep", "autol2", "measure_c")
-        }
+        return {name: guides.stage(name).main for name in ("sweep", "autol2", "measure_c")}
 
 
 @pytest.fixture

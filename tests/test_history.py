@@ -13,7 +13,6 @@ import synthetic
 
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results, ResultsError
-from l2dynamics.storage import atomic
 
 
 def fake(name: str = "fc", *, seeds: Sequence[int] = (0,), **extra: Any) -> Results:
@@ -137,14 +136,14 @@ def test_damage_is_named_in_one_line(tmp_path: Path, suffix: str, damage: object
 
 def test_killed_between_the_two_files_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables.write(fake(seeds=(0,)), tmp_path)
-    real = atomic.replace
+    real = tables.replace
 
     def dies_at_the_passport(path: Path, content: bytes) -> None:
         if path.suffix == ".json":
             raise KeyboardInterrupt
         real(path, content)
 
-    monkeypatch.setattr(atomic, "replace", dies_at_the_passport)
+    monkeypatch.setattr(tables, "replace", dies_at_the_passport)
     with pytest.raises(KeyboardInterrupt):
         tables.write(fake(seeds=(1,)), tmp_path)
     with pytest.raises(ResultsError, match="checksum"):

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:Runtime
 _DRIVER = """
 import runpy, sys
 sys.argv = ["stages/sweep.py", "fc"]
+sys.path.insert(0, "stages")
 code = 0
 try:
     runpy.run_path("stages/sweep.py", run_name="__main__")

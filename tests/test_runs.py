@@ -111,12 +111,12 @@ def test_autol2_runs_compare_equal_budgets_and_seeds():
     found = of_autol2("fc", of, 3, 5)
     assert {s.steps for s in found} == {60}
     groups = {
-        group: [(s.l2, s.seed, s.measure) for s in found if s.group == group]
+        group: [(s.l2, s.init_l2, s.seed, s.measure) for s in found if s.group == group]
         for group in ("constant", "auto_minibatch", "auto_subset")
     }
-    assert groups["constant"] == [(0.1, 5, None), (0.1, 6, None), (0.01, 5, None), (0.01, 6, None)]
+    assert groups["constant"] == [(l2, None, seed, None) for l2 in (0.1, 0.01) for seed in (5, 6)]
     for measure, starts in (("minibatch", (0.1, 1.0)), ("subset", (0.1,))):
-        assert sorted(groups[f"auto_{measure}"]) == [(l2, seed, measure) for l2 in starts for seed in (5, 6)]
+        assert groups[f"auto_{measure}"] == [(None, l2, seed, measure) for l2 in starts for seed in (5, 6)]
     assert len({s.slug for s in found}) == len(found) == 10
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import figures
-from l2dynamics.claims import FIELDS, theory
+from l2dynamics.claims import theory
+from l2dynamics.claims.base import FIELDS
 from l2dynamics.experiments.messages import ConfigError, check
 from l2dynamics.experiments.scales import Executor, Params
-from l2dynamics.figures import style
+from l2dynamics.figures import gallery, style
 from l2dynamics.report import theory_section
 from l2dynamics.results import tables
 from l2dynamics.running import events, interruption, pool
@@ -149,7 +149,7 @@ def test_claims_report_and_figure(results, root):
     page = theory_section.section(results)
     assert page.count("### ") == 7
     assert "nan" not in page
-    drawing = figures.draw("fig5", figures.load("fig5", root), style.get_style("paper"))
+    drawing = gallery.draw("fig5", gallery.load("fig5", root), style.get_style("paper"))
     assert set(drawing.data["panel"]) == {"a", "b", "c"}
     assert {"theory, k = 1", "theory, k = 2", "experiment"} <= set(drawing.data["curve"])
     assert "scale smoke" in drawing.caption
