@@ -39,7 +39,7 @@ COMMANDS = {
 }
 FIGURES = {"sweep": "figS5", "theory": "fig5"}
 WAYS = ("kill", "term", "power", "ctrl-c", "worker")
-NO_WORKERS = ("theory", "track")
+NO_WORKERS = ("track",)
 PATIENCE = 30.0
 
 

@@ -7,12 +7,12 @@ import checkout  # noqa: F401
 from l2dynamics import paths
 from l2dynamics.claims import evaluation, theory
 from l2dynamics.pipeline import stage
-from l2dynamics.theory import outputs
+from l2dynamics.results import tables
 
 
 def main(root: Path) -> None:
     records = evaluation.evaluate(evaluation.load(root))
-    for claim in theory.evaluate({"theory": outputs.load(root)}):
+    for claim in theory.evaluate({"theory": tables.load("theory", root)}):
         records[claim.id] = claim.record()
     evaluation.write(records, paths.claims(root))
     verdicts = [record["ok"] for id, record in records.items() if id.isdigit()]

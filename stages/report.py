@@ -6,11 +6,11 @@ import checkout  # noqa: F401
 
 from l2dynamics.pipeline import stage
 from l2dynamics.report import document, theory_section
-from l2dynamics.theory import outputs
+from l2dynamics.results import tables
 
 
 def main(root: Path) -> None:
-    theory = theory_section.section(outputs.load(root))
+    theory = theory_section.section(tables.load("theory", root))
     for path in document.write(root, theory):
         stage.say(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
 

@@ -10,16 +10,18 @@ runtime.begin_stage("jax_cache", workers="l2dynamics.theory.tasks")
 
 from l2dynamics.experiments import scales
 from l2dynamics.pipeline import stage
+from l2dynamics.results import tables
 from l2dynamics.running import locks
-from l2dynamics.theory import execution
-from l2dynamics.theory.schema import TheoryConfig
+from l2dynamics.theory import execution, schema
 
 
 def main(root: Path) -> None:
     params = scales.load_params(root)
-    section = scales.load_section(root, params.scale, "theory", TheoryConfig)
+    section = scales.load_section(root, params.scale, "theory", schema.TheoryConfig)
     with locks.locked(root, "theory"):
-        execution.run(section, params, root)
+        results = execution.run(section, params, root)
+        tables.write(results, root)
+    stage.conclude(execution.summary(results.passport))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from l2dynamics.claims import evaluation
 from l2dynamics.figures import gallery
 from l2dynamics.report import document, theory_section
 from l2dynamics.results import tables
-from l2dynamics.theory import outputs
 from l2dynamics.tracking import views
 from l2dynamics.tracking.sync import sync
 
@@ -58,7 +57,7 @@ def report_url(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkout")
     for folder in ("results", "reports"):
         shutil.copytree(ROOT / folder, root / folder)
-    html, _ = document.write(root, theory_section.section(outputs.load(root)))
+    html, _ = document.write(root, theory_section.section(tables.load("theory", root)))
     return html.as_uri()
 
 

@@ -22,7 +22,7 @@ from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Executor
 from l2dynamics.pipeline import training_stage
 from l2dynamics.results import tables
-from l2dynamics.running import affinity, executors, interruption, processes, train_job, workload
+from l2dynamics.running import affinity, executors, interruption, pool, train_job, workload
 from l2dynamics.running.executors import JobsFailed, workers
 from l2dynamics.running.interruption import Interrupted, stop_on_signal
 
@@ -97,9 +97,6 @@ def test_workers_of_several_cores(cpus, cores, expected, monkeypatch):
     monkeypatch.setattr(affinity, "cores", lambda: list(range(cores)))
     monkeypatch.setattr(affinity, "accelerated", lambda: False)
     assert workers(Executor(), 10, cpus) == expected
-    sets = processes.core_sets(cpus)
-    assert len(sets) == max(1, expected)
-    assert sum(map(len, sets)) == len(set().union(*sets)) == max(1, expected) * min(cpus, cores)
 
 
 def test_an_accelerator_takes_one_process_unless_asked_otherwise(monkeypatch):
@@ -303,15 +300,15 @@ def test_a_worker_that_raises_is_named_and_the_others_finish(samples):
 
 
 def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
-    monkeypatch.setattr(executors, "_kept", [])
+    monkeypatch.setattr(pool, "kept", [])
     recipe = Recipe("sweep@fc", setup(), 4, "sample", samples)
     executor = Executor(kind="processes", workers=2)
     assert executors.check(recipe, executor) == workload.check(recipe)
-    (kept,) = executors._kept
+    (kept,) = pool.kept
     workers = set(kept.executor._processes)
     try:
         executors.run(workload.jobs(recipe, specs(2)), executor, silent)
-        assert executors._kept == [kept]
+        assert pool.kept == [kept]
         assert workers <= set(kept.executor._processes)
         # A kept worker that dies costs a new pool, nothing else.
         for process in list(kept.executor._processes.values()):
@@ -323,4 +320,4 @@ def test_the_workers_that_check_a_setup_train_it(samples, monkeypatch):
         kept.executor.shutdown()
     with pytest.raises(ValueError, match=r"^setup\.batch: "):
         executors.check(replace(recipe, setup=recipe.setup.model_copy(update={"batch": 10**6})), executor)
-    assert executors._kept == []
+    assert pool.kept == []

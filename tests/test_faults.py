@@ -21,7 +21,7 @@ from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Executor
 from l2dynamics.pipeline import clean, training_stage
-from l2dynamics.results import tables
+from l2dynamics.results import keys, tables
 from l2dynamics.running import clock, executors, interruption, train_job, workload
 from l2dynamics.storage import archives, atomic
 
@@ -406,7 +406,7 @@ def test_an_edited_trainer_or_other_data_begin_anew(tmp_path, monkeypatch):
         train_job.execute(job, stop=lambda: next(asked, None) is None)
     old = job.file.with_suffix(".checkpoint").read_bytes()
     with monkeypatch.context() as context:
-        context.setattr(workload, "code_key", lambda *modules: "edited")
+        context.setattr(keys, "code_key", lambda *modules: "edited")
         (edited,) = workload.jobs(recipe(tmp_path), [spec()])
     with monkeypatch.context() as context:
         context.setattr(workload, "dataset", lambda recipe: dataset(recipe.setup, seed=1))

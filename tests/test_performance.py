@@ -21,7 +21,7 @@ from l2dynamics.autol2 import AutoL2
 from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.schema import Resources
-from l2dynamics.experiments.setup import Measure, Setup
+from l2dynamics.experiments.setup import Setup
 from l2dynamics.models.layers import BatchNorm
 from l2dynamics.running import workload
 from l2dynamics.training.trainer import Trainer
@@ -102,27 +102,6 @@ def test_dispatched_steps_take_two_calls_and_one_per_epoch() -> None:
     with jax.transfer_guard_device_to_host("disallow"), compilations() as compiled:
         trainer.advance(state, hp, 3, 9)  # two epochs
     assert (calls, compiled) == ({"fetch": 6, "step": 6, "order": 2}, [])
-
-
-@pytest.mark.parametrize("measure", ["minibatch", "subset"])
-def test_the_parts_that_workers_compile_are_all_that_a_run_needs(measure: Measure) -> None:
-    of = setup("cnn", momentum=0.9)
-    hp = hyper(eta=0.01)
-
-    def compiled_by_a_run(trainer: Trainer) -> set[str]:
-        with compilations() as compiled:
-            state = trainer.init(hp)
-            state = trainer.advance(state, hp, 0, 9)
-            trainer.evaluate(state, hp)
-        return {name.removeprefix("jit(").removesuffix(")") for name in compiled}
-
-    ready, cold = (Trainer(of, dataset(of), rule=AutoL2(every=2), measure=measure) for _ in range(2))
-    for program in ready.programs(hp):
-        program()
-    large = {"initial", "_control", "score", "order", "_fetch", "_step", "_measure"}
-    left = compiled_by_a_run(ready)
-    assert large <= compiled_by_a_run(cold), "these are the names of what a run compiles"
-    assert not large & left
 
 
 def test_autol2_and_constant_l2_share_what_both_do() -> None:

@@ -9,7 +9,7 @@ import synthetic
 
 from l2dynamics.pipeline import training_stage
 from l2dynamics.running import logs, progress
-from l2dynamics.running.workload import Event
+from l2dynamics.running.events import Event
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_without_a_terminal_one_line_a_minute(monkeypatch, capsys, caplog):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     caplog.set_level(logging.INFO, logger="l2dynamics")
-    with progress.SweepProgress("sweep@fc", 3, 3000) as said:
+    with progress.StageProgress("sweep@fc", 3, 3000) as said:
         for second in range(1, 181):
             clock[0] = float(second)
             said(Event("job", 10, 0.5 + second / 1000, 0.01, second % 60 == 0))

@@ -18,8 +18,8 @@ from l2dynamics.experiments.scales import Executor, load_params
 from l2dynamics.experiments.schema import Resources
 from l2dynamics.results import tables
 from l2dynamics.running import affinity, interruption, ray_cluster, workload
-from l2dynamics.running.progress import SweepProgress
-from l2dynamics.running.workload import Event
+from l2dynamics.running.events import Event
+from l2dynamics.running.progress import StageProgress
 from l2dynamics.storage import archives
 
 ROOT = Path(__file__).parents[1]
@@ -118,7 +118,7 @@ class Spec:
 
 
 def test_one_line_for_the_whole_cluster():
-    progress = SweepProgress("sweep@fc", 10, 1000, 2)
+    progress = StageProgress("sweep@fc", 10, 1000, 2)
     for job, runs in (("a", 3), ("b", 1), ("c", 1)):
         progress(Event(job, 0, math.nan, math.nan, False, runs))
     assert "2/10 runs, 5 running, 0 steps/s" in progress._status()

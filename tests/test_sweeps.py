@@ -13,7 +13,7 @@ from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.scales import Params
 from l2dynamics.experiments.schema import FIRST_EVALUATION, Controller, Sweep
-from l2dynamics.results import machine, tables
+from l2dynamics.results import keys, machine, tables
 from l2dynamics.running import clock, interruption, train_job, workload
 from l2dynamics.running.interruption import Interrupted
 from l2dynamics.running.workload import Finished
@@ -239,24 +239,24 @@ def test_under_autol2_the_column_l2_is_the_coefficient_in_force(tmp_path):
 
 def test_the_key_changes_with_setup_data_code_versions_and_flags(tmp_path, monkeypatch):
     base = recipe(tmp_path)
-    keys = {workload.key(base), workload.key(recipe(tmp_path, batch=6))}
-    keys.add(workload.key(recipe(tmp_path, controller=Controller())))
-    keys.add(workload.key(recipe(tmp_path, controller=Controller(every=5))))
-    keys.add(workload.key(Recipe("sweep@test", base.setup, 7, "sample", tmp_path)))
+    found = {workload.key(base), workload.key(recipe(tmp_path, batch=6))}
+    found.add(workload.key(recipe(tmp_path, controller=Controller())))
+    found.add(workload.key(recipe(tmp_path, controller=Controller(every=5))))
+    found.add(workload.key(Recipe("sweep@test", base.setup, 7, "sample", tmp_path)))
     monkeypatch.setattr(workload, "dataset", lambda recipe: dataset(recipe.setup, seed=1))
-    keys.add(workload.key(base))
+    found.add(workload.key(base))
     monkeypatch.setattr(workload, "dataset", lambda recipe: dataset(recipe.setup))
     for module, name, value in (
-        (workload, "code_key", lambda *modules: "edited"),
+        (keys, "code_key", lambda *modules: "edited"),
         (machine, "versions", lambda: {"jax": "0.0"}),
     ):
         with monkeypatch.context() as context:
             context.setattr(module, name, value)
-            keys.add(workload.key(base))
+            found.add(workload.key(base))
     with monkeypatch.context() as context:
         context.setenv("XLA_FLAGS", "--xla_other")
-        keys.add(workload.key(base))
-    assert len(keys) == 9
+        found.add(workload.key(base))
+    assert len(found) == 9
     # Neither the place of the checkout nor how many runs train side by side changes a number.
     assert workload.key(base) == workload.key(recipe(tmp_path / "elsewhere", bucket=4))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from l2dynamics.theory.solution import decay_time, evolve, kernel_decay, loss_minimum_time, mode_evolution
+from l2dynamics.theory.solution import evolve, kernel_decay, loss_minimum_time, mode_evolution
 
 RATIOS = (1e-6, 1e-3, 0.3, 1.0, 7.0, 1e3, 1.4e5, 1e8)
 TIMES = (0.0, 1e-9, 1e-3, 0.2, 1.0, 6.5, 50.0)
@@ -87,13 +87,11 @@ def test_bad_arguments_are_named(name, value):
         mode_evolution(arguments.pop("t"), **arguments)
 
 
-def test_times():
-    assert decay_time(l2=0.01, k=2) == 50
-    assert decay_time(l2=0, k=2) == math.inf
+def test_kernel_decay():
     np.testing.assert_allclose(kernel_decay([0.0, 10.0], l2=0.1, k=3), [1, math.exp(-4)])
     np.testing.assert_array_equal(kernel_decay([0.0, 10.0], l2=0.1, k=1), 1)
     with pytest.raises(ValueError, match=r"^l2 must be"):
-        decay_time(l2=-1, k=2)
+        kernel_decay(1.0, l2=-1, k=2)
 
 
 def test_loss_minimum_time_against_brute_force():

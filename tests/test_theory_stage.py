@@ -13,7 +13,8 @@ from l2dynamics.experiments.scales import Executor, Params
 from l2dynamics.figures import gallery, style
 from l2dynamics.report import theory_section
 from l2dynamics.results import tables
-from l2dynamics.theory import execution, lemma1, outputs
+from l2dynamics.running import events, interruption, pool
+from l2dynamics.theory import comparison, descent, execution, kernels, lemma1, predictions, tasks
 from l2dynamics.theory.schema import TheoryConfig
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,11 @@ TINY = {
 }
 
 
+def compute(root, params=PARAMS):
+    """The stage without its lock."""
+    tables.write(execution.run(check(TheoryConfig, TINY, "test"), params, root), root)
+
+
 @pytest.fixture(name="root", scope="module")
 def _root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("checkout")
@@ -43,8 +49,8 @@ def _root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _results(root: Path) -> tables.Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lemma1, "NETWORKS", lemma1.NETWORKS[:1])
-        execution.run(check(TheoryConfig, TINY, "test"), PARAMS, root)
-    return outputs.load(root)
+        compute(root)
+    return tables.load("theory", root)
 
 
 def test_table_and_passport(results):
@@ -66,10 +72,12 @@ def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, roo
     kept = list((root / "work/theory").rglob("decay@1-8-3.npz"))
     assert len(kept) == 1
     kept[0].unlink()
-    for name in ("training", "kernels", "minimum", "fixed_points", "reference_kernel"):
-        monkeypatch.setattr(execution.experiments, name, fail)
-    monkeypatch.setattr(lemma1, "table", fail)
-    execution.run(check(TheoryConfig, TINY, "test"), PARAMS, root)
+    for module, name in (
+        (comparison, "compare"), (descent, "descend"), (kernels, "convergence"), (kernels, "reference_kernel"),
+        (predictions, "minimum"), (predictions, "fixed_points"), (lemma1, "table"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, fail)
+    compute(root)
     assert (root / "results/theory.csv").read_bytes() == before
 
 
@@ -77,13 +85,61 @@ def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypa
     shutil.copytree(root / "data", tmp_path / "data")
     monkeypatch.setenv("L2DYNAMICS_CHECKPOINT_SECONDS", "0")
     params = PARAMS.model_copy(update={"executor": Executor(kind="processes", workers=2)})
-    execution.run(check(TheoryConfig, TINY, "test"), params, tmp_path)
+    compute(tmp_path, params)
     assert (tmp_path / "results/theory.csv").read_bytes() == (root / "results/theory.csv").read_bytes()
-    found = outputs.load(tmp_path).passport
+    found = tables.load("theory", tmp_path).passport
     # The other parts hold seconds; lemma1 is patched here and not in the workers.
     for part in ("modes", "minimum", "fixed_points", "decay"):
         assert found["numbers"][part] == results.passport["numbers"][part]
     assert not list((tmp_path / "work/theory").rglob("*.checkpoint"))
+
+
+def test_a_stopped_descent_saves_and_goes_on_to_the_same_bits(results, root, monkeypatch):
+    before = (root / "results/theory.csv").read_bytes()
+    (file,) = (root / "work/theory").rglob("training@drawn.npz")
+    file.unlink()
+    shares = []
+    watch = pool.run
+
+    def stopped(todo, executor, report, **rest):
+        asked = iter(range(3))
+        with pytest.raises(interruption.Interrupted, match="training@drawn"):
+            todo[0].call(report, lambda: next(asked, None) is None)
+        assert file.with_suffix(".checkpoint").exists()
+        watch(todo, executor, lambda event: (shares.append(event.run_steps), report(event)), **rest)
+
+    monkeypatch.setattr(pool, "run", stopped)
+    compute(root)
+    assert (root / "results/theory.csv").read_bytes() == before
+    assert sum(shares) == pytest.approx(1)
+    assert shares[1] > 0.1, "it went on from the checkpoint"
+
+
+def test_a_task_that_raises_is_named_and_the_others_finish(results, root, monkeypatch):
+    files = [next((root / "work/theory").rglob(f"{name}.npz")) for name in ("minimum", "modes")]
+    for file in files:
+        file.unlink()
+
+    def fail(*_):
+        raise RuntimeError("no minimum")
+
+    monkeypatch.setattr(predictions, "minimum", fail)
+    with pytest.raises(pool.JobsFailed, match=r"^minimum: RuntimeError: no minimum$"):
+        compute(root)
+    assert [file.exists() for file in files] == [False, True]
+    monkeypatch.undo()
+    compute(root)
+    assert files[0].exists()
+
+
+def test_a_task_done_before_its_worker_died_is_not_repeated(results, root, monkeypatch):
+    config = check(TheoryConfig, TINY, "test")
+    (file,) = (root / "work/theory").rglob("modes.npz")
+    monkeypatch.setattr(tasks, "_compute", lambda *_: pytest.fail("repeated"))
+    told = []
+    work = tasks.Work(config, PARAMS.seed, "sample", root, file.parent)
+    tasks.execute("modes", work, told.append, lambda: False)
+    assert told == [events.Event("modes", 0.0), events.Event("modes", 1.0, finished=True)]
 
 
 def test_claims_report_and_figure(results, root):
@@ -104,10 +160,10 @@ def test_damaged_results_are_refused(results, root, tmp_path):
     with (tmp_path / "results/theory.csv").open("a") as file:
         file.write("x")
     with pytest.raises(tables.ResultsError, match="run `dvc repro theory`"):
-        outputs.load(tmp_path)
+        tables.load("theory", tmp_path)
     (tmp_path / "results/theory.csv").unlink()
     with pytest.raises(tables.ResultsError, match="is missing"):
-        outputs.load(tmp_path)
+        tables.load("theory", tmp_path)
 
 
 @pytest.mark.parametrize(

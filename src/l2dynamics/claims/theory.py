@@ -21,7 +21,7 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     """Judge the three claims.
 
     Args:
-        results: with the entry ``theory``, see :func:`l2dynamics.theory.outputs.load`.
+        results: with the entry ``theory``.
     """
     theory = results["theory"]
     return [_minimum(theory), _finite_width(theory), _kernel(theory)]

@@ -56,6 +56,18 @@ class Dataset:
     std: NDArray[np.float32]
     digest: str
 
+    def record(self) -> dict[str, Any]:
+        """What a passport says about the data."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "version": self.version,
+            "train": len(self.train_labels),
+            "test": len(self.test_labels),
+            "image_size": int(self.train_images.shape[1]),
+            "digest": self.digest,
+        }
+
 
 def load(
     name: str,

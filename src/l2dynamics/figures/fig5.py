@@ -1,7 +1,6 @@
 """Figure 5: theory of wide networks. Mode evolution for k = 2 (a) and k = 1 (b), and an experiment against it (c)."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import CATEGORIES, GUIDE_LINE, Style, styled
 from l2dynamics.results.tables import Results
-from l2dynamics.theory import outputs
 
 RESULTS = ("theory",)
 
@@ -21,15 +19,6 @@ _CURVES = (
     ("theory k=2", "theory, k = 2", CATEGORIES[1]),
     ("experiment", "experiment", CATEGORIES[2]),
 )
-
-
-def load(root: Path | None = None) -> Mapping[str, Results]:
-    """Read the results of stage ``theory``.
-
-    Raises:
-        ResultsError: they are missing or damaged.
-    """
-    return {"theory": outputs.load(root)}
 
 
 @styled

@@ -37,6 +37,13 @@ def argument(choices: Sequence[str]) -> str:
     return sys.argv[1]
 
 
+def conclude(lines: Sequence[str]) -> None:
+    """Say what a stage ends with, also in its log."""
+    for line in lines:
+        say(line)
+        log.debug(line)
+
+
 def main(work: Callable[[Path], None], *, speaks: Callable[[], bool] = lambda: True) -> None:
     """Do the work of a stage that can take long; an expected failure is one line on stderr, never a traceback.
 

@@ -3,7 +3,6 @@
 The stages themselves only say which section they read and which results they write.
 """
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,10 +19,8 @@ from l2dynamics.pipeline import stage
 from l2dynamics.results import source_code, tables
 from l2dynamics.results.tables import Results
 from l2dynamics.running import executors, hosts, interruption, locks, stopwatch, workload
-from l2dynamics.running.progress import SweepProgress
+from l2dynamics.running.progress import StageProgress
 from l2dynamics.tracking.live import Tracker
-
-log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -95,7 +92,7 @@ def train(
         with (
             stopwatch.measured(jobs[0].folder / "wall.npz") as watch,
             Tracker(name, header, recipe.root) as tracker,
-            SweepProgress(recipe.stage, len(specs), total, len(specs) - left) as progress,
+            StageProgress(recipe.stage, len(specs), total, len(specs) - left) as progress,
         ):
             executors.run(jobs, params.executor, progress, tracker)
         wall = watch.seconds
@@ -125,9 +122,7 @@ def write(results: Results, root: Path, stage_name: str) -> None:
     """Write the results of a stage, once for all hosts, and only then say what was done."""
     if hosts.crew().leader:
         tables.write(results, root)
-        for line in summary(stage_name, results):
-            stage.say(line)
-            log.debug(line)
+        stage.conclude(summary(stage_name, results))
 
 
 def _compare_code(root: Path) -> None:

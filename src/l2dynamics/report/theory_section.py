@@ -13,7 +13,7 @@ def section(results: Results) -> str:
     """Return the section: Lemma 1, fixed points, loss minimum, finite width, kernels, test-loss minimum.
 
     Args:
-        results: of stage ``theory``, see :func:`l2dynamics.theory.outputs.load`.
+        results: of stage ``theory``.
     """
     numbers, config = results.passport["numbers"], results.passport["config"]
     parts = [

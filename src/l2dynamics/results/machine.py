@@ -68,6 +68,14 @@ def describe(root: Path, *others: str) -> dict[str, Any]:
     }
 
 
+def device() -> str:
+    """The device that jax computes on."""
+    import jax
+
+    found = jax.devices()[0]
+    return f"{found.platform}: {processor() if found.platform == 'cpu' else found.device_kind}"
+
+
 def _git_commit(root: Path) -> str:
     try:
         return subprocess.run(

@@ -1,7 +1,7 @@
-"""Results files: one long table (CSV) and one passport (JSON) per sweep.
+"""Results files: one long table (CSV) and one passport (JSON) per sweep, and one pair of stage ``theory``.
 
 They are the interface between training and everything downstream, and the only truth: figures, claims and the
-MLflow view are rebuilt from them. A table has one row per evaluation of a run; a diverged run keeps its rows,
+MLflow view are rebuilt from them. A sweep's table has one row per evaluation of a run; a diverged run keeps its rows,
 with NaN from the divergence on. The passport says how the table was made and holds its SHA-256.
 """
 
@@ -27,8 +27,6 @@ METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_nor
 #: Order of the columns in the file. ``budget`` and ``epoch`` in epochs, ``train_loss`` without the L2 term.
 COLUMNS = (*RUN_COLUMNS, "step", "epoch", *METRICS)
 
-_TEXT = ("run", "group", "setup")
-_WHOLE = ("seed", "step")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -37,12 +35,44 @@ class ResultsError(ValueError):
 
 
 @dataclass(frozen=True)
+class Form:
+    """The columns of a table: numbers, NaN where one does not apply, but for those named here.
+
+    Attributes:
+        columns: those that it must have, in the order of the file; others may follow.
+        text: those that hold text.
+        whole: those that hold whole numbers.
+        of_runs: its rows are evaluations: those of a run follow each other, with increasing steps.
+    """
+
+    columns: tuple[str, ...]
+    text: tuple[str, ...]
+    whole: tuple[str, ...] = ()
+    of_runs: bool = False
+
+
+RUNS = Form(COLUMNS, text=("run", "group", "setup"), whole=("seed", "step"), of_runs=True)
+#: One row per point: ``panel`` (a, b, c of Figure 5, or kernel, minimum, decay, test, own), ``curve``, ``x``, ``y`` and
+#: the parameters that the point belongs to.
+POINTS = Form(
+    ("panel", "curve", "x", "y", "low", "high", "k", "gamma", "l2", "width", "depth", "seed"),
+    text=("panel", "curve"),
+)
+
+
+def form(name: str) -> Form:
+    """The form of the table ``name``."""
+    return POINTS if name == "theory" else RUNS
+
+
+@dataclass(frozen=True)
 class Results:
-    """The results of one sweep.
+    """The results of one sweep, or of stage ``theory``.
 
     Attributes:
         name: name of the sweep and of its files, e.g. ``fc``.
-        table: one row per evaluation, columns :data:`COLUMNS` (``measure_c`` has ``setup`` after them).
+        table: one row per evaluation, columns :data:`COLUMNS` (``measure_c`` has ``setup`` after them); of ``theory``
+            one row per point, see :data:`POINTS`.
         passport: data, setup, resolved configuration, seeds, versions, machine and times of the sweep.
     """
 
@@ -61,7 +91,7 @@ def stage(name: str) -> str:
 def names(root: Path | None = None) -> list[str]:
     """Return the names of all results in the checkout that are long tables, sorted."""
     folder = paths.results(root or paths.find_root())
-    return sorted(p.stem for p in folder.glob("*.json") if p.stem != "theory" and _NAME.fullmatch(p.stem))
+    return sorted(p.stem for p in folder.glob("*.json") if form(p.stem) is RUNS and _NAME.fullmatch(p.stem))
 
 
 def load(name: str, root: Path | None = None) -> Results:
@@ -85,7 +115,7 @@ def load(name: str, root: Path | None = None) -> Results:
             raise ResultsError(f"results/{csv.name} is damaged: {line_endings.CONVERTED}")
         raise _damaged(name, csv, f"its checksum is not the one in {passport_file.name}")
     try:
-        return Results(name, parse(content), passport)
+        return Results(name, parse(content, form(name)), passport)
     except ValueError as error:
         raise _damaged(name, csv, str(error)) from error
 
@@ -113,7 +143,7 @@ def write(results: Results, root: Path) -> None:
     A process killed between the two leaves a pair that :func:`load` refuses, never a wrong one.
 
     Args:
-        results: name, table with the columns :data:`COLUMNS` in any order, passport.
+        results: name, table with the columns of its :func:`form` in any order, passport.
         root: the checkout.
 
     Raises:
@@ -122,7 +152,7 @@ def write(results: Results, root: Path) -> None:
     """
     csv, passport_file = _files(results.name, root)
     try:
-        content = table_bytes(results.table)
+        content = table_bytes(results.table, form(results.name))
     except ResultsError as error:
         raise ResultsError(f"results {results.name}: {error}") from None
     passport = plain({**results.passport, "csv_sha256": hashlib.sha256(content).hexdigest()})
@@ -131,43 +161,48 @@ def write(results: Results, root: Path) -> None:
     replace(passport_file, json_bytes(passport))
 
 
-def table_bytes(table: pd.DataFrame) -> bytes:
+def table_bytes(table: pd.DataFrame, form: Form = RUNS) -> bytes:
     """Return a table as it stands in the file: every float with as many digits as give it back exactly.
 
     Raises:
         ResultsError: a column is missing, a run's steps do not increase, or its rows are apart.
     """
-    if missing := [c for c in COLUMNS if c not in table.columns]:
+    if missing := [c for c in form.columns if c not in table.columns]:
         raise ResultsError(f"column {missing[0]} is missing from the table")
     if table.empty:
         raise ResultsError("the table has no rows")
+    if form.of_runs:
+        _require_runs(table)
+    order = [*form.columns, *(c for c in table.columns if c not in form.columns)]
+    return bytes(table[order].to_csv(index=False, lineterminator="\n").encode())
+
+
+def _require_runs(table: pd.DataFrame) -> None:
     runs, steps = table["run"].to_numpy(), table["step"].to_numpy()
     same_run = runs[1:] == runs[:-1]
     if not (np.diff(steps)[same_run] > 0).all():
         raise ResultsError("the steps of a run must increase from row to row")
     if table["run"].nunique() != 1 + int((~same_run).sum()):
         raise ResultsError("the rows of one run must follow each other")
-    order = [*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]
-    return bytes(table[order].to_csv(index=False, lineterminator="\n").encode())
 
 
-def parse(content: bytes) -> pd.DataFrame:
+def parse(content: bytes, form: Form = RUNS) -> pd.DataFrame:
     """Return the table in the bytes of a results file: whole numbers as int64, other numbers as float64.
 
     Raises:
         ResultsError: it is not such a table; the message says why, without the name of the file.
     """
-    text = dict.fromkeys(_TEXT, str)
+    text = dict.fromkeys(form.text, str)
     try:
         # keep_default_na=False: a group or run may be called "null"; an empty number is NaN.
         table = pd.read_csv(BytesIO(content), dtype=text, keep_default_na=False, na_values="")
     except ValueError as error:
         raise ResultsError("it is not a table") from error
-    if missing := [c for c in COLUMNS if c not in table.columns]:
+    if missing := [c for c in form.columns if c not in table.columns]:
         raise ResultsError(f"column {missing[0]} is missing")
-    numbers = [c for c in table.columns if c not in _TEXT]
+    numbers = [c for c in table.columns if c not in form.text]
     try:
-        return table.astype({c: "int64" if c in _WHOLE else "float64" for c in numbers})
+        return table.astype({c: "int64" if c in form.whole else "float64" for c in numbers})
     except ValueError as error:
         raise ResultsError("a number is not a number") from error
 

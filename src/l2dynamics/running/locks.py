@@ -1,4 +1,4 @@
-"""One process per stage: the lock that a second one finds held."""
+"""Locks between processes, which end with the process that holds them."""
 
 import fcntl
 from collections.abc import Iterator
@@ -26,4 +26,13 @@ def locked(root: Path, stage: str) -> Iterator[None]:
             ) from None
         for remnant in file.parent.rglob(".*.tmp"):  # of a write that was killed: nobody else writes here
             remnant.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def waiting(file: Path) -> Iterator[None]:
+    """Hold the lock ``file``, as soon as no other process does."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -4,33 +4,35 @@ import logging
 import math
 import sys
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from l2dynamics.running.workload import Event
+from l2dynamics.running.events import Event
 
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 60.0
 
 
-class SweepProgress:
-    """Shows runs done, running and failed, steps/s, time remaining, best test accuracy and, for AutoL2, the current λ.
+class StageProgress:
+    """Shows what is done, running and failed, rate and time remaining; of a sweep also the best test accuracy and λ.
 
     Args:
         title: name of the stage.
-        runs: number of runs.
-        run_steps: steps to do, summed over runs.
-        done: runs already finished by an earlier call.
+        count: number of runs, or of tasks.
+        work: steps to do, summed over runs, or number of tasks to do.
+        done: how many of ``count`` an earlier call finished.
+        units: of ``count`` and of ``work``.
     """
 
-    def __init__(self, title: str, runs: int, run_steps: int, done: int = 0) -> None:
-        self.title, self.runs, self.total, self.done = title, runs, run_steps, done
+    def __init__(
+        self, title: str, count: int, work: float, done: int = 0, units: tuple[str, str] = ("runs", "steps")
+    ) -> None:
+        self.title, self.count, self.work, self.done, self.units = title, count, work, done, units
         self.failed = 0
         self._running: dict[str, int] = {}
-        self.steps, self.best, self.l2 = 0, -math.inf, math.nan
+        self.steps, self.best, self.l2 = 0.0, -math.inf, math.nan
         self._console = Console(file=sys.stderr)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -39,20 +41,17 @@ class SweepProgress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
+            disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(title, total=run_steps, status="")
+        self._task = self._bar.add_task(title, total=work, status="")
         self._began = self._spoke = time.monotonic()
 
-    def __enter__(self) -> "SweepProgress":
-        if self._console.is_terminal:
-            self._bar.start()
+    def __enter__(self) -> "StageProgress":
+        self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
     def _status(self) -> str:
         rate = self.steps / max(time.monotonic() - self._began, 1e-9)
@@ -60,10 +59,12 @@ class SweepProgress:
         l2 = f", λ {self.l2:.2g}" if math.isfinite(self.l2) else ""
         running = sum(self._running.values())
         failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.done}/{self.runs} runs, {running} running{failed}, {rate:.0f} steps/s{best}{l2}"
+        speed = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+        counted = f"{self.done}/{self.count} {self.units[0]}, {running} running{failed}"
+        return f"{counted}, {speed} {self.units[1]}/s{best}{l2}"
 
     def __call__(self, event: Event) -> None:
-        """Take an event of a job into account."""
+        """Take an event into account."""
         self.steps += event.run_steps
         self._running[event.job] = event.runs
         if event.finished or event.failed:
@@ -80,7 +81,7 @@ class SweepProgress:
             log.info("%s: %s %s (%s)", self.title, event.job, state, self._status())
         if not self._console.is_terminal and time.monotonic() - self._spoke > QUIET_SECONDS:
             self._spoke = time.monotonic()
-            share = self.steps / max(self.total, 1)
+            share = self.steps / max(self.work, 1)
             left = (self._spoke - self._began) * (1 - share) / max(share, 1e-9)
             line = f"{self.title}: {share:.0%}, {self._status()}, {left:.0f} s left"
             self._console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -21,8 +21,9 @@ from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.experiments.scales import Executor
 from l2dynamics.experiments.schema import Resources
 from l2dynamics.running import affinity, workload
+from l2dynamics.running.events import Event, Report, Stop, reason
 from l2dynamics.running.interruption import Interrupted
-from l2dynamics.running.workload import Event, Job, Tracker
+from l2dynamics.running.workload import Job, Tracker
 
 log = logging.getLogger(__name__)
 #: How often a job may lose its worker or node. More is a job that kills its worker.
@@ -101,7 +102,7 @@ def train(job: Job, board: Any, tracker: Tracker | None, environment: dict[str, 
     node = ray.util.get_node_ip_address()
     line = _Line(board)
     try:
-        line.report(_event(job))
+        line.report(Event(job.name, 0, runs=len(job.specs)))
         line.flush()
         if line.stop():
             return Summary("interrupted")
@@ -117,7 +118,7 @@ def train(job: Job, board: Any, tracker: Tracker | None, environment: dict[str, 
         raise  # the driver is lost: nobody is there to read a summary
     except Exception as error:
         log.exception("%s failed", job.name)
-        return Summary("failed", f"{type(error).__name__}: {' '.join(str(error).split())}", node)
+        return Summary("failed", reason(error), node)
     return Summary("finished", node=node)
 
 
@@ -129,10 +130,6 @@ def _check(job: Job) -> None:
         raise ConfigError(
             "this node has other code, data or versions than the driver: give all nodes the same checkout and .venv"
         )
-
-
-def _event(job: Job, run_steps: int = 0, *, finished: bool = False, failed: bool = False) -> Event:
-    return Event(job.name, run_steps, math.nan, math.nan, finished, len(job.specs), failed)
 
 
 def _environment(resources: Resources) -> dict[str, str]:
@@ -217,9 +214,9 @@ def _warn_if_it_must_wait(ray: Any, resources: Resources) -> None:
 class _Ledger:
     """Progress of a job counts once, however often a lost worker had it repeated."""
 
-    def __init__(self, jobs: Sequence[Job], report: Callable[[Event], None]) -> None:
+    def __init__(self, jobs: Sequence[Job], report: Report) -> None:
         self._jobs = {job.name: job for job in jobs}
-        self._counted = dict.fromkeys(self._jobs, 0)
+        self._counted = dict.fromkeys(self._jobs, 0.0)
         self._report = report
 
     def progress(self, event: Event) -> None:
@@ -230,14 +227,14 @@ class _Ledger:
 
     def end(self, job: Job, *, failed: bool = False) -> None:
         left = 0 if failed else job.run_steps - self._counted[job.name]
-        self._report(_event(job, left, finished=not failed, failed=failed))
+        self._report(Event(job.name, left, finished=not failed, runs=len(job.specs), failed=failed))
 
 
 def run(
     jobs: Sequence[Job],
     executor: Executor,
-    report: Callable[[Event], None],
-    stop: Callable[[], bool],
+    report: Report,
+    stop: Stop,
     tracker: Tracker | None,
 ) -> list[str]:
     """Execute jobs, longest first as they come, and return a line for each that failed.

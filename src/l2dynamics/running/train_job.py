@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from l2dynamics.experiments.setup import Measure
 from l2dynamics.results import machine
 from l2dynamics.running import hosts, run_checkpoints, workload
 from l2dynamics.running.clock import Clock
+from l2dynamics.running.events import Event, Report, Stop
 from l2dynamics.running.interruption import Interrupted, checkpoint_seconds
-from l2dynamics.running.workload import Event, Job, Tracker
+from l2dynamics.running.workload import Job, Tracker
 from l2dynamics.storage import archives
 from l2dynamics.training import sharded
 from l2dynamics.training.curves import Curves, join, table
@@ -39,8 +39,8 @@ def _trainer(recipe: Recipe, measure: Measure | None, bucket: int | None) -> Tra
 
 def execute(
     job: Job,
-    report: Callable[[Event], None] = lambda event: None,
-    stop: Callable[[], bool] = lambda: False,
+    report: Report = lambda event: None,
+    stop: Stop = lambda: False,
     tracker: Tracker | None = None,
 ) -> None:
     """Train a job to its end, from its checkpoint if there is one, and store the finished runs.
@@ -57,7 +57,7 @@ def execute(
     Raises:
         Interrupted: ``stop`` said so; the checkpoint holds the state.
     """
-    told = 0
+    told = 0.0
 
     def tell(event: Event) -> None:
         nonlocal told
@@ -74,7 +74,7 @@ def execute(
             half, reason = len(job.specs) // 2, " ".join(str(error).split())[:120]
         log.warning("%s: out of memory (%s): going on with %d runs at once", job.name, reason, half)
         _trainer.cache_clear()
-        report(Event(job.name, -told, float("nan"), float("nan"), False, len(job.specs)))
+        report(Event(job.name, -told, runs=len(job.specs)))
 
     def relay(event: Event) -> None:
         report(event._replace(job=job.name, finished=False, runs=len(job.specs)))
@@ -83,16 +83,7 @@ def execute(
         if workload.load(part) is None:
             execute(part, relay, stop, tracker)
     best = _join_halves(job)
-    report(Event(job.name, 0, best, float("nan"), True, len(job.specs)))
-
-
-def compile_part(job: Job, part: int, parts: int) -> None:
-    """Compile one part of the programs that a single run dispatches, for this process and the persistent cache."""
-    trainer = _trainer(job.recipe, job.specs[0].measure, None)
-    if trainer.dispatched and trainer.mesh is None:
-        longest, *others = trainer.programs(hyper_of(job.recipe.setup, job.specs))
-        for program in [longest] if part == 0 else others[part - 1 :: parts - 1]:
-            program()
+    report(Event(job.name, 0, best, finished=True, runs=len(job.specs)))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -119,16 +110,10 @@ def _join_halves(job: Job) -> float:
     return curves.best()
 
 
-def _device() -> str:
-    device = jax.devices()[0]
-    kind = machine.processor() if device.platform == "cpu" else device.device_kind
-    return f"{device.platform}: {kind}"
-
-
 class _Training:
     """A job in training: what :meth:`run` advances, and what a checkpoint holds of it."""
 
-    def __init__(self, job: Job, report: Callable[[Event], None], tracker: Tracker | None) -> None:
+    def __init__(self, job: Job, report: Report, tracker: Tracker | None) -> None:
         self._began = time.perf_counter()
         self.job, self._report, self._tracker = job, report, tracker
         recipe, first = job.recipe, job.specs[0]
@@ -163,7 +148,7 @@ class _Training:
                 self.state = sharded.replicate(self.state, self.trainer.mesh)
         self.crew.same(self.step, "checkpoint")
 
-    def run(self, stop: Callable[[], bool]) -> None:
+    def run(self, stop: Stop) -> None:
         """Train to the end and store the results.
 
         Raises:
@@ -181,7 +166,7 @@ class _Training:
                 self._tracker.progress(self._rows(self.curves.until(index + 1)))
         self._store()
 
-    def _advance(self, target: int, stop: Callable[[], bool]) -> None:
+    def _advance(self, target: int, stop: Stop) -> None:
         interval = checkpoint_seconds()
         pieces = self._clock.pieces(self.trainer, self.state, self.hyper, self.step, target)
         for self.step, self.state in pieces:
@@ -210,7 +195,7 @@ class _Training:
 
     def _store(self) -> None:
         if self.crew.leader:
-            meta = {**self._seconds(), "device": _device()}
+            meta = {**self._seconds(), "device": machine.device()}
             workload.store(self.job.file, self.curves, meta)
             run_checkpoints.forget(self._checkpoint)
         self.crew.see(self.job.file.exists, self.job.file)

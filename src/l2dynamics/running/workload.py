@@ -5,8 +5,6 @@ A job is one run, or a bucket of runs of equal length trained in lockstep. It le
 edited trainer never continues an old checkpoint.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +22,7 @@ from l2dynamics.data.datasets import Dataset
 from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec, buckets
 from l2dynamics.experiments.setup import FcModel, Setup
-from l2dynamics.results import machine
-from l2dynamics.results.source_code import code_key
+from l2dynamics.results import keys, machine
 from l2dynamics.results.tables import Results
 from l2dynamics.running import affinity, run_checkpoints
 from l2dynamics.storage import archives
@@ -40,18 +37,6 @@ class Tracker(Protocol):
 
     def finished(self, rows: pd.DataFrame) -> None:
         """Take all evaluations of a run."""
-
-
-class Event(NamedTuple):
-    """Progress of a job: run-steps done since the last event, best test accuracy so far, λ in force, number of runs."""
-
-    job: str
-    run_steps: int
-    best: float
-    l2: float
-    finished: bool
-    runs: int = 1
-    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,8 +55,7 @@ class Job:
     @property
     def file(self) -> Path:
         """Where the finished runs are stored."""
-        digest = hashlib.sha256(_json([spec.record() for spec in self.specs])).hexdigest()[:16]
-        return self.folder / f"{digest}.npz"
+        return self.folder / f"{keys.digest([spec.record() for spec in self.specs])[:16]}.npz"
 
     @property
     def run_steps(self) -> int:
@@ -87,10 +71,6 @@ class Finished(NamedTuple):
     pure_seconds: float
     seconds: float
     device: str
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 @lru_cache(maxsize=2)
@@ -157,14 +137,11 @@ def key(recipe: Recipe) -> str:
         "first_evaluation": recipe.first_evaluation,
         "controller": recipe.controller.model_dump(mode="json") if recipe.controller else None,
         "data": dataset(recipe).digest,
-        "code": code_key("l2dynamics.training.sharded", "l2dynamics.training.curves"),
-        "versions": machine.versions(),
-        "environment": machine.environment(),
         "accelerated": affinity.accelerated(),
     }
     if recipe.budgets:
         parts["budgets"] = recipe.budgets
-    return hashlib.sha256(_json(parts)).hexdigest()
+    return keys.key(parts, "l2dynamics.training.sharded", "l2dynamics.training.curves")
 
 
 def run_bytes(setup: Setup, inputs: int, classes: int) -> int:
@@ -239,15 +216,7 @@ def header(name: str, scale: str, recipe: Recipe, config: Mapping[str, Any]) -> 
     return {
         "name": name,
         "scale": scale,
-        "data": {
-            "name": data.name,
-            "source": data.source,
-            "version": data.version,
-            "train": len(data.train_labels),
-            "test": len(data.test_labels),
-            "image_size": int(data.train_images.shape[1]),
-            "digest": data.digest,
-        },
+        "data": data.record(),
         "setup": recipe.setup.model_dump(mode="json"),
         "config": dict(config),
         "steps_per_epoch": recipe.setup.steps_per_epoch(len(data.train_labels)),

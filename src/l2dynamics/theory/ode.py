@@ -7,9 +7,8 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from l2dynamics.theory.solution import Array
 
 _MAX_STEPS = 1 << 20
 

@@ -75,18 +75,6 @@ def kernel_decay(t: ArrayLike, *, l2: ArrayLike, k: ArrayLike) -> Any:
     return np.exp(-2 * (_checked("k", k, 1.0) - 1) * _checked("l2", l2, 0.0) * _checked("t", t, 0.0))[()]
 
 
-def decay_time(*, l2: float, k: float) -> float:
-    """Return 1 / (kλ), the time in which the function decays when the kernel has died out (section 4).
-
-    Infinite for λ = 0.
-
-    Raises:
-        ValueError: ``l2`` or ``k`` is not finite or out of its range; the message names it.
-    """
-    rate = float(_checked("k", k, 1.0) * _checked("l2", l2, 0.0))
-    return 1 / rate if rate > 0 else math.inf
-
-
 def loss_minimum_time(
     *, gamma: ArrayLike, l2: float, k: float, y: ArrayLike = 1.0, f0: ArrayLike = 0.0
 ) -> float:

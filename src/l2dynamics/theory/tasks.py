@@ -1,21 +1,26 @@
 """The tasks of stage ``theory``: each is computed alone, on one core, and leaves one file."""
 
 import time
-from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from l2dynamics.running import locks
+from l2dynamics.running.events import Event, Report, Stop
+from l2dynamics.running.interruption import Interrupted
 from l2dynamics.storage import archives, atomic
-from l2dynamics.theory import experiments as experiments
-from l2dynamics.theory import lemma1
+from l2dynamics.theory import comparison, descent, kernels, lemma1, predictions, problem
+from l2dynamics.theory.descent import Descent
+from l2dynamics.theory.parts import Part, Tell
 from l2dynamics.theory.schema import TheoryConfig
+from l2dynamics.theory.solution import Array
 
-Part = dict[str, Any]
-REFERENCE = "reference"
-"""The kernel that several tasks need; no part of the results by itself."""
+MODULES = tuple(
+    f"l2dynamics.theory.solution.{name}" for name in ("comparison", "kernels", "lemma1", "predictions")
+)
+"""Whose code, with all that it imports, makes the numbers."""
+_DRAWN = "training@drawn"
 
 
 class Work(NamedTuple):
@@ -32,15 +37,15 @@ class Work(NamedTuple):
         return self.folder / f"{name}.npz"
 
 
-def descents(config: TheoryConfig, seed: int) -> dict[str, experiments.Descent]:
+def descents(config: TheoryConfig, seed: int) -> dict[str, Descent]:
     """The networks that are trained, by the name of their task."""
     part, probe = config.training, config.test_minimum
-    found = {"training@drawn": experiments.Descent(part.width, seed, part.l2, part.horizon)}
+    found = {_DRAWN: Descent(part.width, seed, part.l2, part.horizon)}
     for width in part.widths:
         for own_seed in range(seed, seed + part.seeds):
-            found[f"training@{width}-{own_seed}"] = experiments.Descent(width, own_seed, part.l2)
+            found[f"training@{width}-{own_seed}"] = Descent(width, own_seed, part.l2)
     for l2 in probe.l2:
-        found[f"test_loss@{l2:g}"] = experiments.Descent(probe.width, seed, l2, probe.horizon)
+        found[f"test_loss@{l2:g}"] = Descent(probe.width, seed, l2, probe.horizon)
     return found
 
 
@@ -67,57 +72,64 @@ def longest_first(tasks: list[str], config: TheoryConfig, seed: int) -> list[str
     return sorted(tasks, key=lambda name: (name != "lemma1", -widths.get(name, 0)))
 
 
-def execute(name: str, work: Work, tell: Callable[[float], None]) -> None:
-    """Compute a task, from its checkpoint if there is one, and store it.
+def execute(name: str, work: Work, report: Report, stop: Stop) -> None:
+    """Compute a task, from its checkpoint if there is one, and store it, unless that is done.
 
     Args:
-        name: one of :func:`names`, or :data:`REFERENCE`.
+        name: one of :func:`names`.
         work: what it needs.
-        tell: told the finished fraction.
+        report: told the progress.
+        stop: asked whenever there is some.
 
     Raises:
+        Interrupted: ``stop`` said so; the checkpoint, if the task has one, holds the state.
         OSError: a file cannot be written.
     """
-    began = time.perf_counter()
-    if name == REFERENCE:
-        _reference(work)
-        return
-    part = atomic.plain(_compute(name, work, tell))
-    archives.save(work.file(name), {}, {**part, "seconds": time.perf_counter() - began})
+    began, told = time.perf_counter(), 0.0
+
+    def tell(share: float) -> None:
+        nonlocal told
+        report(Event(name, share - told))
+        told = share
+        if stop():
+            raise Interrupted(name)
+
+    tell(0.0)
+    if archives.load(work.file(name)) is None:
+        part = atomic.plain(_compute(name, work, tell))
+        archives.save(work.file(name), {}, {**part, "seconds": time.perf_counter() - began})
     archives.remove(work.folder / f"{name}.checkpoint")
+    report(Event(name, 1 - told, finished=True))
 
 
-def _compute(name: str, work: Work, tell: Callable[[float], None]) -> Part:
+def _compute(name: str, work: Work, tell: Tell) -> Part:
     config, seed = work.config, work.seed
     if name == "modes":
-        return experiments.modes(config)
+        return predictions.modes(config)
     if name == "fixed_points":
-        return experiments.fixed_points(config, seed)
+        return predictions.fixed_points(config, seed)
     if name == "lemma1":
         return {"rows": [], "numbers": lemma1.table(seed, convolutional=config.convolutional)}
-    task = _problem(config, work.source, work.root)
+    task = problem.load(config, work.source, work.root)
     if name in (own := decays(config, seed)):
-        return experiments.decay(config, task, *own[name], tell)
+        return kernels.decay(config, task, *own[name], tell)
     if name == "kernels":
-        return experiments.kernels(config, task, *_reference(work), seed)
+        return kernels.convergence(config, task, *_reference(work), seed)
     if name == "minimum":
-        return experiments.minimum(config, task, _reference(work)[0])
-    drawn = _reference(work)[0] if name == "training@drawn" else None
-    file = work.folder / f"{name}.checkpoint"
-    return experiments.training(config, task, descents(config, seed)[name], file, tell, drawn=drawn)
+        return predictions.minimum(config, task, _reference(work)[0])
+    run, file = descents(config, seed)[name], work.folder / f"{name}.checkpoint"
+    course = descent.descend(config.training, task, run, file, tell)
+    drawn = _reference(work)[0] if name == _DRAWN else None
+    return comparison.compare(task, run, config.training.eta, course, drawn)
 
 
-@lru_cache(maxsize=1)
-def _problem(config: TheoryConfig, source: str, root: Path) -> experiments.Problem:
-    return experiments.problem(config, source, root)
-
-
-def _reference(work: Work) -> tuple[experiments.Array, float]:
-    """The empirical kernel that stands for the infinite width, and the seconds it took."""
-    file = work.file(REFERENCE)
-    if (saved := archives.load(file)) is not None:
-        return saved[0]["kernel"], float(saved[1]["seconds"])
-    task = _problem(work.config, work.source, work.root)
-    kernel, seconds = experiments.reference_kernel(work.config, task, work.seed)
-    archives.save(file, {"kernel": np.asarray(kernel)}, {"seconds": seconds})
-    return kernel, seconds
+def _reference(work: Work) -> tuple[Array, float]:
+    """The empirical kernel that stands for the infinite width, and the seconds it took; computed by who asks first."""
+    file = work.file("reference")
+    with locks.waiting(file.with_suffix(".lock")):
+        if (saved := archives.load(file)) is None:
+            task = problem.load(work.config, work.source, work.root)
+            kernel, seconds = kernels.reference_kernel(work.config, task, work.seed)
+            saved = {"kernel": np.asarray(kernel)}, {"seconds": seconds}
+            archives.save(file, *saved)
+    return saved[0]["kernel"], float(saved[1]["seconds"])

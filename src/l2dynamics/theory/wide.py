@@ -18,6 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from l2dynamics.theory.ntk import empirical_ntk
+from l2dynamics.theory.solution import Array
+
 Params = tuple[jax.Array, ...]
 
 
@@ -49,6 +52,12 @@ def apply(params: Params, x: jax.Array, offset: jax.Array | None = None) -> jax.
 def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
     """Return the empirical loss Σ ½ (f − y)²."""
     return 0.5 * jnp.sum(jnp.square(apply(params, x) - y))
+
+
+def kernel(params: Params, x1: jax.Array, x2: jax.Array | None = None) -> Array:
+    """Return Θ at ``params`` in float64, ``[n1, n2]``; without ``x2`` that of ``x1``, symmetric beyond rounding."""
+    found = empirical_ntk(apply, params, x1, x2).astype(np.float64)
+    return (found + found.T) / 2 if x2 is None else found
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""What stage ``theory`` computes on: MNIST, even against odd, with the kernel of the infinitely wide network.
+
+Labels are y = +1 for even digits and −1 for odd ones; images are standardised as in training.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2dynamics.data import datasets
+from l2dynamics.theory import ntk, wide
+from l2dynamics.theory.schema import TheoryConfig
+from l2dynamics.theory.solution import Array
+
+
+@dataclass(frozen=True)
+class Problem:
+    """MNIST, even against odd.
+
+    Attributes:
+        x: training images ``[samples, d]``, standardised; ``x_test`` the test images.
+        y: ±1, ``[samples]``; ``y_test`` for the test set.
+        inputs: both in the basis of the training images, for :mod:`l2dynamics.theory.wide`.
+        kernel: Θ of the infinitely wide two-layer ReLU network, ``[samples, samples]``.
+        kernel_test: the same, ``[test, samples]``.
+        source: what was loaded.
+    """
+
+    x: Array
+    y: Array
+    x_test: Array
+    y_test: Array
+    inputs: wide.Inputs
+    kernel: Array
+    kernel_test: Array
+    source: datasets.Dataset
+
+
+@lru_cache(maxsize=1)
+def load(config: TheoryConfig, source: str, root: Path) -> Problem:
+    """Load and standardise the images.
+
+    Raises:
+        ValueError: the data are missing or too few; the message names the remedy.
+    """
+    loaded = datasets.load("mnist", train=config.samples, test=config.test, source=source, root=root)
+
+    def standardise(images: Any) -> Array:
+        scaled = (np.asarray(images, np.float64) / 255 - loaded.mean) / loaded.std
+        return np.asarray(scaled.reshape(len(images), -1), np.float64)
+
+    def sign(labels: Any) -> Array:
+        return np.where(np.asarray(labels) % 2 == 0, 1.0, -1.0)
+
+    x, x_test = standardise(loaded.train_images), standardise(loaded.test_images)
+    return Problem(
+        x,
+        sign(loaded.train_labels),
+        x_test,
+        sign(loaded.test_labels),
+        wide.project(x, x_test),
+        ntk.relu_ntk(x),
+        ntk.relu_ntk(x_test, x),
+        loaded,
+    )
+
+
+def require_stable(eta: float, eigenvalue: float) -> None:
+    """Refuse a learning rate at which gradient descent on a mode with this kernel eigenvalue diverges.
+
+    Raises:
+        ValueError: η · eigenvalue ≥ 2.
+    """
+    if eta * eigenvalue >= 2:
+        raise ValueError(
+            f"theory.training.eta: {eta:g} is unstable, the largest kernel eigenvalue is {eigenvalue:.3g}: "
+            f"take less than {2 / eigenvalue:.2g}"
+        )
+
+
+def loss(f: Array, y: Array) -> Array:
+    """Return the loss per sample, Σ ½ (f − y)² / N, over the last axis; gradient flow runs on the sum (section 4)."""
+    return np.asarray(0.5 * ((f - y) ** 2).mean(axis=-1))
