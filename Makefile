@@ -23,7 +23,7 @@ JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
-FIGURES := fig1 fig2 fig3 fig4 fig5 figS1 figS2 figS3 figS4 figS5 figS6 figS7 figS8 figS9 figS10 figS11 figS12
+FIGURES := $(addprefix fig@,1 2 3 4 5 S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12)
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 # The stamp names the checkout that the environment was set up for, to which its package and scripts lead.
@@ -76,7 +76,7 @@ $(STAMP): pyproject.toml constraints.txt $(STALE)
 
 reproduce: setup
 	@$(BIN)/python scripts/set_scale.py $(SCALE)
-	@$(BIN)/dvc repro figS5 # two minutes to a first figure: it needs one sweep only
+	@$(BIN)/dvc repro fig@S5 # two minutes to a first figure: it needs one sweep only
 	@$(BIN)/dvc repro
 	@echo "Done: reports/README.md (figures and claims), reports/index.html (the same, one file); \`make ui\` shows the runs."
 

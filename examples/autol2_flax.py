@@ -9,7 +9,7 @@ import optax
 from compare import compare, sample, steps_option
 from flax import nnx
 
-from l2dynamics import auto_l2
+from l2dynamics import auto_l2, current_l2
 
 x, y, x_test, y_test = sample("cifar10", train=2000, test=1000, size=16)
 
@@ -67,7 +67,7 @@ def train(tx, seed=0, l2=None):
         if step % 5 == 0:
             yield step, float(accuracy(model))
         if l2 is None and step % 100 == 0:
-            print(f"AutoL2: l2 = {float(optax.tree.get(optimizer.opt_state, 'l2')):.2g} at step {step}")
+            print(f"AutoL2: l2 = {float(current_l2(optimizer.opt_state)):.2g} at step {step}")
 
 
 if __name__ == "__main__":

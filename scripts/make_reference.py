@@ -23,7 +23,11 @@ from l2dynamics.theory.schema import TheoryConfig
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("params.yaml", "What does not depend on the scale.", scales.Params),
-    ("A sweep", "Sections `fc`, `cnn`, `wrn_aug` … of `scales/<scale>.yaml`.", schema.Sweep),
+    (
+        "A sweep",
+        "Sections `fc`, `cnn`, `wrn_aug` … of `scales/<scale>.yaml`; `setup: {from: fc, …}` changes `setups.fc`.",
+        schema.Sweep,
+    ),
     ("AutoL2 against constant λ", "Sections `autol2.fc`, `autol2.wrn` …", schema.AutoL2Sweep),
     ("Measuring c", "Section `measure_c`.", schema.MeasureCs),
     ("Theory", "Section `theory`.", TheoryConfig),

@@ -3,13 +3,14 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
+import types
 from pathlib import Path
 
 from l2dynamics.training import numerics
 
-# What one test compiled the others load, in this process, in those of pytest-xdist and in those that tests start:
-# 19 minutes in place of 27 on two cores.
+# What one test compiled the others load, in this process, in those of pytest-xdist and in those that tests start.
 if "JAX_COMPILATION_CACHE_DIR" in os.environ:
     numerics.configure()
 else:
@@ -20,6 +21,9 @@ else:
 import jax
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Stages that tests load as modules run the package that the tests run.
+sys.modules["checkout"] = types.ModuleType("checkout")
 
 
 LONGEST = ("test_end_to_end", "test_tracking", "test_kills", "test_executors", "test_contributing")

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from l2dynamics.pipeline import dag
+
 ROOT = Path(__file__).parents[1]
 NEEDED = (
     "src",
@@ -86,6 +88,12 @@ def run(command, folder, **variables):
     done = subprocess.run(command.split(), cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def stage_names():
+    """Every stage of dvc.yaml as DVC prints it, such as ``sweep@fc``."""
+    stages = dag.read(ROOT)["stages"].items()
+    return {f"{name}@{key}" if key else name for name, stage in stages for key in stage.get("foreach", [""])}
 
 
 def stages_run(output):

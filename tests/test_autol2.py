@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from l2dynamics import AutoL2, auto_l2
+from l2dynamics import AutoL2, auto_l2, current_l2, mean_measurements
 from l2dynamics.autol2 import AutoL2State
 
 RULES = [
@@ -99,7 +99,7 @@ def test_both_forms_equal_algorithm_1_on_random_sequences(rule):
     def by_transformation(loss, error):
         def train(state, t):
             update, state = tx.update(jnp.float32(0.0), state, theta, loss=loss[t], error=error[t])
-            return state, (update / theta, optax.tree.get(state, "l2"))
+            return state, (update / theta, current_l2(state))
 
         return jax.lax.scan(train, tx.init(theta), jnp.arange(steps))[1]
 
@@ -110,6 +110,35 @@ def test_both_forms_equal_algorithm_1_on_random_sequences(rule):
     # Between measurements the coefficient stays.
     blocks = np.asarray(reported[:, :-1]).reshape(runs, measurements, rule.every)
     assert (blocks == blocks[..., :1]).all()
+
+
+RISING = np.arange(1.0, 41.0, dtype=np.float32)
+
+
+def train(tx, losses, params=2.0, jit=jax.jit):
+    """The coefficient in force at every step of a training with these losses and no gradient."""
+
+    @jit
+    def step(state, loss):
+        _, state = tx.update(jax.tree.map(jnp.zeros_like, params), state, params, loss=loss, error=0.5)
+        return state, current_l2(state)
+
+    params = jax.tree.map(jnp.asarray, params)
+    state, record = tx.init(params), []
+    for loss in losses:
+        state, l2 = step(state, loss)
+        record.append(np.asarray(l2).tolist())
+    return record
+
+
+def by_algorithm_1(losses, every=10, init_l2=0.1, decay=0.1, refractory=0.1):
+    """The same by Algorithm 1, which has no measurement at step 0."""
+    losses = [float(loss) for loss in losses]
+    after = algorithm_1(
+        losses, [0.5] * len(losses), k=every, init_l2=init_l2, decay=decay, refractory=refractory
+    )
+    decays = np.repeat([0, *after], every)[: len(losses)]
+    return init_l2 * decay ** decays.astype(float)
 
 
 def run(rule, losses, errors=None, first=1):
@@ -177,9 +206,9 @@ def test_rule_is_static_under_jit_and_batches():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *[("init_l2", v) for v in (0, -0.1, float("nan"), float("inf"))],
-        *[("decay", v) for v in (0, 1, 1.5, float("nan"))],
-        *[("every", v) for v in (0, 2.5, True)],
+        *[("init_l2", v) for v in (0, -0.1, float("nan"), float("inf"), "0.1", None, np.ones(2))],
+        *[("decay", v) for v in (0, 1, 1.5, float("nan"), jnp.float32(2.0))],
+        *[("every", v) for v in (0, 2.5, True, 10.0, np.float64(10), np.int64(0), "10", np.arange(2))],
         *[("refractory", v) for v in (-1, float("nan"))],
     ],
 )
@@ -187,6 +216,18 @@ def test_rule_is_static_under_jit_and_batches():
 def test_bad_field_is_named(make, field, value):
     with pytest.raises(ValueError, match=f"^{field} is .*such as|^{field} is .*at least"):
         make(**{field: value})
+
+
+@pytest.mark.parametrize("whole", [np.int64, np.uint8, np.array, jnp.int32], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("real", [np.float64, np.float32, np.array, jnp.float32, Fraction])
+def test_numpy_and_jax_scalars_are_numbers(whole, real):
+    """0.25 and 0.5 are the same number in every precision."""
+    rule = AutoL2(init_l2=real(0.25), decay=real(0.5), every=whole(3), refractory=real(0.25))
+    plain = AutoL2(init_l2=0.25, decay=0.5, every=3, refractory=0.25)
+    assert (rule, hash(rule), repr(rule)) == (plain, hash(plain), repr(plain))
+    assert train(auto_l2(real(0.25), real(0.5), whole(3), real(0.25)), RISING) == train(
+        auto_l2(0.25, 0.5, 3, 0.25), RISING
+    )
 
 
 def quadratic(params):
@@ -210,7 +251,7 @@ def test_added_gradient_goes_through_momentum():
         params = optax.apply_updates(params, updates)
         l2 = float(auto.l2)
         seen.add(l2)
-        assert optax.tree.get(state, "l2") == auto.l2
+        assert current_l2(state) == auto.l2
         velocity = jax.tree.map(lambda v, p: momentum * v + (p - 1.0) + l2 * p, velocity, theta)  # noqa: B023
         theta = jax.tree.map(lambda p, v: p - rate * v, theta, velocity)
         jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=2e-5), params, theta)
@@ -244,7 +285,7 @@ def test_mask_chooses_the_parameters(mask):
     np.testing.assert_allclose(updates["layer"]["kernel"], -0.5)
     assert not updates["layer"]["bias"].any()
     assert not updates["norm"]["scale"].any()
-    assert optax.tree.get(state, "l2") == 0.5
+    assert current_l2(state) == 0.5
 
 
 def test_dtypes_and_missing_gradients_are_kept():
@@ -329,7 +370,7 @@ def test_flax_nnx_optimizer():
 
     train_step(model, optimizer)
     np.testing.assert_allclose(model.kernel[...], 0.5 * kernel, rtol=1e-6)
-    assert float(optax.tree.get(optimizer.opt_state, "l2")) == 0.5
+    assert float(current_l2(optimizer.opt_state)) == 0.5
 
 
 def test_flax_linen_parameters():
@@ -344,10 +385,288 @@ def test_flax_linen_parameters():
     np.testing.assert_allclose(after["params"]["kernel"], 0.5 * variables["params"]["kernel"], rtol=1e-6)
 
 
+@pytest.fixture
+def standard_promotion():
+    """Optax's own MultiSteps and Adam mix dtypes, which the other tests forbid."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def partition(*transformations):
+    labelled = {str(i): tx for i, tx in enumerate(transformations)}
+    return optax.partition(labelled, {"l2": "0", "head": str(len(transformations) - 1)})
+
+
+RISE = {"init_l2": 0.3, "every": 2, "refractory": 0.05}
+CONTAINERS = {
+    "alone": lambda tx: tx,
+    "chain": lambda tx: optax.chain(optax.clip(1.0), tx, optax.sgd(0.1, momentum=0.9)),
+    "chain of chains": lambda tx: optax.chain(
+        optax.chain(optax.identity(), optax.chain(tx)), optax.adam(0.1)
+    ),
+    "named_chain": lambda tx: optax.named_chain(("l2", tx), ("sgd", optax.sgd(0.1))),
+    "masked": lambda tx: optax.masked(tx, {"l2": True, "head": False}),
+    "partition": lambda tx: partition(optax.chain(tx, optax.sgd(0.1)), optax.sgd(0.2)),
+    "inject_hyperparams": lambda tx: optax.chain(tx, optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)),
+    "inject_hyperparams of it": lambda tx: optax.inject_hyperparams(auto_l2)(**RISE),
+    "MultiSteps": lambda tx: optax.MultiSteps(optax.chain(tx, optax.sgd(0.1)), 1),
+    "mean_measurements": lambda tx: mean_measurements(optax.MultiSteps(optax.chain(tx, optax.sgd(0.1)), 1)),
+    "apply_if_finite": lambda tx: optax.apply_if_finite(optax.chain(tx, optax.sgd(0.1)), 3),
+    "flatten": lambda tx: optax.flatten(tx),
+}
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_current_l2_is_found_in_every_container(name):
+    """Also where a layer is called l2, traced, and batched."""
+    tx = CONTAINERS[name](auto_l2(**RISE))
+    params = {"l2": {"kernel": jnp.ones(2), "bias": jnp.float32(1.0)}, "head": jnp.ones(3)}
+    expected = by_algorithm_1(RISING, **RISE)
+    assert len(np.unique(expected)) >= 3
+    np.testing.assert_allclose(train(tx, RISING, params), expected, rtol=1e-5)
+
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params)
+    assert current_l2(jax.vmap(tx.init)(batch)).tolist() == [np.float32(0.3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("make", "index", "expected"),
+    [
+        (lambda: optax.chain(auto_l2(0.3), auto_l2(0.2)), 0, 0.3),
+        (lambda: optax.chain(auto_l2(0.3), auto_l2(0.2)), np.int64(1), 0.2),
+        (lambda: partition(auto_l2(0.2), auto_l2(0.3)), 1, 0.3),
+        (lambda: optax.chain(auto_l2(0.3), auto_l2(0.2)), None, "holds 2 states of auto_l2: .*index=0"),
+        (lambda: optax.chain(auto_l2(0.3), auto_l2(0.2)), 2, "index is 2: opt_state holds 2"),
+        (lambda: auto_l2(0.3), -1, "index is -1: it must be a whole number"),
+        (lambda: auto_l2(0.3), "head", "index is 'head': it must be a whole number"),
+        (lambda: optax.adam(0.1), None, "opt_state holds no state of auto_l2: pass what tx.init"),
+    ],
+)
+def test_current_l2_of_several(make, index, expected):
+    state = make().init({"l2": jnp.ones(2), "head": jnp.ones(2)})
+    if isinstance(expected, float):
+        assert current_l2(state, index) == np.float32(expected)
+    else:
+        with pytest.raises(ValueError, match=expected) as caught:
+            current_l2(state, index)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("jit", [jax.jit, lambda step: step], ids=["traced", "concrete"])
+@pytest.mark.parametrize(
+    ("hyperparameters", "expected"),
+    [
+        ({}, by_algorithm_1(RISING)),
+        ({"every": 3, "decay": 0.5, "refractory": 0.2}, by_algorithm_1(RISING, 3, 0.1, 0.5, 0.2)),
+        ({"every": np.int64(3), "init_l2": jnp.float32(0.3)}, by_algorithm_1(RISING, 3, 0.3)),
+        ({"every": lambda step: 2 + 0 * step, "init_l2": 0.3}, by_algorithm_1(RISING, 2, 0.3)),
+    ],
+)
+def test_inject_hyperparams(hyperparameters, expected, jit):
+    tx = optax.inject_hyperparams(auto_l2)(**hyperparameters)
+    np.testing.assert_allclose(train(tx, RISING, jit=jit), expected, rtol=1e-5)
+
+
+def test_injected_hyperparameters_of_half_precision_parameters_keep_theirs():
+    params, expected = jnp.ones(2, jnp.bfloat16), by_algorithm_1(RISING, 1)
+    tx = optax.inject_hyperparams(auto_l2, hyperparam_dtype=jnp.float32)(every=1)
+    np.testing.assert_allclose(train(tx, RISING, params), expected, rtol=1e-5)
+
+
+def test_injected_hyperparameters_change_and_the_mask_is_static():
+    def mask(params):
+        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+    tx = optax.inject_hyperparams(auto_l2, static_args="mask")(every=1, refractory=0.0, mask=mask)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    state = tx.init(params)
+    state.hyperparams["decay"] = jnp.float32(0.5)
+    for loss in (1, 1, 2, 2):
+        updates, state = tx.update(optax.tree.zeros_like(params), state, params, loss=loss, error=0.5)
+    assert current_l2(state) == np.float32(0.05)
+    np.testing.assert_array_equal(updates["kernel"], np.full((2, 2), np.float32(0.05)))
+    assert not updates["bias"].any()
+
+
+def test_hyperparameters_can_be_batched():
+    starts = jnp.array([0.4, 0.2])
+    state = jax.vmap(lambda l2: auto_l2(l2).init(jnp.ones(2)))(starts)
+    np.testing.assert_array_equal(current_l2(state), starts)
+
+
+COUNT = jnp.arange(3)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "gradient"),
+    [
+        (COUNT, jnp.full(3, 7)),
+        (COUNT, None),
+        (COUNT, jax.grad(lambda n: 1.0, allow_int=True)(COUNT)),  # dtype float0
+        (COUNT, jnp.full(3, 7.0)),
+        (jnp.array([True, False]), jnp.array([True, True])),
+        (jax.random.key(0), jnp.zeros(())),
+        (7, 0),
+    ],
+    ids=["int", "None", "float0", "float", "bool", "random key", "Python int"],
+)
+@pytest.mark.parametrize("mask", [None, {"w": True, "other": True}])
+def test_what_is_no_weight_passes_through(parameter, gradient, mask):
+    params = {"w": jnp.array([2.0, -4.0]), "other": parameter}
+    grads = {"w": jnp.array([1.0, 1.0]), "other": gradient}
+    tx = auto_l2(0.5, mask=mask)
+    updates, _ = tx.update(grads, tx.init(params), params, loss=1.0, error=1.0)
+    np.testing.assert_array_equal(updates["w"], [2.0, -1.0])
+    assert updates["other"] is gradient
+
+
+@pytest.mark.parametrize(
+    ("parameter", "gradient"),
+    [(2.0, 1.0), (np.float64(2.0), np.float64(1.0)), (jnp.float32(2.0), np.int32(1))],
+)
+def test_scalars_of_any_kind_are_weights(parameter, gradient):
+    tx = auto_l2(0.25)
+    updates, _ = tx.update(gradient, tx.init(parameter), parameter, loss=1.0, error=1.0)
+    assert updates == 1.5
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("sizes", [[4] * 30, [1] * 40, [1, 2, 3] * 15], ids=["4", "1", "1, 2, 3"])
+def test_accumulated_gradients(sizes):
+    """``MultiSteps`` measures on the last microbatch of a group; with ``mean_measurements`` on the group."""
+    rng = np.random.default_rng(7)
+    groups = [2 + i / len(sizes) + rng.standard_normal(size) for i, size in enumerate(sizes)]
+    grads = [rng.standard_normal((size, 2)) for size in sizes]
+    chain = optax.chain(auto_l2(every=2, refractory=0.02), optax.sgd(0.01, momentum=0.9))
+    group_sizes = jnp.array([*sizes, 1])
+    accumulated = optax.MultiSteps(chain, lambda step: group_sizes[step])
+
+    def results(tx):
+        update = jax.jit(tx.update)
+        params = jnp.array([1.0, -2.0])
+        state, record = tx.init(params), []
+        for losses, gradients in zip(groups, grads, strict=True):
+            for loss, gradient in zip(losses, gradients, strict=True):
+                updates, state = update(jnp.float32(gradient), state, params, loss=loss, error=0.5)
+                params = optax.apply_updates(params, updates)
+            record.append(float(current_l2(state)))
+        return np.array(record), np.asarray(params)
+
+    last, means = [losses[-1] for losses in groups], [losses.mean() for losses in groups]
+    np.testing.assert_allclose(results(accumulated)[0], by_algorithm_1(last, 2, refractory=0.02), rtol=1e-5)
+    record, params = results(mean_measurements(accumulated))
+    np.testing.assert_allclose(record, by_algorithm_1(means, 2, refractory=0.02), rtol=1e-5)
+    assert len(np.unique(record)) >= 3
+
+    groups, grads = [[mean] for mean in means], [group.mean(0, keepdims=True) for group in grads]
+    by_batch, expected = results(chain)
+    np.testing.assert_array_equal(record, by_batch)
+    np.testing.assert_allclose(params, expected, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_skipped_microbatches_are_not_measured():
+    skipping = optax.MultiSteps(auto_l2(every=1), 2, should_skip_update_fn=optax.skip_not_finite)
+    tx, params = mean_measurements(skipping), jnp.ones(2)
+    state = tx.init(params)
+    measured = [(3, 5), (4, 4), (2, 4), (1, 3), (2, 2)]
+    for group in measured:
+        for loss in group:
+            bad = jnp.full(2, jnp.nan)
+            _, state = tx.update(bad, state, params, loss=float("nan"), error=float("nan"))
+            _, state = tx.update(params, state, params, loss=float(loss), error=0.5)
+    inner = state.multi_steps.inner_opt_state
+    assert (inner.step, inner.auto.measurements) == (5, 4)
+    assert (inner.auto.previous_loss, inner.auto.min_loss) == (2.0, 2.0)
+    assert current_l2(state) == np.float32(0.1)
+
+
+def test_mean_measurements_needs_multi_steps_and_both_scalars():
+    with pytest.raises(ValueError, match=r"needs optax.MultiSteps: mean_measurements\(optax.MultiSteps"):
+        mean_measurements(optax.chain(auto_l2(), optax.sgd(0.1))).init(jnp.ones(2))
+    tx, params = mean_measurements(optax.MultiSteps(auto_l2(), 2)), jnp.ones(2)
+    with pytest.raises(ValueError, match="mean_measurements: error is missing: pass one scalar"):
+        tx.update(params, tx.init(params), params, loss=1.0)
+
+
+@pytest.mark.parametrize("refractory", [0.0, 0.1, 1e6])
+@pytest.mark.parametrize("error", [0.5, 1.0])
+def test_debug_infs_and_nans_find_nothing(refractory, error):
+    """Also after so many decays that λ is zero in float32."""
+    losses = np.tile(np.arange(1.0, 61.0, dtype=np.float32), 2)
+    with jax.debug_infs(True), jax.debug_nans(True):
+        rule = AutoL2(every=1, decay=0.05, refractory=refractory)
+        state, update = rule.init(), jax.jit(rule.update)
+        record = []
+        for step, loss in enumerate(losses[1:], start=1):
+            state = update(state, step, loss, error)
+            record.append(float(state.l2))
+        found = train(auto_l2(every=1, decay=0.05, refractory=refractory), losses)
+    expected = by_algorithm_1(losses, 1, decay=0.05, refractory=refractory)
+    np.testing.assert_allclose([0.1, *record], expected, rtol=1e-4, atol=2e-38)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-38)
+    assert (state.l2 == 0) == (refractory == 0)
+
+
+def adamw_by_auto_l2(l2):
+    return optax.chain(optax.scale_by_adam(), auto_l2(l2), optax.scale_by_learning_rate(0.1))
+
+
+def train_a_quadratic(tx, steps):
+    params = {"a": jnp.array([3.0, -2.0]), "b": jnp.float32(0.5)}
+    tx = optax.with_extra_args_support(tx)
+    state = tx.init(params)
+    for _ in range(steps):
+        updates, state = tx.update(jax.grad(quadratic)(params), state, params, loss=1.0, error=1.0)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_between_adam_and_the_learning_rate_it_is_the_decay_of_adamw():
+    got = train_a_quadratic(adamw_by_auto_l2(0.3), 30)
+    want = train_a_quadratic(optax.adamw(0.1, weight_decay=0.3), 30)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got, want)
+
+
+def test_behind_an_optimizer_the_sign_is_wrong():
+    """As the docstring says: θ grows by λθ, here by 1.3 − 0.1 per step, whatever the loss."""
+    theta = train_a_quadratic(optax.chain(optax.sgd(0.1), auto_l2(0.3)), 30)
+    fixed_point, growth = -0.1 / 0.2, 1.2
+    np.testing.assert_allclose(theta["b"], fixed_point + (0.5 - fixed_point) * growth**30, rtol=1e-4)
+
+
+FORKED = """
+import multiprocessing, os, warnings
+from l2dynamics import AutoL2
+
+if __name__ == "__main__":
+    rule = AutoL2()
+    state = rule.update(rule.init(), 10, 1.0, 0.5)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+    assert any("JAX is multithreaded" in str(warning.message) for warning in caught), caught
+    warnings.simplefilter("error")
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        assert pool.apply(abs, (-3,)) == 3
+"""
+
+
+def test_workers_are_started_and_not_forked(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(FORKED)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 SHARDED = """
 import jax, jax.numpy as jnp, numpy as np, optax
 from jax.sharding import NamedSharding, PartitionSpec as P
-from l2dynamics import auto_l2
+from l2dynamics import auto_l2, current_l2
 
 assert jax.device_count() == 8
 mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -359,7 +678,7 @@ def step(params, state, x):
         return jnp.mean((x @ p - y) ** 2)
     loss, grads = jax.value_and_grad(loss_fn)(params)
     updates, state = tx.update(grads, state, params, loss=loss, error=loss)
-    return optax.apply_updates(params, updates), state, optax.tree.get(state, "l2")
+    return optax.apply_updates(params, updates), state, current_l2(state)
 
 x_all = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
 solution = np.arange(1.0, 9.0, dtype=np.float32)

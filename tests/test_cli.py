@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from l2dynamics import cli, predict_l2
+from l2dynamics import __version__, cli, predict_l2
 from l2dynamics.pipeline import clean, cost
 
 TRAINING = """
@@ -43,6 +43,18 @@ def training(tmp_path, monkeypatch):
 def test_predict(capsys):
     assert cli.main(["predict", "--c", "0.0066", "--budget", "50"]) == 0
     assert "l2 = 0.000132" in capsys.readouterr().out
+
+
+def test_predict_prints_the_formula_that_it_computes(capsys):
+    assert cli.main(["predict", "--c", "0.0066", "--budget", "200", "--first-decay", "0.3"]) == 0
+    printed, _, formula = capsys.readouterr().out.strip().partition("(c / (first_decay · budget) = ")
+    assert printed.split() == ["l2", "=", "0.00011"]
+    assert eval(formula.removesuffix(")").replace("·", "*")) == pytest.approx(0.00011)
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"l2dynamics {__version__}\n"
 
 
 def test_predict_json(capsys):
@@ -116,7 +128,7 @@ def test_usage_errors_point_to_help(capsys, arguments):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["suggest", "predict", "plan", "clean"]),
+        (["--help"], ["suggest", "predict", "plan", "clean", "--version"]),
         (["suggest", "--help"], ["--budget", "--first-decay", "--json", "my_training:make_run"]),
         (["predict", "--help"], ["--c", "--budget", "--first-decay", "--json", "0.0066"]),
         (["plan", "--help"], ["--scale", "--device", "--json"]),
@@ -135,14 +147,14 @@ def test_missing_pipeline_is_named(command, module, capsys, monkeypatch):
     assert cli.main([command]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"l2dynamics: {command} needs the pipeline")
-    assert line.endswith("pip install l2dynamics[pipeline]")
+    assert line.endswith("pip install '.[pipeline]' in a checkout of l2dynamics")
 
 
 def test_missing_command_line_extra_is_named(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
     assert cli.main(["predict", "--c", "1", "--budget", "1"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("pip install l2dynamics[cli]")
+    assert line.endswith("pip install '.[cli]' in a checkout of l2dynamics")
 
 
 def test_commands_reach_the_pipeline(monkeypatch):

@@ -12,7 +12,7 @@ def block(step, kind):
     return guides.block(GUIDE, f"{step}. ", kind)
 
 
-@pytest.mark.executes("dvc repro figX1", "CONTRIBUTING.md#[1-4]. *:[py]*")
+@pytest.mark.executes("dvc repro fig@X1", "CONTRIBUTING.md#[1-4]. *:[py]*")
 def test_four_steps_add_an_experiment(tmp_path):
     copy = guides.copy_of_the_checkout(tmp_path)
     guides.append(copy / "scales" / "smoke.yaml", block(1, "yaml"))
@@ -23,12 +23,12 @@ def test_four_steps_add_an_experiment(tmp_path):
     guides.replace(
         package / "gallery.py", "EXTRA: tuple[str, ...] = ()", 'EXTRA: tuple[str, ...] = ("figX1",)'
     )
-    guides.replace(dag, "stages:\n", "stages:\n" + block(4, "yaml"))
+    guides.replace(dag, "  fig:\n    foreach:\n", "  fig:\n    foreach:\n" + block(4, "yaml"))
 
     commands = [line.removeprefix("$ ") for line in block(4, "console").splitlines()]
     assert commands[-1] == "dvc repro"  # everything: minutes, and test_end_to_end.py does it
     output = "".join(guides.run(command, copy) for command in commands[:-1])
-    assert guides.stages_run(output) == ["code", "data@mnist", "sweep@fc_shallow", "figX1"]
+    assert guides.stages_run(output) == ["code", "data@mnist", "sweep@fc_shallow", "fig@X1"]
     assert "src/l2dynamics/figures/figX1.py" in (copy / "data" / "code" / "figX1.txt").read_text()
     passport = json.loads((copy / "results" / "fc_shallow.json").read_text())
     assert (passport["runs"], passport["setup"]["model"]["depth"]) == (4, 1)

@@ -125,8 +125,12 @@ def test_nothing_is_said_to_be_executed_that_no_page_shows():
 
 
 def test_commands_of_the_guides_name_stages_that_exist():
-    stages = {name for name, stage in dag.read(ROOT)["stages"].items() if "foreach" not in stage}
-    stages |= {"figX1", "sweep@mine", "sweep@stripes_fc"}  # those that the guides add
+    stages = {
+        *guides.stage_names(),
+        "fig@X1",
+        "sweep@mine",
+        "sweep@stripes_fc",
+    }  # the last three by the guides
     for command in shown.COMMANDS:
         if command.startswith("dvc repro "):
             assert command.split()[2] in stages
@@ -160,9 +164,9 @@ def images(folder):
 @pytest.mark.executes(
     "dvc stage list",
     "dvc status",
-    "dvc dag figS5",
+    "dvc dag fig@S5",
     "dvc dag --collapse-foreach-matrix --md",
-    "dvc status --with-deps figS5",
+    "dvc status --with-deps fig@S5",
     "dvc plots show",
     "dvc plots show reports/figures/figS5.png",
 )
@@ -172,9 +176,9 @@ def test_dvc_commands(tmp_path):
     looks = (
         "dvc stage list",
         "dvc status",
-        "dvc dag figS5",
+        "dvc dag fig@S5",
         "dvc dag --collapse-foreach-matrix --md",
-        "dvc status --with-deps figS5",
+        "dvc status --with-deps fig@S5",
         f"dvc plots show -o {tmp_path / 'all'}",
         f"dvc plots show reports/figures/figS5.png -o {tmp_path / 'one'}",
     )
@@ -191,9 +195,9 @@ def test_dvc_commands(tmp_path):
     shown = guide.partition("$ dvc dag --collapse-foreach-matrix --md\n")[2].partition("```")[0].splitlines()
     graph = done["dvc dag --collapse-foreach-matrix --md"].splitlines()
     assert set(shown) - {"…"} <= set(graph)
-    drawn = guide.partition("$ dvc dag figS5\n")[2].partition("```")[0]
+    drawn = guide.partition("$ dvc dag fig@S5\n")[2].partition("```")[0]
     assert [line.strip() for line in drawn.splitlines()] == [
-        line.strip() for line in done["dvc dag figS5"].splitlines()
+        line.strip() for line in done["dvc dag fig@S5"].splitlines()
     ]
     assert images(tmp_path / "all") == {f"{name}.png" for name in gallery.NAMES}
     assert images(tmp_path / "one") == {"figS5.png"}

@@ -16,7 +16,7 @@ import pytest
 import shown
 
 import l2dynamics
-from l2dynamics import autol2, predict_l2, prediction, suggestion
+from l2dynamics import arguments, autol2, predict_l2, prediction, suggestion
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +28,9 @@ def load_script(name):
     return module
 
 
-@pytest.mark.parametrize("module", [autol2, prediction, suggestion], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [arguments, autol2, prediction, suggestion], ids=lambda module: module.__name__
+)
 def test_examples_in_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
@@ -197,7 +199,7 @@ def test_page_without_markers_is_refused(checkout, capsys, page):
 
 NEW_USER = """
 import importlib.metadata, math, sys
-from l2dynamics import AutoL2, auto_l2, measure_c, predict_l2, suggest_l2, t_star
+from l2dynamics import AutoL2, auto_l2, current_l2, measure_c, predict_l2, suggest_l2, t_star
 
 def make_run(l2, seed):
     for step in range(100_000):
@@ -210,9 +212,10 @@ assert 1e-5 < suggestion.l2 < 1e-4
 import jax.numpy as jnp, optax
 tx = optax.chain(auto_l2(), optax.sgd(0.1, momentum=0.9))
 params = jnp.ones(3)
-tx.update(params, tx.init(params), params, loss=1.0, error=0.5)
+_, state = tx.update(params, tx.init(params), params, loss=1.0, error=0.5)
+assert 0.09 < float(current_l2(state)) < 0.11
 assert float(AutoL2().init().l2) > 0
-assert t_star([0, 1], [0.1, 0.5]) == 1 and measure_c([0, 1], [0.1, 0.5], 0.1) == 0.1
+assert t_star([0, 1], [0.1, 0.5]) == 1 and measure_c([0, 1, 2], [0.1, 0.5, 0.4], 0.1) == 0.1
 installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
 unwanted = installed & {"flax", "dvc", "mlflow", "tensorflow-datasets", "pandas", "typer", "rich", "matplotlib"}
 assert not unwanted, unwanted
@@ -253,4 +256,4 @@ def test_wheel_works_in_an_environment_with_jax_optax_and_numpy_only(tmp_path):
         env=environment,
     )
     assert done.returncode == 2
-    assert done.stderr.endswith("pip install l2dynamics[cli]\n")
+    assert done.stderr.endswith("pip install '.[cli]' in a checkout of l2dynamics\n")

@@ -70,15 +70,15 @@ def copy(tmp_path):
 @pytest.mark.executes(
     "python scripts/set_scale.py smoke",
     "dvc repro",
-    "dvc repro fig2",
-    "dvc repro figS5",
+    "dvc repro fig@2",
+    "dvc repro fig@S5",
     "dvc repro track",
     "dvc metrics show",
     "make reproduce",
     "make reproduce SCALE=smoke",
     "make figures",
-    "dvc exp run -S 'scales/laptop.yaml:fc.evaluations=60' fig2",
-    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' figS5",
+    "dvc exp run -S 'scales/laptop.yaml:fc.evaluations=60' fig@2",
+    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' fig@S5",
     "dvc exp show --md --drop '.*' --keep 'Experiment|params.yaml:scale|.*fc_mse.evaluations'",
     "dvc metrics diff HEAD~4",
     "dvc plots diff HEAD~1 --targets results/fc_mse.csv",
@@ -96,7 +96,7 @@ def test_the_pipeline_at_scale_smoke(copy):
         "claims",
         "report",
         "track",
-        *gallery.NAMES,
+        *map(gallery.stage, gallery.NAMES),
     }
     assert ran >= {f"sweep@{name}" for name in registry.SWEEPS} | {
         f"autol2@{name}" for name in registry.AUTOL2
@@ -133,12 +133,12 @@ def test_the_pipeline_at_scale_smoke(copy):
     params = copy / "params.yaml"
     params.write_text(params.read_text().replace("style: paper", "style: slides"))
     picture = (copy / "reports" / "figures" / "fig2.png").read_bytes()
-    ran = stages_run(call(copy, "dvc", "repro", "fig2", "figS5"))
-    assert ran == {"fig2", "figS5"}
+    ran = stages_run(call(copy, "dvc", "repro", "fig@2", "fig@S5"))
+    assert ran == {"fig@2", "fig@S5"}
     assert (copy / "reports" / "figures" / "fig2.png").read_bytes() != picture
     # And back: the same bytes.
     params.write_text(params.read_text().replace("style: slides", "style: paper"))
-    call(copy, "dvc", "repro", "fig2", "figS5")
+    call(copy, "dvc", "repro", "fig@2", "fig@S5")
     assert (copy / "reports" / "figures" / "fig2.png").read_bytes() == picture
 
     # The commands of README and guides that have not run yet, with numbers of this scale.
@@ -146,11 +146,11 @@ def test_the_pipeline_at_scale_smoke(copy):
     assert table.splitlines()[0].split()[:2] == ["Path", "claim"]
     assert max(map(len, table.splitlines())) < 300
     assert not stages_run(make(copy, "reproduce", "SCALE=smoke"))
-    assert stages_run(make(copy, "figures")) <= set(gallery.NAMES)
+    assert stages_run(make(copy, "figures")) <= set(map(gallery.stage, gallery.NAMES))
     call(copy, "git", "add", "-A")
     call(copy, "git", *IDENTITY, "commit", "-q", "-m", "smoke")
-    ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations=15", "fig2"))
-    assert ran == {"sweep@fc", "fig2"}
+    ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations=15", "fig@2"))
+    assert ran == {"sweep@fc", "fig@2"}
     # The guide compares with HEAD~1; here the experiment is compared with the commit it started from.
     kept = "Experiment|params.yaml:scale|(.*yaml:)?fc.evaluations"
     shown = call(copy, "dvc", "exp", "show", "--md", "--drop", ".*", "--keep", kept)

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 import l2dynamics
 from l2dynamics import cli
 from l2dynamics.data import datasets, specs
-from l2dynamics.experiments import messages, registry, scales
+from l2dynamics.experiments import inheritance, messages, registry, scales
 from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.pipeline import training_stage
 from l2dynamics.running import executors, workload
@@ -250,8 +250,11 @@ def test_a_stage_trains_what_it_accepts_and_refuses_the_rest_in_one_line(stage_m
         scale = draws.draw(st.sampled_from(["smoke", "smoke", "laptop", "paper"]))
         kind, argument, path = STAGES[section]
         parts = path.split(".")
-        content = draws.draw(mutated(at(SCALES[scale], parts)))
+        content = at(SCALES[scale], parts)
+        _, inherited = inheritance.resolve(SCALES[scale], content, section)
         whole = {parts[0]: content} if len(parts) == 1 else {parts[0]: {parts[1]: content}}
+        setups = {name: SCALES[scale]["setups"][name] for name in inherited}
+        whole = draws.draw(mutated({"setups": setups, **whole}))
         params = {
             **PARAMS,
             "scale": scale,

@@ -66,6 +66,7 @@ def test_t_star_is_the_first_within_the_tolerance(counts, tolerance):
         ([[0, 1]], [[0.1, 0.2]], 0.005, "two lists of one length"),
         ([0, 1], [0.1, 0.2], -0.1, "tolerance is -0.1"),
         ([0, 1], [0.1, 0.2], NAN, "tolerance is nan"),
+        ([0, 1], [0.1, 0.2], "0.005", "tolerance is '0.005'"),
     ],
 )
 def test_t_star_refuses_what_has_no_answer(steps, accuracy, tolerance, message):
@@ -84,11 +85,61 @@ def test_measure_c():
         ([0.1, 0.5], 0.0, "l2 is 0.0"),
         ([0.1, 0.5], -1.0, "l2 is -1.0"),
         ([0.1, 0.5], NAN, "l2 is nan"),
+        ([0.1, 0.5], "0.01", "l2 is '0.01': measure c on a run"),
     ],
 )
 def test_measure_c_refuses_runs_without_c(accuracy, l2, message):
     with pytest.raises(ValueError, match=message):
         measure_c([0, 1], accuracy, l2)
+
+
+RISING = np.linspace(0.1, 0.9, 101)
+
+
+@pytest.mark.parametrize(
+    ("steps", "accuracy", "t_star_found"),
+    [
+        (range(101), RISING, 100),
+        ([0, 1], [0.1, 0.5], 1),
+        (range(101), [*RISING[:-1], NAN], 99),  # diverged before it peaked
+        (range(101), 0.9 - 0.8 * np.exp(-np.arange(101) / 40), 98),  # half way to its limit it looks flat
+        ([0, 10, 20, 29], [0.1, 0.5, 0.8, 0.8], 20),
+    ],
+)
+def test_measure_c_refuses_a_curve_that_never_peaked(steps, accuracy, t_star_found):
+    message = rf"^test_accuracy may still be rising: t\* is {t_star_found} and the run ends at .*, so it has not peaked"
+    with pytest.raises(ValueError, match=message):
+        measure_c(steps, accuracy, 0.1)
+    assert measure_c(steps, accuracy, 0.1, stretch=1) == pytest.approx(0.1 * t_star_found)
+
+
+@pytest.mark.parametrize("height", [0.3, 0.5, 0.8])
+def test_accepted_curves_that_approach_a_limit_have_their_t_star_within_four_percent(height):
+    """In the limit of a long run t* is where height · exp(−t) falls below the tolerance."""
+    truth = np.log(height / 0.005)
+    accepted = []
+    for end in np.linspace(0.5, 15, 59):
+        steps = np.linspace(0, end, 4000)
+        try:
+            accepted.append(measure_c(steps, 0.1 + height * (1 - np.exp(-steps)), 1.0))
+        except ValueError:
+            assert not accepted  # once long enough, always long enough
+            assert end < 1.6 * truth
+    assert accepted
+    np.testing.assert_allclose(accepted, truth, rtol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("stretch", "end"), [(1.5, 0.3), (1.5, float(np.float32(0.3))), (3.0, 0.6), (2, 0.4)]
+)
+def test_a_run_of_exactly_the_length_is_accepted(stretch, end):
+    assert measure_c([0, 0.1, 0.2, end], [0.1, 0.5, 0.8, 0.7], 0.1, stretch=stretch) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("stretch", [0.9, NAN, "2"])
+def test_measure_c_refuses_a_stretch_below_one(stretch):
+    with pytest.raises(ValueError, match=r"^stretch is .*: it must be at least 1"):
+        measure_c([0, 1, 2], [0.1, 0.5, 0.4], 0.1, stretch=stretch)
 
 
 # Predicted λ of figure 1b (supplement A), with the c that they imply.
@@ -108,6 +159,12 @@ def test_predict_l2_gives_the_printed_values(budget, printed):
     assert predict_l2(0.00656, budget) == pytest.approx(printed, rel=5e-3)
 
 
+@pytest.mark.parametrize("number", [int, np.int64, np.float32, jnp.float32, jnp.int32, np.array])
+def test_predict_l2_takes_any_number(number):
+    found = predict_l2(number(2), number(64), first_decay=number(1))
+    assert (type(found), found) == (float, 0.03125)
+
+
 def test_predict_l2_with_a_schedule_gives_the_printed_value():
     assert predict_l2(0.0066, 200, first_decay=0.3) == pytest.approx(1.1e-4, rel=1e-6)
     assert predict_l2(0.0066, 200, first_decay=1.0) == predict_l2(0.0066, 200)
@@ -116,6 +173,14 @@ def test_predict_l2_with_a_schedule_gives_the_printed_value():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"c": "0.0066", "budget": 50}, "^c is '0.0066': it must be a positive number"),
+        ({"c": None, "budget": 50}, "^c is None"),
+        (
+            {"c": 0.0066, "budget": "200"},
+            "^budget is '200': it must be a positive number of steps or epochs$",
+        ),
+        ({"c": 0.0066, "budget": [50, 100]}, r"^budget is \[50, 100\]"),
+        ({"c": 1.0, "budget": 1.0, "first_decay": "0.3"}, "^first_decay is '0.3': give a fraction"),
         ({"c": 0.0, "budget": 1.0}, "c is 0.0"),
         ({"c": NAN, "budget": 1.0}, "c is nan"),
         ({"c": 1.0, "budget": 0}, "budget is 0"),

@@ -122,7 +122,7 @@ def test_page_shows_every_figure_once_with_caption_data_and_command(page):
     for name in gallery.NAMES:
         assert ids.count(name) == 1
         assert f"Caption of {name} with λ < 1 & <b>tags</b>." in page.text
-        assert f"dvc repro {name}" in page.text
+        assert f"dvc repro {gallery.stage(name)}" in page.text
         assert any(a.get("href") == f"figures/data/{name}.csv" for _, a in page.tags)
 
 
@@ -237,8 +237,8 @@ def test_same_files_give_the_same_bytes(root):
 @pytest.mark.parametrize(
     ("remove", "message"),
     [
-        ("reports/figures/figS3.png", r"reports/figures/figS3\.png is missing: run `dvc repro figS3`"),
-        ("reports/figures/data/fig2.csv", "dvc repro fig2"),
+        ("reports/figures/figS3.png", r"reports/figures/figS3\.png is missing: run `dvc repro fig@S3`"),
+        ("reports/figures/data/fig2.csv", "dvc repro fig@2"),
         ("reports/claims", "dvc repro claims"),
         ("results", "no passports"),
     ],
@@ -254,7 +254,7 @@ def test_missing_inputs_name_the_stage(root, remove, message):
 
 def test_figure_without_caption_and_broken_passport_are_refused(root):
     Figure(figsize=(1, 1)).savefig(paths.figures(root) / "fig1.png")
-    with pytest.raises(ValueError, match=r"fig1\.png has no caption.*dvc repro fig1"):
+    with pytest.raises(ValueError, match=r"fig1\.png has no caption.*dvc repro fig@1"):
         document.write(root, THEORY)
     (root / "results" / "fc.json").write_text("[]")
     with pytest.raises(ValueError, match=r"results/fc\.json is no passport: run `dvc repro sweep@fc`"):

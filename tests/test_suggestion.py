@@ -10,9 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from l2dynamics import predict_l2, suggest_l2, t_star
+from l2dynamics import NoPeakError, predict_l2, suggest_l2, t_star
 from l2dynamics.probes import Probe, judge
-from l2dynamics.suggestion import NoPeakError
 
 
 def bump(c, *, best=0.8, noise=0.0, spacing=1.0, fall=1.0, end=math.inf):
@@ -69,6 +68,27 @@ def test_given_coefficients_are_measured_without_a_search():
         (l2, seed) for l2 in (0.01, 0.02) for seed in (0, 1, 2)
     ]
     assert {probe.status for probe in found.probes} == {"peaked"}
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, dict.fromkeys, np.array, jnp.array])
+def test_seeds_and_coefficients_are_taken_from_any_iterable(kind):
+    found = suggest_l2(
+        bump(0.5), 20_000, l2=kind([0.03125, 0.015625]), seeds=kind([3, 5]), max_share=1, progress=False
+    )
+    assert [(probe.l2, probe.seed) for probe in found.probes] == list(
+        itertools.product([0.03125, 0.015625], [3, 5])
+    )
+    assert {type(probe.seed) for probe in found.probes} == {int}
+    json.dumps(found.as_dict())
+
+
+@pytest.mark.parametrize("number", [np.float32, jnp.float32, np.array])
+def test_any_number_starts_the_search(number):
+    found = suggest_l2(
+        bump(0.5), number(16_384), l2=number(0.015625), first_decay=number(0.5), progress=False
+    )
+    json.dumps(found.as_dict())
+    assert found == suggest_l2(bump(0.5), 16_384, l2=0.015625, first_decay=0.5, progress=False)
 
 
 def test_schedule_uses_the_time_of_the_first_decay():
@@ -142,9 +162,24 @@ def test_no_peak_says_what_happened_and_what_to_do(make_run, kwargs, status, mes
     ("make_run", "budget", "kwargs", "message"),
     [
         (bump(1.0), 0, {}, "budget is 0"),
+        (bump(1.0), "200", {}, "^budget is '200': it must be a positive number of steps or epochs$"),
+        (bump(1.0), None, {}, "^budget is None: it must be"),
+        (bump(1.0), 100, {"seeds": 0}, r"^seeds is 0: give a list of seeds, such as \(0, 1\)$"),
+        (bump(1.0), 100, {"seeds": "01"}, "^seeds is 01: give a list"),
+        (bump(1.0), 100, {"seeds": iter(())}, "seeds is empty"),
+        (bump(1.0), 100, {"seeds": [0, 0.5]}, "^seed is 0.5: give whole numbers"),
+        (bump(1.0), 100, {"seeds": ["0"]}, "^seed is '0': give whole numbers"),
+        (bump(1.0), 100, {"l2": "0.01"}, "^l2 is '0.01': the runs need a positive coefficient"),
+        (bump(1.0), 100, {"l2": [0.1, "a"]}, "^l2 is 'a'"),
+        (bump(1.0), 100, {"l2": [[0.1]]}, r"^l2 is \[0.1\]"),
+        (bump(1.0), 100, {"l2": iter(())}, "l2 is empty"),
+        (bump(1.0), 100, {"max_share": "0.2"}, "^max_share is '0.2'"),
+        (bump(1.0), 100, {"max_share": math.nan}, "^max_share is nan"),
+        (bump(1.0), 100, {"tolerance": -0.1}, "^tolerance is -0.1: give a distance"),
+        (bump(1.0), 100, {"chance": 10}, "^chance is 10: give a fraction"),
         (bump(1.0), 100, {"first_decay": 30}, "first_decay is 30"),
         (bump(1.0), 100, {"l2": 0.0}, "l2 is 0.0"),
-        (bump(1.0), 100, {"l2": [0.1, -1]}, "l2 is -1.0"),
+        (bump(1.0), 100, {"l2": [0.1, -1]}, "^l2 is -1: "),
         (bump(1.0), 100, {"seeds": ()}, "seeds is empty"),
         (bump(1.0), 100, {"l2": []}, "l2 is empty"),
         (bump(1.0), 100, {"max_share": 20}, "max_share is 20"),

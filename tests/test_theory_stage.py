@@ -12,7 +12,7 @@ from l2dynamics.experiments.messages import ConfigError, check
 from l2dynamics.experiments.scales import Executor, Params
 from l2dynamics.figures import gallery, style
 from l2dynamics.report import theory_section
-from l2dynamics.results import tables
+from l2dynamics.results import source_code, tables
 from l2dynamics.running import events, interruption, pool
 from l2dynamics.theory import comparison, descent, execution, kernels, lemma1, predictions, tasks
 from l2dynamics.theory.schema import TheoryConfig
@@ -140,6 +140,15 @@ def test_a_task_done_before_its_worker_died_is_not_repeated(results, root, monke
     work = tasks.Work(config, PARAMS.seed, "sample", root, file.parent)
     tasks.execute("modes", work, told.append, lambda: False)
     assert told == [events.Event("modes", 0.0), events.Event("modes", 1.0, finished=True)]
+
+
+def test_the_key_covers_all_that_computes(monkeypatch):
+    asked = []
+    monkeypatch.setattr(source_code, "fingerprint", lambda file: asked.append(file.stem) or "")
+    source_code.code_key(*tasks.MODULES)
+    assert {"comparison", "descent", "kernels", "lemma1", "ntk", "predictions", "problem", "wide"} <= set(
+        asked
+    )
 
 
 def test_claims_report_and_figure(results, root):

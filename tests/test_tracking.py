@@ -1,6 +1,5 @@
 import itertools
 import json
-import math
 import os
 import pickle
 import re
@@ -29,8 +28,7 @@ import synthetic
 from l2dynamics.analysis import per_run
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
-from l2dynamics.tracking import address, catalog, live, records, server
-from l2dynamics.tracking import store as store_module
+from l2dynamics.tracking import address, catalog, records, server
 from l2dynamics.tracking.address import TrackingError
 from l2dynamics.tracking.live import SWITCH, Tracker
 from l2dynamics.tracking.recorder import Recorder
@@ -49,6 +47,10 @@ def fake(name: str = "fc", *, seeds: Sequence[int] = (0,), **extra: Any) -> Resu
     return synthetic.results(name, table, **extra)
 
 
+def recorded(results: Results) -> list[records.Record]:
+    return records.of_rows(results.name, results.passport, results.table)
+
+
 def run_of(results: Results, index: int) -> pd.DataFrame:
     run = results.table["run"].unique()[index]
     return results.table[results.table["run"] == run]
@@ -61,7 +63,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "mlflow").mkdir()
     for name in (".mlflow.db.new", ".mlflow.db.new-journal"):
         (root / "mlflow" / name).write_bytes(b"half a table")
-    Store(f"sqlite:///{root}/mlflow/mlflow.db", root)
+    Store(root)
     assert sorted(p.name for p in (root / "mlflow").iterdir()) == [".lock", "mlflow.db"]
     return root / "mlflow" / "mlflow.db"
 
@@ -101,7 +103,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def stored(root: Path, name: str = "fc") -> tuple[Any, dict[str, Any]]:
     """The client and the active runs by key; fails on duplicates."""
-    store = Store(address.tracking_uri(root), root)
+    store = Store(root)
     experiment = store.client.get_experiment_by_name(catalog.experiment(name).title)
     assert experiment is not None
     runs = store.client.search_runs([experiment.experiment_id], max_results=1000)
@@ -110,10 +112,23 @@ def stored(root: Path, name: str = "fc") -> tuple[Any, dict[str, Any]]:
     return store.client, dict(zip(keys, runs, strict=True))
 
 
+def disown(client: Any) -> None:
+    """Make all experiments somebody else's."""
+    for entry in client.search_experiments():
+        if "l2dynamics.project" in entry.tags:
+            client.delete_experiment_tag(entry.experiment_id, "l2dynamics.project")
+
+
+def artifacts(root: Path, run: Any) -> list[str]:
+    """The files of a run in the default store."""
+    folder = root / "mlflow" / "artifacts" / run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
 def assert_complete(root: Path, results: Results) -> None:
     _, runs = stored(root, results.name)
-    wanted = {record.key: record.digest for record in records.of_results(tables.load(results.name, root))}
-    sweep = records.sweep_key(results.name, results.passport)
+    wanted = {record.key: record.digest for record in recorded(tables.load(results.name, root))}
+    sweep = f"{results.name}/{results.passport['scale']}"
     found = {k: run.data.tags.get(DIGEST) for k, run in runs.items() if k.startswith(f"{sweep}/")}
     assert found == wanted
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
@@ -137,14 +152,14 @@ def test_everything_of_a_sweep_is_logged(root: Path) -> None:
     client, runs = stored(root)
     experiment = client.get_experiment_by_name("fc — MNIST (Fig. 2a–c, S1a, S6, S11)")
     assert "arxiv.org/abs/2006.08643" in experiment.tags["mlflow.note.content"]
-    assert Path(root / "mlflow/artifacts/fc").as_uri() == experiment.artifact_location
+    assert experiment.artifact_location == "mlflow-artifacts:/fc"
 
     parent = runs["fc/laptop"]
     assert parent.data.params["model.width"] == "256"
     assert parent.data.metrics["runs"] == 6
     assert parent.data.metrics["diverged"] == 1
     assert parent.inputs.dataset_inputs[0].dataset.name == "mnist"
-    assert [f.path for f in client.list_artifacts(parent.info.run_id)] == ["fc.json"]
+    assert artifacts(root, parent) == ["fc.json"]
 
     rows = run_of(results, 1)
     run = runs[f"fc/laptop/{rows['run'].iloc[0]}"]
@@ -207,41 +222,6 @@ def test_divergence_is_kept_as_nan(root: Path) -> None:
     np.testing.assert_array_equal(values, run_of(results, -1)["test_loss"])
 
 
-def test_runs_are_stored_as_mlflow_would(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Points, params and end go into a local database directly; the same through MLflow's client, the slow way."""
-    tables.write(fake(), root)
-    sync(root)
-    store = Store(address.tracking_uri(root), root)
-    experiment, record = store.experiment(catalog.experiment("fc")), records.of_results(fake())[0]
-    pieces = [[("a", 3.0, 2), ("a", 5.0, 1), ("b", math.nan, 7), ("c", math.inf, 0)], [("a", 1.0, 9)]]
-    pieces += [pieces[0], [("a", 7.0, 9), ("b", 2.0, 6), ("d", -math.inf, 1)]]
-    queries = [
-        f"SELECT key, value, timestamp - ?, step, is_nan FROM {table} WHERE run_uuid = ? "
-        "ORDER BY key, step, value"
-        for table in ("metrics", "latest_metrics")
-    ]
-    queries.append("SELECT end_time - ?, status, name, lifecycle_stage FROM runs WHERE run_uuid = ?")
-    found = []
-    for direct in (True, False):
-        if not direct:
-            monkeypatch.setattr(store_module, "_write", lambda *args: False)
-        run = store.create(experiment, record)
-        start, run_id = run.info.start_time, run.info.run_id
-        for points in pieces[:2]:
-            store.fill(run, points)
-        with store.together():
-            for points in pieces[2:]:
-                store.fill(run, points)
-            store.fill(run, [], {"eta": "0.1", "empty": "", "long": "x" * 6000}, {"a": "b"}, start + 5)
-            assert store.client.get_run(run_id).info.status == "RUNNING"
-        with closing(sqlite3.connect(root / "mlflow" / "mlflow.db")) as connection:
-            found.append([connection.execute(query, (start, run_id)).fetchall() for query in queries])
-        data = store.client.get_run(run_id).data
-        found[-1] += [data.params, data.tags]
-    assert found[0] == found[1]
-    assert [len(rows) for rows in found[0][:4]] == [8, 4, 1, 2]
-
-
 def content(root: Path) -> list[str]:
     """Every row of the store, as SQL."""
     with closing(sqlite3.connect(root / "mlflow" / "mlflow.db")) as connection:
@@ -253,7 +233,7 @@ def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
     tables.write(results, root)
     sync(root)
     assert calls.count("create_run") == 7
-    assert set(calls) <= {"create_experiment", "create_run"}
+    assert set(calls) == {"create_run", "log_batch", "set_terminated"}
     calls.clear()
     before = content(root)
     done = sync(root)
@@ -262,51 +242,59 @@ def test_second_sync_writes_nothing(root: Path, calls: list[str]) -> None:
     assert content(root) == before
 
 
-def test_a_sync_with_nothing_to_do_does_not_import_mlflow(root: Path) -> None:
-    tables.write(fake(), root)
-    sync(root)
-    code = (
-        "import sys, pathlib; from l2dynamics.tracking.sync import sync; "
-        "print(sync(pathlib.Path(sys.argv[1])).kept, 'mlflow' in sys.modules)"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code, str(root)], check=True, capture_output=True, text=True
-    )
-    assert answer.stdout.split() == ["7", "False"]
+def _other_digest(client: Any, run: Any) -> None:
+    client.set_tag(run.info.run_id, DIGEST, "other")
+
+
+def _other_parent(client: Any, run: Any) -> None:
+    client.set_tag(run.info.run_id, PARENT, run.info.run_id)
+
+
+def _unfinished(client: Any, run: Any) -> None:
+    client.update_run(run.info.run_id, status="RUNNING")
+
+
+def _deleted(client: Any, run: Any) -> None:
+    client.delete_run(run.info.run_id)
+
+
+def _deleted_experiment(client: Any, run: Any) -> None:
+    client.delete_experiment(run.info.experiment_id)
+
+
+def _other_description(client: Any, run: Any) -> None:
+    client.set_experiment_tag(run.info.experiment_id, "mlflow.note.content", "other")
+
+
+def _of_another_grid(client: Any, run: Any) -> None:
+    tags = {**run.data.tags, KEY: "fc/laptop/of another grid"}
+    client.set_terminated(client.create_run(run.info.experiment_id, tags=tags).info.run_id)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE tags SET value = 'other' WHERE key = 'l2dynamics.digest' AND run_uuid = {run}",
-        "UPDATE tags SET value = {run} WHERE key = 'mlflow.parentRunId'",
-        "UPDATE runs SET status = 'RUNNING' WHERE run_uuid = {run}",
-        "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = {run}",
-        "UPDATE experiments SET lifecycle_stage = 'deleted'",
-        "UPDATE experiment_tags SET value = 'other' WHERE key = 'mlflow.note.content'",
-        "UPDATE experiments SET artifact_location = 'file:///elsewhere/artifacts/fc' WHERE name LIKE 'fc —%'",
-        "CREATE TEMP TABLE a AS SELECT * FROM runs WHERE run_uuid = {run}; UPDATE a SET run_uuid = 'x'; "
-        "INSERT INTO runs SELECT * FROM a; "
-        "CREATE TEMP TABLE b AS SELECT * FROM tags WHERE run_uuid = {run}; UPDATE b SET run_uuid = 'x'; "
-        "UPDATE b SET value = 'fc/laptop/of another grid' WHERE key = 'l2dynamics.key'; "
-        "INSERT INTO tags SELECT * FROM b",
+        _other_digest,
+        _other_parent,
+        _unfinished,
+        _deleted,
+        _deleted_experiment,
+        _other_description,
+        _of_another_grid,
     ],
 )
-def test_whatever_is_not_as_it_should_be_is_seen_and_repaired(root: Path, change: str) -> None:
+def test_whatever_is_not_as_it_should_be_is_seen_and_repaired(
+    root: Path, change: Callable[[Any, Any], None]
+) -> None:
     results = fake()
     tables.write(results, root)
     sync(root)
-    database = root / "mlflow" / "mlflow.db"
-    _, runs = stored(root)
-    run = next(run.info.run_id for key, run in runs.items() if key != "fc/laptop")
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.executescript(change.format(run=f"'{run}'"))
+    client, runs = stored(root)
+    change(client, next(run for key, run in runs.items() if key != "fc/laptop"))
     sync(root)
     assert_complete(root, results)
-    client, _ = stored(root)
     found = client.get_experiment_by_name(catalog.experiment("fc").title)
     assert found.tags == experiment_tags(catalog.experiment("fc"))
-    assert found.artifact_location.startswith((root / "mlflow").as_uri())
 
 
 def test_only_what_changed_is_replaced(root: Path) -> None:
@@ -357,34 +345,23 @@ def test_doubled_and_unfinished_runs_are_cleaned_up(root: Path) -> None:
     assert_complete(root, results)
 
 
-def test_experiment_in_the_bin_is_restored(root: Path) -> None:
-    tables.write(fake(), root)
-    sync(root)
-    client, runs = stored(root)
-    client.delete_experiment(runs["fc/laptop"].info.experiment_id)
-    sync(root)
-    assert_complete(root, fake())
-
-
 def test_killed_midway_then_repaired(root: Path) -> None:
     results = fake()
     tables.write(results, root)
     script = f"""
 import os, signal
 from pathlib import Path
-from l2dynamics.tracking import sync as module
 from l2dynamics.tracking.store import Store
-module._TOGETHER = 3
-real, seen = Store.fill, []
-def fill(self, run, points, *rest):
+from l2dynamics.tracking.sync import sync
+real, seen = Store.log, []
+def log(self, run, record):
     seen.append(run)
     if len(seen) == 4:
-        real(self, run, points[: len(points) // 2], *rest[:2])  # without the end
-        self._log(self._pending)
+        real(self, run, record, finished=False)
         os.kill(os.getpid(), signal.SIGKILL)
-    real(self, run, points, *rest)
-Store.fill = fill
-module.sync(Path({str(root)!r}))
+    real(self, run, record)
+Store.log = log
+sync(Path({str(root)!r}))
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -446,14 +423,14 @@ def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[s
             catalog.REPORT.title,
             "report/laptop",
             {"01-fc/measured": -0.98, "01-fc/ok": 1.0},
-            ["claims", "figures", "index.html"],
+            ["claims/01-fc.json", "figures/fig2.png", "index.html"],
         ),
     ]:
         experiment = client.get_experiment_by_name(title)
         (run,) = client.search_runs([experiment.experiment_id])
         assert run.data.tags[KEY] == key
         assert run.data.metrics == metrics
-        assert [f.path for f in client.list_artifacts(run.info.run_id)] == files
+        assert artifacts(root, run) == files
     calls.clear()
     sync(root)
     assert calls == []
@@ -466,7 +443,7 @@ def test_live_points_are_those_of_track(root: Path, calls: list[str]) -> None:
     results = fake()
     rows = run_of(results, 1)
     header = {k: results.passport[k] for k in records.HEADER}
-    recorder = Recorder(Store(address.tracking_uri(root), root), "fc", header)
+    recorder = Recorder(Store(root), "fc", header)
     for count in (2, 3, 3, 7):
         recorder.log(tables.table_bytes(rows.iloc[:count]), finished=False)
     client, runs = stored(root)
@@ -485,7 +462,7 @@ def test_live_points_are_those_of_track(root: Path, calls: list[str]) -> None:
     assert kept.info.run_id == live.info.run_id
     at_once = {f"{m}": dict(zip(rows["step"], rows[m], strict=True)) for m in tables.METRICS}
     assert {m: curve(client, kept, m) for m in tables.METRICS} == at_once
-    record = next(r for r in records.of_results(tables.load("fc", root)) if r.key == live.data.tags[KEY])
+    record = next(r for r in recorded(tables.load("fc", root)) if r.key == live.data.tags[KEY])
     expected = {(name, x, value) for name, value, x in records.curves(record)}
     found = {(name, x, v) for name in {p[0] for p in expected} for x, v in curve(client, kept, name).items()}
     assert found == expected
@@ -494,7 +471,7 @@ def test_live_points_are_those_of_track(root: Path, calls: list[str]) -> None:
 def test_live_run_of_a_killed_stage_is_replaced(root: Path) -> None:
     results = fake()
     header = {k: results.passport[k] for k in records.HEADER}
-    store = Store(address.tracking_uri(root), root)
+    store = Store(root)
     Recorder(store, "fc", header).log(tables.table_bytes(run_of(results, 2).iloc[:4]), finished=False)
     Recorder(store, "fc", header).log(tables.table_bytes(run_of(results, 2).iloc[:3]), finished=False)
     assert len(stored(root)[1]) == 2
@@ -507,7 +484,7 @@ def test_live_run_of_a_killed_stage_is_replaced(root: Path) -> None:
 def test_live_recorder_yields_to_a_sync_that_came_between(root: Path) -> None:
     results = fake()
     header = {k: results.passport[k] for k in records.HEADER}
-    recorder = Recorder(Store(address.tracking_uri(root), root), "fc", header)
+    recorder = Recorder(Store(root), "fc", header)
     recorder.log(tables.table_bytes(run_of(results, 2).iloc[:4]), finished=False)
     tables.write(results, root)
     sync(root)
@@ -532,17 +509,7 @@ def test_tracker_carries_runs_to_the_store(root: Path, capfd: pytest.CaptureFixt
     assert capfd.readouterr() == ("", "")
 
 
-def test_one_recorder_serves_stages_side_by_side_and_one_after_another(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = []
-
-    def start(where: Path, begin: Callable[[Path], int] = live._start_recorder) -> int:
-        started.append(begin(where))
-        return started[-1]
-
-    monkeypatch.setattr(live, "_start_recorder", start)
-    monkeypatch.setenv("DVC_STAGE", "sweep@fc")  # the recorder waits for another stage of a `dvc repro`
+def test_stages_side_by_side_and_one_after_another_are_all_logged(root: Path) -> None:
     results = {name: fake(name) for name in ("fc", "fc_small", "cnn")}
 
     def report(name: str) -> Tracker:
@@ -551,27 +518,14 @@ def test_one_recorder_serves_stages_side_by_side_and_one_after_another(
             tracker.finished(run_of(results[name], index))
         return tracker
 
-    def served() -> bool:
-        with live.serving(root, live.service()) as nobody:
-            return not nobody
-
-    first = report("fc")
-    deadline = time.monotonic() + 60
-    while not served():
-        assert time.monotonic() < deadline, "no recorder has begun"
-        time.sleep(0.1)
-    second = report("fc_small")
-    first.close(patience=60)
-    second.close(patience=60)
+    for tracker in (report("fc"), report("fc_small")):
+        tracker.close(patience=60)
     report("cnn").close(patience=60)
-    assert len(started) == 1
     assert list((root / "work/tracking").iterdir()) == []
     for one in results.values():
         tables.write(one, root)
     done = sync(root)
     assert (done.kept, done.written, done.removed) == (18, 3, 0)
-    shutil.rmtree(root / "work")  # `make clean`: the next stage needs another one
-    assert os.waitpid(started[0], 0)[1] == 0
 
 
 def test_tracker_outlives_a_dead_server(
@@ -609,7 +563,7 @@ def test_tracker_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_progress_is_reported_every_few_seconds_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("l2dynamics.tracking.live._start_recorder", lambda spool: 0)
+    monkeypatch.setattr(os, "posix_spawn", lambda *rest, **options: 0)
     results = fake()
     tracker = Tracker("fc", results.passport, tmp_path, every=1000)
     for count in range(2, 6):
@@ -630,30 +584,9 @@ def test_silent_server_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) 
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-        with pytest.raises(TrackingError, match=r"does not answer \(timed out") as caught:
-            Store(f"http://me:hunter2@127.0.0.1:{listener.getsockname()[1]}", root)
+        with pytest.raises(TrackingError, match=r"does not answer \(Read timed out") as caught:
+            Store(root, f"http://me:hunter2@127.0.0.1:{listener.getsockname()[1]}")
     assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 401 Unauthorized\r\n\r\n", b"HTTP/1.1 404 No\r\n\r\n", b"\0tls\n"]
-)
-def test_probe_takes_any_answer_for_life(answer: bytes) -> None:
-    address.prepare_environment()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-
-        def reply() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=reply)
-        thread.start()
-        address.probe(f"http://me:hunter2@127.0.0.1:{listener.getsockname()[1]}/mlflow")
-        thread.join()
 
 
 def test_waiting_for_a_dead_server_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -689,15 +622,30 @@ def test_secrets_are_not_on_the_command_line(tmp_path: Path) -> None:
     assert "127.0.0.1" in server.command("sqlite:///x.db", tmp_path, 5000)
 
 
-def test_locked_and_damaged_stores_are_named_with_the_remedy(root: Path) -> None:
+def test_locked_and_damaged_stores_are_named_with_the_remedy(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = root / "mlflow/mlflow.db"
     with closing(sqlite3.connect(database)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with pytest.raises(TrackingError, match="database is locked; another program writes to it"):
-            Store(address.tracking_uri(root), root)
+            Store(root)
     database.write_bytes(b"no database at all" * 100)
     with pytest.raises(TrackingError, match="delete the file and run `dvc repro -f -s track`"):
-        Store(address.tracking_uri(root), root)
+        Store(root)
+    with pytest.raises(TrackingError, match=r"file is not a database$"):
+        Store(root, f"sqlite:///{database}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    with pytest.raises(TrackingError, match=r"file is not a database$"):
+        Store(root)
+
+
+def test_a_store_of_an_earlier_version_is_named_with_the_remedy(root: Path) -> None:
+    store = Store(root)
+    disown(store.client)
+    tables.write(fake(), root)
+    with pytest.raises(TrackingError, match=r"already exists.*; delete the file and run"):
+        sync(root)
 
 
 @pytest.mark.executes("make ui")
@@ -714,6 +662,10 @@ def test_web_interface_serves_what_is_synced_through_it(root: Path) -> None:
         assert found, line
         assert sync(root, ["fc"], found.group(1)).written == 7
         assert_complete(root, results)
+        parent = stored(root)[1]["fc/laptop"].info.run_id
+        place = f"get-artifact?path=fc.json&run_id={parent}"
+        with urlopen(f"{found.group(1)}/{place}", timeout=30) as file:
+            assert json.load(file)["name"] == "fc"
         with urlopen(found.group(1), timeout=30) as page:
             assert b"<html" in page.read()
         assert sync(root, ["fc"], found.group(1)).written == 0
@@ -819,11 +771,76 @@ def test_eight_writers_at_once_through_a_server_on_postgresql(
         mlflow_server.wait(60)
 
 
-@pytest.mark.parametrize("uri", ["mlruns", "file:///data/mlruns", "./x"])
-def test_folders_are_refused_as_stores(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("mlruns", "MLflow no longer writes to folders"),
+        ("./x", "MLflow no longer writes to folders"),
+        ("file:///data/mlruns", "MLflow no longer writes to folders"),
+        ("databricks", "this project does not log there"),
+        ("databricks://me", "this project does not log there"),
+        ("uc:me", "this project does not log there"),
+        ("s3://bucket/mlruns", "this project does not log there"),
+    ],
+)
+def test_what_is_no_store_is_refused_in_one_true_line(
+    tmp_path: Path, uri: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(TrackingError, match="no longer writes to folders"):
+    with pytest.raises(TrackingError) as caught:
         address.tracking_uri(tmp_path)
+    assert str(caught.value).startswith(f"MLFLOW_TRACKING_URI={uri}: {reason}; use http://host:port or ")
+
+
+@pytest.mark.parametrize("name", ["job_feature%2Fx", "a?b=c&d", "a#b", "a  b é", "50%"])
+def test_the_path_of_a_checkout_may_have_any_characters(root: Path, name: str) -> None:
+    moved = root.rename(root.with_name(name))
+    results = fake()
+    tables.write(results, moved)
+    before = sorted(root.parent.iterdir())
+    assert sync(moved).written == 7
+    assert_complete(moved, results)
+    assert sorted(root.parent.iterdir()) == before
+    assert {p.name for p in moved.iterdir()} == {"dvc.yaml", "params.yaml", "results", "mlflow"}
+
+
+def test_a_new_store_lies_in_a_checkout_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    checkout = tmp_path / "job_feature%2Fx?y"
+    checkout.mkdir()
+    Store(checkout)
+    assert [p.name for p in tmp_path.iterdir()] == [checkout.name]
+    assert sorted(p.name for p in (checkout / "mlflow").iterdir()) == [".lock", "mlflow.db"]
+
+
+def test_experiments_of_others_are_left_alone(root: Path) -> None:
+    """Whatever they are called, tagged or where their files lie: in a shared store only our own are written to."""
+    tables.write(fake(), root)
+    uri = f"sqlite:///{root.parent}/mlflow/mlflow.db"
+    shutil.copytree(root / "mlflow", root.parent / "mlflow")
+    client = Store(root, uri).client
+    disown(client)
+    place = (root.parent / "mlflow" / "artifacts").as_uri()
+    client.create_experiment("theirs", f"{place}/theirs", {"setup": "fc"})
+    before = {entry.experiment_id: dict(entry) for entry in client.search_experiments()}
+    assert (sync(root, uri=uri).written, sync(root, uri=uri).kept) == (7, 7)
+    after = {entry.experiment_id: dict(entry) for entry in client.search_experiments()}
+    assert {key: after[key] for key in before} == before
+    assert client.search_runs(list(before)) == []
+    (ours,) = after.keys() - before.keys()
+    assert after[ours]["name"] == f"{catalog.experiment('fc').title} · l2dynamics"
+
+
+def test_a_moved_checkout_keeps_its_store_and_its_files(root: Path) -> None:
+    tables.write(fake(), root)
+    sync(root)
+    moved = root.rename(root.with_name("elsewhere"))
+    assert (sync(moved).written, sync(moved).kept) == (0, 7)
+    tables.write(fake(scale="smoke", key="s" * 16), moved)
+    sync(moved)
+    _, runs = stored(moved)
+    assert [artifacts(moved, runs[key]) for key in ("fc/laptop", "fc/smoke")] == [["fc.json"], ["fc.json"]]
+    assert not root.exists()
 
 
 @pytest.mark.parametrize(

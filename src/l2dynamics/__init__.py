@@ -11,14 +11,28 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "AutoL2": "autol2",
+    "NoPeakError": "suggestion",
     "auto_l2": "autol2",
+    "current_l2": "autol2",
+    "mean_measurements": "autol2",
     "measure_c": "prediction",
     "predict_l2": "prediction",
     "suggest_l2": "suggestion",
     "t_star": "prediction",
 }
 
-__all__ = ["AutoL2", "__version__", "auto_l2", "measure_c", "predict_l2", "suggest_l2", "t_star"]
+__all__ = [
+    "AutoL2",
+    "NoPeakError",
+    "__version__",
+    "auto_l2",
+    "current_l2",
+    "mean_measurements",
+    "measure_c",
+    "predict_l2",
+    "suggest_l2",
+    "t_star",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from l2dynamics import __version__
+
 if TYPE_CHECKING:
     import typer
 
@@ -25,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         import typer  # noqa: F401
     except ModuleNotFoundError:
         print(
-            "l2dynamics: the command line needs typer and rich: pip install l2dynamics[cli]", file=sys.stderr
+            "l2dynamics: the command line needs typer and rich: pip install '.[cli]' in a checkout of l2dynamics",
+            file=sys.stderr,
         )
         return 2
     try:
@@ -50,7 +53,6 @@ def _app() -> "typer.Typer":
     import typer
 
     app = typer.Typer(
-        help="Predict the L2 coefficient of your training, and plan the reproduction of the paper.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -58,6 +60,20 @@ def _app() -> "typer.Typer":
     )
     # Not imported at the top: without typer the command must still be able to say what is missing.
     option, argument = typer.Option, typer.Argument
+
+    def print_version(wanted: bool) -> None:
+        if wanted:
+            print(f"l2dynamics {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def shared(
+        version: Annotated[
+            bool,
+            option("--version", callback=print_version, is_eager=True, help="print the version and stop"),
+        ] = False,
+    ) -> None:
+        """Predict the L2 coefficient of your training, and plan the reproduction of the paper."""
 
     @app.command()
     def suggest(
@@ -130,7 +146,7 @@ def _app() -> "typer.Typer":
         ] = None,
         as_json: Annotated[bool, option("--json", help="print the result as JSON")] = False,
     ) -> None:
-        """Predict the coefficient for a budget from a known c: l2 = c / budget.
+        """Predict the coefficient for a budget from a known c: l2 = c / budget, or c / (first_decay · budget).
 
         Example, the paper's Wide ResNet and 50 epochs: [bold]l2dynamics predict --c 0.0066 --budget 50[/]
         """
@@ -142,10 +158,11 @@ def _app() -> "typer.Typer":
         if as_json:
             print(json.dumps({"l2": l2, "c": c, "budget": budget, "first_decay": first_decay}))
             return
-        end = "" if first_decay is None else f" · {first_decay:g}"
-        Console(highlight=False).print(
-            f"l2 = [bold]{l2:.4g}[/]  [dim](c / budget = {c:g} / {budget:g}{end})[/]"
-        )
+        if first_decay is None:
+            formula = f"c / budget = {c:g} / {budget:g}"
+        else:
+            formula = f"c / (first_decay · budget) = {c:g} / ({first_decay:g} · {budget:g})"
+        Console(highlight=False).print(f"l2 = [bold]{l2:.4g}[/]  [dim]({formula})[/]")
 
     @app.command()
     def plan(
@@ -200,7 +217,7 @@ def _pipeline(command: str, module: str) -> Any:
         return importlib.import_module(f"l2dynamics.pipeline.{module}")
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"{command} needs the pipeline ({error}): pip install l2dynamics[pipeline]"
+            f"{command} needs the pipeline ({error}): pip install '.[pipeline]' in a checkout of l2dynamics"
         ) from error
 
 

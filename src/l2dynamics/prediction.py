@@ -10,6 +10,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from l2dynamics.arguments import real
+
 # Accuracies are multiples of 1/N_test and often come as float32, so "exactly 0.005 below the maximum" is a
 # common case that rounding must not decide.
 _ROUNDING_SLACK = 1e-7
@@ -34,16 +36,19 @@ def t_star(steps: npt.ArrayLike, test_accuracy: npt.ArrayLike, *, tolerance: flo
 
     Raises:
         ValueError: the lengths differ, there is no finite accuracy, the steps do not increase, or an accuracy
-        is not
-            a fraction.
+            is not a fraction.
 
     Examples:
         >>> t_star([0, 10, 20, 40, 80], [0.1, 0.5, 0.797, 0.8, 0.7])
         20.0
     """
     times, accuracies = _curve(steps, test_accuracy)
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"tolerance is {tolerance}: it must be zero or a positive number, such as 0.005")
+    tolerance = real(
+        "tolerance",
+        tolerance,
+        lambda value: value >= 0,
+        "it must be zero or a positive number, such as 0.005",
+    )
     best = accuracies.max()
     reached = accuracies >= best - tolerance - _ROUNDING_SLACK
     if times[0] == 0 and accuracies[0] < best:
@@ -51,36 +56,51 @@ def t_star(steps: npt.ArrayLike, test_accuracy: npt.ArrayLike, *, tolerance: flo
     return float(times[int(np.argmax(reached))])
 
 
-def measure_c(steps: npt.ArrayLike, test_accuracy: npt.ArrayLike, l2: float) -> float:
+def measure_c(
+    steps: npt.ArrayLike, test_accuracy: npt.ArrayLike, l2: float, *, stretch: float = 1.5
+) -> float:
     """Return the coefficient ``c = t*·λ`` of one training run (section 3).
 
     The paper finds 0.0066 epochs for its Wide ResNet; c depends on the network, the data and the learning
     rate.
+
+    The run must have peaked: its last finite evaluation must lie at ``stretch`` times t* or later. A curve that ends
+    sooner may still be rising, and its t* is then that of its end. At the default an accuracy that approaches its
+    maximum exponentially has its t* right within 4 %. (:func:`l2dynamics.suggest_l2` follows its runs to 3 t*.)
 
     Args:
         steps: times of the evaluations, shape ``[n]``; c has their unit, and the budget of :func:`predict_l2`
             must have it too.
         test_accuracy: test accuracies as fractions between 0 and 1, shape ``[n]``.
         l2: the run's coefficient λ, > 0.
+        stretch: multiple of t* to which the run must have been followed, ≥ 1; 1 takes t* as it is.
 
     Returns:
         c in the unit of ``steps``.
 
     Raises:
-        ValueError: bad curve (see :func:`t_star`), ``l2`` is not positive, or the run was best before it
-        started.
+        ValueError: bad curve (see :func:`t_star`), an argument is out of its range, the run was best before it
+            started, or it ended before it had peaked.
 
     Examples:
         >>> round(measure_c([0, 10, 20, 40, 80], [0.1, 0.5, 0.797, 0.8, 0.7], l2=0.01), 3)
         0.2
     """
-    if not (math.isfinite(l2) and l2 > 0):
-        raise ValueError(f"l2 is {l2}: measure c on a run with a positive L2 coefficient, such as 0.01")
+    l2 = real(
+        "l2", l2, lambda value: value > 0, "measure c on a run with a positive L2 coefficient, such as 0.01"
+    )
+    stretch = real("stretch", stretch, lambda value: value >= 1, "it must be at least 1, such as 1.5")
     peak = t_star(steps, test_accuracy)
     if peak == 0:
         raise ValueError(
             "test_accuracy never rises above its value at step 0: the run did not learn, try a smaller l2 or "
             "another learning rate"
+        )
+    end = _curve(steps, test_accuracy)[0][-1]
+    if end < stretch * peak * (1 - _ROUNDING_SLACK):
+        raise ValueError(
+            f"test_accuracy may still be rising: t* is {peak:g} and the run ends at {end:g}, so it has not peaked; "
+            f"follow it to {stretch * peak:g} or further, or use a larger l2"
         )
     return peak * l2
 
@@ -108,15 +128,17 @@ def predict_l2(c: float, budget: float, *, first_decay: float | None = None) -> 
         >>> round(predict_l2(0.0066, 200, first_decay=0.3), 6)
         0.00011
     """
-    if not (math.isfinite(c) and c > 0):
-        raise ValueError(f"c is {c}: it must be a positive number, measure it with measure_c")
-    if not (math.isfinite(budget) and budget > 0):
-        raise ValueError(f"budget is {budget}: it must be a positive number of steps or epochs")
-    if first_decay is not None and not 0 < first_decay <= 1:
-        raise ValueError(
-            f"first_decay is {first_decay}: give a fraction of the budget between 0 and 1, such as 0.3"
+    c = real("c", c, lambda value: value > 0, "it must be a positive number, measure it with measure_c")
+    time = budget = real(
+        "budget", budget, lambda value: value > 0, "it must be a positive number of steps or epochs"
+    )
+    if first_decay is not None:
+        time *= real(
+            "first_decay",
+            first_decay,
+            lambda value: 0 < value <= 1,
+            "give a fraction of the budget between 0 and 1, such as 0.3",
         )
-    time = budget if first_decay is None else first_decay * budget
     l2 = c / time if time > 0 else math.inf
     if not (math.isfinite(l2) and l2 > 0):
         raise ValueError(

@@ -2,12 +2,11 @@
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
+from l2dynamics.arguments import real, whole
 from l2dynamics.prediction import predict_l2
 from l2dynamics.probes import RESOLUTION, Lab, MakeRun, Probe
 
@@ -83,8 +82,8 @@ def suggest_l2(
     budget: float,
     *,
     first_decay: float | None = None,
-    l2: float | Sequence[float] | None = None,
-    seeds: Sequence[int] = (0, 1),
+    l2: float | Iterable[float] | None = None,
+    seeds: Iterable[int] = (0, 1),
     max_share: float = 0.2,
     tolerance: float = 0.005,
     chance: float | None = None,
@@ -109,7 +108,7 @@ def suggest_l2(
         first_decay: when the learning rate of the planned training is first lowered, as a fraction of the
             budget.
         l2: coefficient to start the search from, or a list of coefficients to measure at, without a search.
-        seeds: seeds to measure with.
+        seeds: seeds to measure with, whole numbers.
         max_share: most that all runs may cost together, as a fraction of the budget.
         tolerance: distance from the maximum that counts as reached, see :func:`l2dynamics.t_star`.
         chance: accuracy of guessing; default: the lowest accuracy of each run.
@@ -137,26 +136,48 @@ def suggest_l2(
         5.4e-05
     """
     predict_l2(1.0, budget, first_decay=first_decay)
-    given = np.atleast_1d(np.asarray(_FIRST_L2 if l2 is None else l2, dtype=float)).tolist()
-    for value in given:
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"l2 is {value}: the runs need a positive coefficient, such as 0.01")
-    for name, values in (("l2", given), ("seeds", seeds)):
-        if len(values) == 0:
-            raise ValueError(f"{name} is empty: give at least one value or leave the argument out")
-    if not 0 < max_share <= 1:
-        raise ValueError(f"max_share is {max_share}: give a fraction of the budget, such as 0.2")
+    budget, first_decay = float(budget), None if first_decay is None else float(first_decay)
+    measure_at = None if l2 is None else _listed("l2", l2)
+    coefficients = [
+        real("l2", value, lambda value: value > 0, "the runs need a positive coefficient, such as 0.01")
+        for value in ([_FIRST_L2 if l2 is None else l2] if measure_at is None else measure_at)
+    ]
+    listed = _listed("seeds", seeds)
+    if listed is None:
+        raise ValueError(f"seeds is {seeds}: give a list of seeds, such as (0, 1)")
+    numbers = [whole("seed", seed, lambda _: True, "give whole numbers, such as 0") for seed in listed]
+    max_share = real(
+        "max_share", max_share, lambda value: 0 < value <= 1, "give a fraction of the budget, such as 0.2"
+    )
+    tolerance = real(
+        "tolerance", tolerance, lambda value: value >= 0, "give a distance of accuracies, such as 0.005"
+    )
+    if chance is not None:
+        chance = real(
+            "chance", chance, lambda value: 0 <= value <= 1, "give a fraction, such as 0.1 for ten classes"
+        )
     lab = Lab(make_run, max_share * budget, tolerance=tolerance, chance=chance, report=_reporter(progress))
-    if l2 is not None and np.ndim(l2) == 1:
-        plan = [(value, seed) for value in given for seed in seeds]
+    if measure_at is not None:
+        plan = [(value, seed) for value in coefficients for seed in numbers]
         for done, (value, seed) in enumerate(plan):
             lab.probe(value, seed, lab.left / (len(plan) - done))
-    elif (first := _search(lab, given[0], seeds[0])) is not None:
-        for value, seed in [*((first.l2, seed) for seed in seeds[1:]), (first.l2 / 2, seeds[0])]:
+    elif (first := _search(lab, coefficients[0], numbers[0])) is not None:
+        for value, seed in [*((first.l2, seed) for seed in numbers[1:]), (first.l2 / 2, numbers[0])]:
             # Not worth starting what cannot be followed past its peak.
             if first.length * first.l2 / value <= lab.left:
                 lab.probe(value, seed, lab.left)
-    return _suggestion(lab, float(budget), first_decay)
+    return _suggestion(lab, budget, first_decay)
+
+
+def _listed(name: str, values: Any) -> list[Any] | None:
+    """Return the values of any iterable, at least one, or None if it is a single value."""
+    try:
+        found = None if isinstance(values, str | bytes) else list(values)
+    except TypeError:
+        found = None
+    if found == []:
+        raise ValueError(f"{name} is empty: give at least one value or leave the argument out")
+    return found
 
 
 def _search(lab: Lab, l2: float, seed: int) -> Probe | None:

@@ -37,7 +37,7 @@ def measure(results: Results) -> dict[str, Any]:
         epochs, l2 = rows["epoch"].to_numpy(), float(rows["l2"].iloc[0])
         if t_star(epochs, accuracy) == 0:  # it began above chance, by luck, and never was better
             continue
-        c = measure_c(epochs, accuracy, l2)
+        c = measure_c(epochs, accuracy, l2, stretch=1)
         per_run.append({"l2": l2, "seed": int(rows["seed"].iloc[0]), "t_star": c / l2, "c": c})
     if not per_run:
         raise ConfigError(

@@ -8,9 +8,11 @@ from pydantic import Field, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from l2dynamics.experiments import inheritance
 from l2dynamics.experiments.fields import MAX_RUNS, NUMBER, Strict
 from l2dynamics.experiments.messages import ConfigError, Section, check
 from l2dynamics.experiments.registry import SWEEPS
+from l2dynamics.experiments.setup import Setup
 
 SCALES = ("smoke", "laptop", "accelerator", "paper")
 EXECUTOR_VARIABLE = "L2DYNAMICS_EXECUTOR"
@@ -94,7 +96,7 @@ def sweep_names(root: Path, scale: str) -> list[str]:
 
 
 def load_section(root: Path, scale: str, name: str, section: type[Section]) -> Section:
-    """Read and check one section of ``scales/<scale>.yaml``.
+    """Read and check one section of ``scales/<scale>.yaml``, with the setups that it inherits filled in.
 
     Raises:
         ConfigError: unknown scale, missing section, or a value that cannot be used.
@@ -108,4 +110,11 @@ def load_section(root: Path, scale: str, name: str, section: type[Section]) -> S
         if not isinstance(node, dict) or part not in node:
             raise ConfigError(f"{where}: section {name} is missing: add it, as in the other scales")
         node = node[part]
+    try:
+        node, inherited = inheritance.resolve(content, node, name)
+    except inheritance.InheritanceError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    # First on their own: then a complaint about the section is about what stands in the section.
+    for base, setup in inherited.items():
+        check(Setup, setup, f"{where}: {inheritance.SETUPS}.{base}")
     return check(section, node, f"{where}: {name}")

@@ -1,6 +1,5 @@
 """The figures by name: which there are, what they read, and how one is drawn."""
 
-import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -8,9 +7,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from l2dynamics.figures.drawing import Drawing
-
-# matplotlib refuses to be imported where this names a backend of another environment, as Jupyter's does.
-os.environ["MPLBACKEND"] = "agg"
 
 if TYPE_CHECKING:
     from l2dynamics.figures.style import Style
@@ -20,6 +16,11 @@ EXTRA: tuple[str, ...] = ()
 
 NAMES: tuple[str, ...] = (*(f"fig{i}" for i in range(1, 6)), *(f"figS{i}" for i in range(1, 13)), *EXTRA)
 """All figures, in the order of the paper."""
+
+
+def stage(name: str) -> str:
+    """Return the DVC stage that draws a figure: ``fig@2`` draws ``fig2``."""
+    return f"fig@{name.removeprefix('fig')}"
 
 
 def module(name: str) -> ModuleType:

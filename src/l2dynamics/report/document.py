@@ -257,15 +257,16 @@ def picture(folder: Path, name: str) -> Picture:
     Raises:
         ValueError: a file of the figure is missing or has no caption; the message names the stage.
     """
+    command = f"dvc repro {gallery.stage(name)}"
     png, svg, data = folder / f"{name}.png", folder / f"{name}.svg", folder / "data" / f"{name}.csv"
     for path in (png, svg, data):
         if not path.is_file():
-            raise ValueError(f"{path.relative_to(folder.parent.parent)} is missing: run `dvc repro {name}`")
+            raise ValueError(f"{path.relative_to(folder.parent.parent)} is missing: run `{command}`")
     with Image.open(png) as image:
         caption = str(image.info.get("Description", ""))
         width, height = (round(pixels * SCREEN) for pixels in image.size)
     if not caption:
-        raise ValueError(f"reports/figures/{name}.png has no caption in its metadata: run `dvc repro {name}`")
+        raise ValueError(f"reports/figures/{name}.png has no caption in its metadata: run `{command}`")
     title = "Figure " + name.removeprefix("fig")
     smaller, kind = min((png, "png"), (svg, "svg+xml"), key=lambda pair: pair[0].stat().st_size)
     content = base64.b64encode(smaller.read_bytes()).decode()
@@ -276,7 +277,7 @@ def picture(folder: Path, name: str) -> Picture:
         png=f"figures/{name}.png",
         svg=f"figures/{name}.svg",
         data=f"figures/data/{name}.csv",
-        command=f"dvc repro {name}",
+        command=command,
         uri=f"data:image/{kind};base64,{content}",
         width=width,
         height=height,

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l2dynamics import paths
+from l2dynamics.tracking import recorder, server
 from l2dynamics.tracking.address import TrackingError
+from l2dynamics.tracking.sync import sync
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,32 +17,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     ui = commands.add_parser("ui", help="open MLflow's web interface on the loopback address")
     ui.add_argument("--port", type=int, default=5000)
-    sync = commands.add_parser("sync", help="log what is missing from the results files")
-    sync.add_argument("names", nargs="*", help="results; all of them, theory and report by default")
-    record = commands.add_parser("record", help="used by the training stages")
-    record.add_argument("root", type=Path)
+    complete = commands.add_parser("sync", help="log what is missing from the results files")
+    complete.add_argument("names", nargs="*", help="results; all of them, theory and report by default")
+    commands.add_parser("record", help="used by the training stages").add_argument("spool", type=Path)
     chosen = parser.parse_args(arguments)
     try:
-        if chosen.command == "record":
-            from l2dynamics.tracking import recorder
-
-            recorder.serve(chosen.root)
-            return 0
         root = paths.find_root()
+        if chosen.command == "record":
+            return recorder.serve(root, chosen.spool)
         if chosen.command == "ui":
-            from l2dynamics.tracking import server
-
             return server.serve(root, chosen.port)
-        from l2dynamics.tracking.sync import sync as run_sync
-
-        done = run_sync(root, chosen.names or None)
-        print(f"kept {done.kept}, written {done.written}, removed {done.removed} runs")
-        for line in done.damaged:
-            print(line, file=sys.stderr)
-        return 1 if done.damaged else 0
+        done = sync(root, chosen.names or None)
     except (TrackingError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    print(f"kept {done.kept}, written {done.written}, removed {done.removed} runs")
+    for line in done.damaged:
+        print(line, file=sys.stderr)
+    return 1 if done.damaged else 0
 
 
 if __name__ == "__main__":

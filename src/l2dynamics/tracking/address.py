@@ -2,26 +2,16 @@
 
 import os
 import re
-import ssl
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 #: MLflow's own defaults wait four minutes for a dead server.
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-_SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_ENVIRONMENT = """
+MLFLOW_HTTP_REQUEST_MAX_RETRIES=1 MLFLOW_HTTP_REQUEST_TIMEOUT=5 MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR=1
+MLFLOW_LOGGING_LEVEL=ERROR MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true MLFLOW_DISABLE_TELEMETRY=true
+MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false GIT_PYTHON_REFRESH=quiet
+"""
+_SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_STORES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 
 class TrackingError(RuntimeError):
@@ -33,81 +23,57 @@ def folder(root: Path) -> Path:
     return root / "mlflow"
 
 
+def chosen() -> str:
+    """Return the address that the user has set; empty for the default store."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+
+
 def tracking_uri(root: Path) -> str:
     """Return ``$MLFLOW_TRACKING_URI``, or the SQLite store of the checkout.
 
     Raises:
-        TrackingError: the variable holds a plain path, which MLflow would take for its abandoned file store.
+        TrackingError: the variable holds neither a server nor a database.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
-    if not uri:
-        return f"sqlite:///{folder(root) / 'mlflow.db'}"
-    if "://" not in uri or uri.startswith("file:"):
-        raise TrackingError(
-            f"MLFLOW_TRACKING_URI={public(uri)}: MLflow no longer writes to folders; "
-            "use sqlite:///…/mlflow.db or http://host:port"
-        )
-    return uri
+    uri = chosen()
+    scheme = uri.partition(":")[0].lower()
+    if not uri or ("://" in uri and scheme.partition("+")[0] in _STORES):
+        return uri or sqlite(folder(root) / "mlflow.db")
+    folders = scheme == "file" or ("://" not in uri and scheme not in {"databricks", "databricks-uc", "uc"})
+    reason = "MLflow no longer writes to folders" if folders else "this project does not log there"
+    reason += "; use http://host:port or a database, e.g. sqlite:///…/mlflow.db"
+    raise TrackingError(f"MLFLOW_TRACKING_URI={public(uri)}: {reason}")
+
+
+def sqlite(file: Path) -> str:
+    """Return the address of an SQLite file, whatever characters its path has."""
+    from sqlalchemy import URL
+
+    # With the driver's name: MLflow makes the folders of what follows "sqlite:///", quoted as it is.
+    return URL.create("sqlite+pysqlite", database=str(file)).render_as_string()
 
 
 def database(uri: str) -> Path | None:
     """Return the file behind an SQLite address, None for every other address."""
-    prefix = "sqlite:///"
-    return Path(uri.removeprefix(prefix).partition("?")[0]).absolute() if uri.startswith(prefix) else None
+    from sqlalchemy import make_url
+
+    name = make_url(uri).database if uri.startswith("sqlite") else None
+    return Path(name).absolute() if name and not name.startswith((":memory:", "file:")) else None
 
 
 def public(text: str) -> str:
     """Return an address, or a message that may hold one, on one line and without its secrets."""
     text = re.sub(r"//[^/\s'\"]*@", "//", text)
     text = re.sub(r"(://[^\s'\"?]*)\?[^\s'\")]*", r"\1", text)
-    secrets = [os.environ.get(name, "") for name in _SECRET_VARIABLES]
     # A malformed address can be reported in pieces.
-    secrets += [*_user_info(os.environ.get("MLFLOW_TRACKING_URI", ""))]
-    for secret in secrets:
-        if len(secret) > 2:
-            text = text.replace(secret, "***")
+    secrets = [os.environ.get(name, "") for name in _SECRETS]
+    for found in re.findall(r"//[^/\s:]*:([^/\s]*)@|[?&][^=&\s]*=([^&\s]*)", chosen()):
+        secrets += found
+    for secret in (one for one in secrets if len(one) > 2):
+        text = text.replace(secret, "***")
     return " ".join(text.split())
 
 
 def prepare_environment() -> None:
     """Set MLflow's time limits and silence, before it is imported; what the user has set stays."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-def probe(uri: str) -> None:
-    """Return at once if the server answers, whatever it answers; other stores always do.
-
-    It costs a dead server seconds less than MLflow's own first request with its retries and its import.
-
-    Raises:
-        TrackingError: nobody listens there, or answers within ``$MLFLOW_HTTP_REQUEST_TIMEOUT`` seconds.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme not in {"http", "https"}:
-        return
-    health = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/health")
-    try:
-        with urlopen(health.geturl(), timeout=float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])):
-            return
-    except (HTTPError, HTTPException, ssl.SSLError):
-        return  # it listens; certificates and passwords are MLflow's business
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        if not isinstance(reason, ssl.SSLError):
-            raise TrackingError(f"MLflow at {public(uri)}: {no_answer(str(reason))}") from error
-
-
-def no_answer(reason: str) -> str:
-    """What to say when a server does not answer."""
-    return f"the server does not answer ({reason}); start it or unset MLFLOW_TRACKING_URI"
-
-
-def _user_info(uri: str) -> list[str]:
-    found = re.search(r"//([^/\s]*)@", uri)
-    parts = found.group(1).split(":", 1)[1:] if found else []
-    try:
-        query = urlsplit(uri).query
-    except ValueError:
-        query = ""
-    return [*parts, *(pair.partition("=")[2] for pair in query.split("&"))]
+    for setting in _ENVIRONMENT.split():
+        os.environ.setdefault(*setting.split("="))

@@ -11,95 +11,50 @@ import zlib
 from typing import Any
 
 PREFIX = "mlflow.sharedViewState."
+#: Makes the UI open on runs and charts instead of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Makes the UI open on runs and charts instead of language models."""
-
+#: Key of the view of training curves, and what opens it after an experiment's ``…/runs?``.
 CURVES = "curves"
-"""Key of the view of training curves."""
-
 ADDRESS = f"viewStateShareKey={CURVES}&compareRunsMode=CHART&workflowType=machine_learning"
-"""Opens that view; stands after an experiment's ``…/runs?``."""
 
-_COLUMNS = (
-    *(f"params.`{name}`" for name in ("eta", "l2", "seed")),
-    *(f"metrics.`{name}`" for name in ("best/test_accuracy", "t_star/epochs", "t_star/eta_lambda")),
-    *(f"tags.`{name}`" for name in ("results", "group", "diverged")),
-)
-_SECTIONS = (
-    (
-        "Against 10⁶·t·η·λ: the curves of all η and λ",
-        ("by_eta_lambda/test_accuracy", "by_eta_lambda/train_loss"),
+_SECTIONS = {
+    "Against 10⁶·t·η·λ: the curves of all η and λ": (
+        "by_eta_lambda/test_accuracy",
+        "by_eta_lambda/train_loss",
     ),
-    ("Against update steps", ("test_accuracy", "train_loss", "l2_norm", "test_loss", "l2")),
-)
+    "Against update steps": ("test_accuracy", "train_loss", "l2_norm", "test_loss", "l2"),
+}
+# In any order but that of their creation, which would nest the runs.
+_PAGE = """{"searchFilter": "tags.`l2dynamics.kind` = \\"run\\"",
+"orderByKey": "metrics.`best/test_accuracy`", "orderByAsc": false, "startTime": "ALL", "lifecycleFilter": "Active",
+"datasetsFilter": [], "modelVersionFilter": "All Runs", "selectedColumns": ["params.`eta`", "params.`l2`",
+"params.`seed`", "metrics.`best/test_accuracy`", "metrics.`t_star/epochs`", "metrics.`t_star/eta_lambda`",
+"tags.`results`", "tags.`group`", "tags.`diverged`"], "runsHiddenMode": "SHOW_ALL", "isAccordionReordered": true,
+"hideEmptyCharts": true, "groupBy": null}"""
+_SECTION = {"display": True, "isReordered": True, "deleted": False, "columns": 2, "cardHeight": 360}
+# MLflow has a logarithmic x-axis for steps only.
+_LINE = """{"type": "LINE", "deleted": false, "isGenerated": false, "runsCountToCompare": 100, "xAxisKey": "step",
+"selectedXAxisMetricKey": "", "useGlobalXaxisKey": false, "xAxisScaleType": "log", "lineSmoothness": 0,
+"useGlobalLineSmoothing": false, "range": {}, "yAxisKey": "metric", "yAxisExpressions": [], "ignoreOutliers": false,
+"displayPoints": false}"""
 
 
 def tags() -> dict[str, str]:
     """Return the tags that an experiment with training runs gets."""
-    view = {"name": "Training curves", "createdAt": 0, "updatedAt": 0, "state": _deflated(_curves())}
+    sections, charts = [], []
+    for number, (title, metrics) in enumerate(_SECTIONS.items()):
+        section = f"l2dynamics-{number}"
+        sections.append(_SECTION | {"uuid": section, "name": title})
+        charts += [_line(section, metric) for metric in metrics]
+    state = json.loads(_PAGE) | {"compareRunCharts": charts, "compareRunSections": sections}
+    content = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    packed = "deflate;" + base64.b64encode(zlib.compress(content.encode(), 9)).decode()
+    view = {"name": "Training curves", "createdAt": 0, "updatedAt": 0, "state": packed}
     return {**KIND, PREFIX + CURVES: json.dumps(view)}
 
 
-def _curves() -> dict[str, Any]:
-    sections, charts = [], []
-    for number, (title, metrics) in enumerate(_SECTIONS):
-        section = f"l2dynamics-{number}"
-        sections.append(
-            {
-                "uuid": section,
-                "name": title,
-                "display": True,
-                "isReordered": True,
-                "deleted": False,
-                "columns": 2,
-                "cardHeight": 360,
-            }
-        )
-        charts += [_line(section, metric) for metric in metrics]
-    return {
-        "searchFilter": 'tags.`l2dynamics.kind` = "run"',
-        "orderByKey": "metrics.`best/test_accuracy`",  # any order but the time of creation: it would nest the runs
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": list(_COLUMNS),
-        "runsHiddenMode": "SHOW_ALL",
-        "compareRunCharts": charts,
-        "compareRunSections": sections,
-        "isAccordionReordered": True,
-        "hideEmptyCharts": True,
-        "groupBy": None,
-    }
-
-
 def _line(section: str, metric: str) -> dict[str, Any]:
-    return {
-        "uuid": f"{section}-{metric}",
-        "type": "LINE",
-        "metricSectionId": section,
-        "deleted": False,
-        "isGenerated": False,
-        "displayName": metric.rpartition("/")[2],
-        "runsCountToCompare": 100,
-        "metricKey": metric,
-        "selectedMetricKeys": [metric],
-        "xAxisKey": "step",
-        "selectedXAxisMetricKey": "",
-        "useGlobalXaxisKey": False,
-        "xAxisScaleType": "log",  # MLflow has it for steps only
-        "scaleType": "log" if metric.endswith(("train_loss", "l2")) else "linear",
-        "lineSmoothness": 0,
-        "useGlobalLineSmoothing": False,
-        "range": {},
-        "yAxisKey": "metric",
-        "yAxisExpressions": [],
-        "ignoreOutliers": False,
-        "displayPoints": False,
-    }
-
-
-def _deflated(state: dict[str, Any]) -> str:
-    packed = zlib.compress(json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode(), 9)
-    return "deflate;" + base64.b64encode(packed).decode()
+    place = {"uuid": f"{section}-{metric}", "metricSectionId": section, "metricKey": metric}
+    scale = "log" if metric.endswith(("train_loss", "l2")) else "linear"
+    named = {"displayName": metric.rpartition("/")[2], "selectedMetricKeys": [metric], "scaleType": scale}
+    return json.loads(_LINE) | place | named
