@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 import synthetic
 
-from l2dynamics import claims, figures, paths
+from l2dynamics import paths
+from l2dynamics.claims import evaluation
+from l2dynamics.figures import gallery
 from l2dynamics.report import document, theory_section
 from l2dynamics.results import tables
 from l2dynamics.tracking import views
@@ -92,7 +94,7 @@ def open_report(browser, report_url):
 def test_report_shows_every_figure_and_fits_the_screen(open_report, name, options):
     page = open_report(**options)
     widths = page.locator("figure img").evaluate_all("images => images.map(image => image.naturalWidth)")
-    assert len(widths) == len(figures.NAMES)
+    assert len(widths) == len(gallery.NAMES)
     assert min(widths) > 300
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     charts = page.locator(".explorer .uplot")
@@ -128,7 +130,7 @@ def test_claims_are_sorted_by_a_click_on_their_heading(open_report):
     def shown():
         cells = table.locator(f"tbody tr td:nth-child({column + 1})")
         keys = cells.evaluate_all("cells => cells.map(cell => cell.dataset.sort)")
-        assert len(keys) == len(claims.read(paths.claims(ROOT)))
+        assert len(keys) == len(evaluation.read(paths.claims(ROOT)))
         missing = keys.count("")
         assert not any(keys[len(keys) - missing :])
         return [float(key) for key in keys[: len(keys) - missing]]

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from l2dynamics import claims
 from l2dynamics.analysis import statistics
-from l2dynamics.claims import accuracies, adaptive, base, budgets, exceptions, times
+from l2dynamics.claims import accuracies, adaptive, base, budgets, evaluation, exceptions, times
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +18,7 @@ def lawful():
 
 @pytest.fixture(scope="module")
 def judged(lawful):
-    return claims.evaluate(lawful)
+    return evaluation.evaluate(lawful)
 
 
 def with_table(results, table):
@@ -34,7 +33,7 @@ def test_results_that_obey_the_laws_confirm_the_claims(judged):
 
 def test_every_record_is_flat_json_with_the_agreed_keys(judged):
     for id, record in judged.items():
-        assert tuple(record) == claims.FIELDS, id
+        assert tuple(record) == base.FIELDS, id
         assert json.loads(json.dumps(record, allow_nan=False)) == record
         assert record["scale"] == "laptop"
         assert record["ok"] in (True, False, None)
@@ -73,7 +72,7 @@ def test_measured_numbers_are_those_put_in(judged, id, value, tolerance):
 def test_ids_are_ordered_for_readers():
     ids = ["c2", "10-fc", "07-T10", "02", "c10", "01-fc", "07-T5", "10", "01", "07", "c2-fc"]
     ordered = ["01", "01-fc", "02", "07", "07-T5", "07-T10", "10", "10-fc", "c2", "c2-fc", "c10"]
-    assert sorted(ids, key=claims.order) == ordered
+    assert sorted(ids, key=evaluation.order) == ordered
 
 
 def stretched(exponent):
@@ -114,7 +113,7 @@ def test_an_interval_too_wide_decides_nothing():
 
 def test_a_verdict_over_setups_says_what_it_rests_on(judged):
     def part(name, ok, measured):
-        return claims.Claim(
+        return base.Claim(
             **judged["01-fc"] | {"ok": ok, "measured": measured, "low": measured - 1, "high": measured + 1},
             id=f"01-{name}",
         )
@@ -399,7 +398,7 @@ def test_a_single_seed_has_the_interval_of_its_test_set(lawful):
 
 def test_claims_of_a_single_seed_rest_on_the_test_set(lawful):
     one = {name: with_table(r, r.table[r.table["seed"] == 0]) for name, r in lawful.items()}
-    records = claims.evaluate(one)
+    records = evaluation.evaluate(one)
     assert records["05-fc"]["n"] == 1
     half = 1.96 * np.sqrt(2 * 0.8 * 0.2 / 2000)
     assert (records["05-fc"]["high"] - records["05-fc"]["low"]) / 2 == pytest.approx(half, rel=0.02)
@@ -471,14 +470,14 @@ def test_grids_of_a_single_l2_are_no_error(lawful):
         some = ~r.table["group"].str.startswith(("auto", "predicted"))
         only = r.table.groupby("group")["l2"].transform("max")
         small[name] = with_table(r, r.table[~some | (r.table["l2"] == only) | (r.table["l2"] == 0)])
-    records = claims.evaluate(small)
+    records = evaluation.evaluate(small)
     for id in ("01", "03", "04", "14-fc_small-time", "14-resnet-budget"):
         assert records[id]["ok"] is None, id
 
 
 def test_networks_that_never_learn_leave_the_claims_unjudged(lawful):
     flat = {name: with_table(r, r.table.assign(test_accuracy=0.1)) for name, r in lawful.items()}
-    records = claims.evaluate(flat)
+    records = evaluation.evaluate(flat)
     for id in (
         "01",
         "01-fc",
@@ -508,14 +507,14 @@ def test_runs_that_diverge_at_once_are_no_error(lawful):
             (table["l2"] > 5e-3) & (table["step"] > 0) & ~table["group"].str.startswith("auto"), metrics
         ] = np.nan
         broken[name] = with_table(r, table)
-    records = claims.evaluate(broken)
+    records = evaluation.evaluate(broken)
     assert records["01-fc"]["ok"] is True
 
 
 def test_missing_results_name_the_stage(lawful):
     some = {name: r for name, r in lawful.items() if name != "autol2_cnn"}
     with pytest.raises(ValueError, match="dvc repro autol2@cnn"):
-        claims.evaluate(some)
+        evaluation.evaluate(some)
     fc = lawful["fc"]
     with pytest.raises(ValueError, match=r"no runs of group 'grid': run `dvc repro sweep@fc`"):
         times.time_against_l2(with_table(fc, fc.table.assign(group="other")))
@@ -530,11 +529,11 @@ def test_predicted_runs_without_a_grid_at_their_eta_are_refused(lawful):
 
 def test_files_are_replaced_and_stale_ones_removed(judged, tmp_path):
     folder = tmp_path / "claims"
-    claims.write(judged, folder)
-    assert claims.read(folder) == judged
-    assert list(claims.read(folder)) == list(judged)
+    evaluation.write(judged, folder)
+    assert evaluation.read(folder) == judged
+    assert list(evaluation.read(folder)) == list(judged)
     before = (folder / "01-fc.json").read_bytes()
-    claims.write({"01-fc": judged["01-fc"]}, folder)
+    evaluation.write({"01-fc": judged["01-fc"]}, folder)
     assert [path.name for path in folder.iterdir()] == ["01-fc.json"]
     assert (folder / "01-fc.json").read_bytes() == before
 
@@ -548,7 +547,7 @@ def test_files_are_replaced_and_stale_ones_removed(judged, tmp_path):
 )
 def test_odd_records_are_refused_before_anything_is_written(judged, tmp_path, id, change, message):
     with pytest.raises(ValueError, match=message):
-        claims.write({"00": judged["01"], id: judged["01"] | change}, tmp_path)
+        evaluation.write({"00": judged["01"], id: judged["01"] | change}, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -559,4 +558,4 @@ def test_unreadable_claims_name_the_stage(tmp_path, content, message):
     if content is not None:
         (tmp_path / "01.json").write_text(content)
     with pytest.raises(ValueError, match=rf"{message}.*dvc repro claims"):
-        claims.read(tmp_path)
+        evaluation.read(tmp_path)

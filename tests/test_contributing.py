@@ -21,7 +21,7 @@ def test_four_steps_add_an_experiment(tmp_path):
     package = copy / "src" / "l2dynamics" / "figures"
     (package / "figX1.py").write_text(block(3, "python"), encoding="utf-8")
     guides.replace(
-        package / "__init__.py", "EXTRA: tuple[str, ...] = ()", 'EXTRA: tuple[str, ...] = ("figX1",)'
+        package / "gallery.py", "EXTRA: tuple[str, ...] = ()", 'EXTRA: tuple[str, ...] = ("figX1",)'
     )
     guides.replace(dag, "  fig:\n    foreach:\n", "  fig:\n    foreach:\n" + block(4, "yaml"))
 

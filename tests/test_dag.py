@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from l2dynamics import figures
 from l2dynamics.experiments import inheritance, registry, scales, schema
+from l2dynamics.figures import gallery
 from l2dynamics.pipeline import dag
 
 ROOT = Path(__file__).parents[1]
@@ -117,8 +117,8 @@ def test_the_stages_of_the_fixed_interface_exist():
     }
     wanted |= {f"sweep@{name}" for name in registry.SWEEPS} | {f"autol2@{name}" for name in registry.AUTOL2}
     assert set(INSTANCES) == wanted
-    assert tuple(figures.NAMES) == tuple(FIGURES)
-    assert {name: figures.stage(name) for name in figures.NAMES} == FIGURE_STAGES
+    assert tuple(gallery.NAMES) == tuple(FIGURES)
+    assert {name: gallery.stage(name) for name in gallery.NAMES} == FIGURE_STAGES
 
 
 def test_dvc_reads_the_same_stages_in_a_file_of_few_lines():

@@ -13,8 +13,10 @@ import pytest
 import shown
 from ruamel.yaml import YAML
 
-from l2dynamics import claims, figures, paths
+from l2dynamics import paths
+from l2dynamics.claims import evaluation
 from l2dynamics.experiments import scales, schema, setup
+from l2dynamics.figures import gallery
 from l2dynamics.pipeline import dag
 
 ROOT = shown.ROOT
@@ -197,7 +199,7 @@ def test_dvc_commands(tmp_path):
     assert [line.strip() for line in drawn.splitlines()] == [
         line.strip() for line in done["dvc dag fig@S5"].splitlines()
     ]
-    assert images(tmp_path / "all") == {f"{name}.png" for name in figures.NAMES}
+    assert images(tmp_path / "all") == {f"{name}.png" for name in gallery.NAMES}
     assert images(tmp_path / "one") == {"figS5.png"}
 
 
@@ -237,5 +239,5 @@ def test_reference_has_every_parameter_stage_and_claim(reference):
     for name in dag.read(ROOT)["stages"]:
         assert f"\n## {name}\n" in text
     text = reference.every_claim(ROOT)
-    for id in claims.read(paths.claims(ROOT)):
+    for id in evaluation.read(paths.claims(ROOT)):
         assert f"\n## {id}\n" in text

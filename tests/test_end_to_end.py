@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import figures
 from l2dynamics.experiments import registry
+from l2dynamics.figures import gallery
 
 ROOT = Path(__file__).parents[1]
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
@@ -96,7 +96,7 @@ def test_the_pipeline_at_scale_smoke(copy):
         "claims",
         "report",
         "track",
-        *map(figures.stage, figures.NAMES),
+        *map(gallery.stage, gallery.NAMES),
     }
     assert ran >= {f"sweep@{name}" for name in registry.SWEEPS} | {
         f"autol2@{name}" for name in registry.AUTOL2
@@ -106,7 +106,7 @@ def test_the_pipeline_at_scale_smoke(copy):
         passport = json.loads((copy / "results" / f"{name}.json").read_text())
         assert (passport["name"], passport["scale"], passport["status"]) == (name, "smoke", "done")
         assert (copy / "results" / f"{name}.csv").stat().st_size > 1000
-    for name in figures.NAMES:
+    for name in gallery.NAMES:
         png, svg = (copy / "reports" / "figures" / f"{name}.{kind}" for kind in ("png", "svg"))
         assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert "</svg>" in svg.read_text()
@@ -121,7 +121,7 @@ def test_the_pipeline_at_scale_smoke(copy):
         assert record["scale"] == "smoke", name
     for report in ("README.md", "index.html"):
         text = (copy / "reports" / report).read_text()
-        assert all(name in text for name in figures.NAMES)
+        assert all(name in text for name in gallery.NAMES)
     assert (copy / "mlflow" / "receipt.json").is_file()
 
     assert "up to date" in call(copy, "dvc", "status")
@@ -146,7 +146,7 @@ def test_the_pipeline_at_scale_smoke(copy):
     assert table.splitlines()[0].split()[:2] == ["Path", "claim"]
     assert max(map(len, table.splitlines())) < 300
     assert not stages_run(make(copy, "reproduce", "SCALE=smoke"))
-    assert stages_run(make(copy, "figures")) <= set(map(figures.stage, figures.NAMES))
+    assert stages_run(make(copy, "figures")) <= set(map(gallery.stage, gallery.NAMES))
     call(copy, "git", "add", "-A")
     call(copy, "git", *IDENTITY, "commit", "-q", "-m", "smoke")
     ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations=15", "fig@2"))

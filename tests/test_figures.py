@@ -10,12 +10,12 @@ import synthetic
 from matplotlib.axes import Axes
 from PIL import Image
 
-from l2dynamics import figures
-from l2dynamics.figures import canvas, captions, panels, style
+from l2dynamics.figures import canvas, captions, gallery, panels, style
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.results import tables
 
 ROOT = Path(__file__).parents[1]
-NAMES = [name for name in figures.NAMES if name != "fig5"]
+NAMES = [name for name in gallery.NAMES if name != "fig5"]
 T_STAR, MAX, TEST = "epochs to max test accuracy", "max test accuracy", "test accuracy"
 FORMAT = [("λ", T_STAR, "log", "log"), ("λ", MAX, "log", "linear"), ("λ", MAX, "log", "linear")]
 CURVES = [
@@ -69,20 +69,20 @@ def everything():
 
 @pytest.fixture(scope="module")
 def drawings(everything):
-    return {name: figures.draw(name, everything, style.STYLES["paper"]) for name in NAMES}
+    return {name: gallery.draw(name, everything, style.STYLES["paper"]) for name in NAMES}
 
 
-def panel_axes(drawing: figures.Drawing) -> list[Axes]:
+def panel_axes(drawing: Drawing) -> list[Axes]:
     return [axes for axes in drawing.figure.axes if axes.get_title(loc="left")]
 
 
-def curve(drawing: figures.Drawing, panel: str, name: str) -> pd.DataFrame:
+def curve(drawing: Drawing, panel: str, name: str) -> pd.DataFrame:
     some = drawing.data[(drawing.data["panel"] == panel) & (drawing.data["curve"] == name)]
     assert len(some), f"no curve {name!r} in panel {panel}"
     return some
 
 
-def y_at(drawing: figures.Drawing, panel: str, name: str, x: float) -> float:
+def y_at(drawing: Drawing, panel: str, name: str, x: float) -> float:
     some = curve(drawing, panel, name)
     return float(some.loc[np.isclose(some["x"], x), "y"].iloc[0])
 
@@ -122,11 +122,11 @@ def test_all_panels_of_the_paper_are_there(drawings):
 def test_captions_say_scale_data_model_and_n(drawings, everything, name):
     caption = drawings[name].caption
     assert caption.startswith(f"Figure {name.removeprefix('fig')}. ")
-    first = everything[figures.module(name).RESULTS[-1]]
+    first = everything[gallery.module(name).RESULTS[-1]]
     n = f"n = {first.table['seed'].nunique()} per point"
     for word in ("scale laptop", "512 training and 2,000 test images", n, "width 256"):
         assert word in caption
-    setups = [everything[r].passport["setup"] for r in figures.module(name).RESULTS if r != "measure_c"]
+    setups = [everything[r].passport["setup"] for r in gallery.module(name).RESULTS if r != "measure_c"]
     for kind in {setup["model"]["kind"] for setup in setups}:
         assert {"fc": "FC (", "cnn": "CNN (", "wrn": "WRN (", "resnet": "ResNet ("}[kind] in caption
     assert ".." not in caption
@@ -299,7 +299,7 @@ def test_best_lambda_at_the_end_of_the_grid_is_an_open_square(everything):
     table = everything["wrn_aug"].table
     table = table[(table["group"] != "grid") | (table["l2"] >= 5e-4)]
     odd = {**everything, "wrn_aug": synthetic.results("wrn_aug", table)}
-    longest = curve(figures.draw("fig4", odd, style.STYLES["paper"]), "b", "tuned").iloc[-1]
+    longest = curve(gallery.draw("fig4", odd, style.STYLES["paper"]), "b", "tuned").iloc[-1]
     assert (longest["y"], longest["flag"]) == (5e-4, "edge")
 
 
@@ -345,7 +345,7 @@ def test_autol2_from_a_smaller_start_has_a_curve_of_its_own(everything):
     late = table[(table["group"] == "auto_minibatch") & (table["l2"] < 0.1)]
     late = late.assign(run=late["run"] + "-late", test_accuracy=0.5)
     odd = {**everything, "autol2_fc": synthetic.results("autol2_fc", pd.concat([table, late]))}
-    drawing = figures.draw("figS11", odd, style.STYLES["paper"])
+    drawing = gallery.draw("figS11", odd, style.STYLES["paper"])
     assert (curve(drawing, "FC", "AutoL2, λ₀ = 0.01")["y"] == 0.5).all()
     expected = np.mean([run["test_accuracy"].iloc[-1] for run in of(table, group="auto_minibatch")])
     assert curve(drawing, "FC", "AutoL2")["y"].iloc[-1] == pytest.approx(expected)
@@ -418,7 +418,7 @@ def crippled(results: dict[str, tables.Results], how: str) -> dict[str, tables.R
 def test_odd_tables_draw_without_warnings(everything, how):
     odd = crippled(everything, how)
     for name in NAMES:
-        drawing = figures.draw(name, odd, style.STYLES["paper"])
+        drawing = gallery.draw(name, odd, style.STYLES["paper"])
         if name in {"fig2", "fig4", "figS8", "figS9"}:
             drawing.figure.draw_without_rendering()
         assert len(panel_axes(drawing)) == len(PANELS[name])
@@ -429,7 +429,7 @@ def test_runs_that_never_learned_are_shown_at_chance_without_t_star(everything):
     failed = (sweep["eta"] == 0.5) & (sweep["l2"] == 0.05)
     sweep.loc[failed, "test_accuracy"] = 0.1
     odd = {**everything, "fc": synthetic.results("fc", sweep)}
-    drawing = figures.draw("fig2", odd, style.STYLES["paper"])
+    drawing = gallery.draw("fig2", odd, style.STYLES["paper"])
     hole = curve(drawing, "a", "eta=0.5").query("x == 0.05").iloc[0]
     assert np.isnan(hole["y"])
     assert (hole["n"], hole["flag"]) == (0, "failed")
@@ -443,7 +443,7 @@ def test_runs_that_had_not_peaked_are_open_triangles(everything):
     sweep = everything["fc"].table
     unpeaked = (sweep["eta"] == 0.5) & (sweep["l2"] == 1e-3) & (sweep["epoch"] * 0.5 * 1e-3 > 0.6)
     odd = {**everything, "fc": synthetic.results("fc", sweep[~unpeaked])}
-    drawing = figures.draw("fig2", odd, style.STYLES["paper"])
+    drawing = gallery.draw("fig2", odd, style.STYLES["paper"])
     assert curve(drawing, "a", "eta=0.5").query("x == 0.001")["flag"].tolist() == ["bound"]
     triangles = [line for line in panel_axes(drawing)[0].lines if line.get_marker() == "^"]
     assert [line.get_xdata().tolist() for line in triangles] == [[1e-3]]
@@ -455,7 +455,7 @@ def test_missing_groups_are_named(everything):
     table = everything["wrn_aug"].table
     odd = {**everything, "wrn_aug": synthetic.results("wrn_aug", table[table["group"] == "grid"])}
     with pytest.raises(ValueError, match=r"results/wrn_aug\.csv has no runs of group 'predicted_double'"):
-        figures.draw("figS4", odd, style.STYLES["paper"])
+        gallery.draw("figS4", odd, style.STYLES["paper"])
 
 
 def test_points_reduce_seeds_and_keep_holes():
@@ -544,7 +544,7 @@ def test_captions_follow_the_passport(everything):
 def test_files_are_the_same_to_the_last_byte(everything, tmp_path, name):
     written = []
     for folder in ("one", "two"):
-        drawing = figures.draw(name, everything, style.STYLES["paper"])
+        drawing = gallery.draw(name, everything, style.STYLES["paper"])
         files = style.save(drawing, tmp_path / folder, name, style.STYLES["paper"])
         written.append([path.read_bytes() for path in files])
     assert written[0] == written[1]
@@ -561,14 +561,14 @@ def test_files_are_the_same_to_the_last_byte(everything, tmp_path, name):
 
 
 def test_slides_are_larger(everything):
-    small, large = (figures.draw("figS3", everything, style.STYLES[s]).figure for s in ("paper", "slides"))
+    small, large = (gallery.draw("figS3", everything, style.STYLES[s]).figure for s in ("paper", "slides"))
     assert large.get_size_inches()[0] > small.get_size_inches()[0]
     assert large.axes[0].xaxis.label.get_size() > 1.5 * small.axes[0].xaxis.label.get_size()
 
 
 def test_unknown_figure_and_style_are_refused():
     with pytest.raises(ValueError, match=r"no figure 'fig6': choose one of fig1, .*figS12"):
-        figures.module("fig6")
+        gallery.module("fig6")
     with pytest.raises(
         ValueError, match=r"figures\.style: 'poster' is not a style, choose one of paper, slides"
     ):

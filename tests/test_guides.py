@@ -65,7 +65,7 @@ def test_own_model(tmp_path):
     )
     guides.replace_line(package / "experiments" / "setup.py", guides.block(guide, "2.", "text"))
     ending = '    raise ValueError(f"model.kind:'
-    guides.replace(package / "models" / "__init__.py", ending, guides.block(guide, "3.", "python") + ending)
+    guides.replace(package / "models" / "networks.py", ending, guides.block(guide, "3.", "python") + ending)
     dag = copy / "dvc.yaml"
     guides.replace(
         dag, "  sweep:\n    foreach:\n", "  sweep:\n    foreach:\n" + guides.block(guide, "4.", "text")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2dynamics import models
+from l2dynamics.models import networks
 from l2dynamics.models.layers import BatchNorm
 from l2dynamics.models.layout import arrange, channel_axis, grouped, spread, total, ungrouped
 from l2dynamics.training.losses import softmax_loss
@@ -75,10 +75,12 @@ def test_networks_have_the_same_parameters_logits_and_gradients_in_both_layouts(
     y = jax.nn.one_hot(jnp.arange(6) % 4, 4)
     found = []
     for layout in LAYOUTS:
-        module = models.build(name.partition(",")[0], classes=4, layout=layout, **ARCHITECTURES[name])
+        module = networks.build(name.partition(",")[0], classes=4, layout=layout, **ARCHITECTURES[name])
 
         def run(module=module):
-            params = models.initialize(module, jax.random.key(1), (1, *x.shape[1:]), sigma_w=1.4, sigma_b=0.1)
+            params = networks.initialize(
+                module, jax.random.key(1), (1, *x.shape[1:]), sigma_w=1.4, sigma_b=0.1
+            )
 
             def loss(params):
                 logits = module.apply({"params": params}, x, train=True)

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2dynamics import models
+from l2dynamics.models import networks
 from l2dynamics.models.layers import BatchNorm, max_pool
 
 
 def shapes(shape, classes=10, **architecture):
     """Shapes of the parameters; nothing is allocated."""
-    module = models.build(classes=classes, **architecture)
-    return jax.eval_shape(lambda key: models.initialize(module, key, shape, sigma_w=1.0), jax.random.key(0))
+    module = networks.build(classes=classes, **architecture)
+    return jax.eval_shape(lambda key: networks.initialize(module, key, shape, sigma_w=1.0), jax.random.key(0))
 
 
 def count(tree):
@@ -114,8 +114,8 @@ def test_a_wide_resnet_has_a_projection_per_group_and_no_bias_in_its_convolution
     ids=["fc", "cnn", "wrn"],
 )
 def test_initial_weights_are_normal_with_variance_sigma_w_squared_over_inputs(architecture, shape):
-    module = models.build(classes=10, **architecture)
-    params = models.initialize(module, jax.random.key(1), shape, sigma_w=1.7, sigma_b=0.3)
+    module = networks.build(classes=10, **architecture)
+    params = networks.initialize(module, jax.random.key(1), shape, sigma_w=1.7, sigma_b=0.3)
     biases = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name, values = path[-1].key, np.asarray(leaf, np.float64).ravel()
@@ -136,14 +136,14 @@ def test_initial_weights_are_normal_with_variance_sigma_w_squared_over_inputs(ar
 
 
 def test_sigma_b_zero_means_no_bias():
-    module = models.build("fc", classes=10, depth=1, width=8)
-    params = models.initialize(module, jax.random.key(1), (1, 4, 4, 1), sigma_w=1.0)
+    module = networks.build("fc", classes=10, depth=1, width=8)
+    params = networks.initialize(module, jax.random.key(1), (1, 4, 4, 1), sigma_w=1.0)
     assert not np.any(params["Dense_0"]["bias"])
 
 
 def test_an_unknown_kind_is_named():
     with pytest.raises(ValueError, match=r"^model.kind: 'vgg' is unknown, choose fc, cnn, wrn or resnet$"):
-        models.build("vgg", classes=10)
+        networks.build("vgg", classes=10)
 
 
 # ------------------------------------------------------------------------------------------ batch norm
@@ -235,10 +235,10 @@ def test_half_precision_leaves_the_parameters_in_float32(kind):
         "wrn": {"depth": 10, "widen": 1},
         "resnet": {"blocks": (1,), "width": 2, "stem": "cifar"},
     }[kind]
-    module = models.build(kind, classes=3, dtype=jnp.bfloat16, **architecture)
+    module = networks.build(kind, classes=3, dtype=jnp.bfloat16, **architecture)
 
     def run(key):
-        params = models.initialize(module, key, (1, 16, 16, 3), sigma_w=1.0)
+        params = networks.initialize(module, key, (1, 16, 16, 3), sigma_w=1.0)
         return params, module.apply({"params": params}, jnp.zeros((4, 16, 16, 3)))
 
     params, logits = jax.eval_shape(run, jax.random.key(0))

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2dynamics import models
+from l2dynamics.models import networks
 from l2dynamics.theory import ntk, wide
 
 
@@ -29,9 +29,9 @@ def test_empirical_kernel_is_the_product_of_jacobians(memory):
 
 
 def test_flax_model_with_several_outputs():
-    module = models.build("fc", classes=3, depth=1, width=6)
+    module = networks.build("fc", classes=3, depth=1, width=6)
     x = jax.random.normal(jax.random.key(1), (4, 2, 2, 1))
-    params = models.initialize(module, jax.random.key(0), x.shape, sigma_w=1.4)
+    params = networks.initialize(module, jax.random.key(0), x.shape, sigma_w=1.4)
 
     def function(p, x):
         return module.apply({"params": p}, x)

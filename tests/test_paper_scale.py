@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from small_setups import hyper
 
-from l2dynamics import models
 from l2dynamics.data.datasets import Dataset, channel_statistics
 from l2dynamics.experiments import registry, scales
 from l2dynamics.experiments.runs import of_autol2, of_measure_c, of_sweep
 from l2dynamics.experiments.scales import load_section
 from l2dynamics.experiments.schema import AutoL2Sweep, MeasureCs, Sweep
 from l2dynamics.experiments.setup import Setup
+from l2dynamics.models import networks
 from l2dynamics.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -180,9 +180,9 @@ def test_resnet_50_on_imagenet():
     ],
 )
 def test_networks_have_the_paper_s_sizes(name, shape, classes, millions):
-    module = models.build(**sweep(name).setup.model.model_dump(), classes=classes)
+    module = networks.build(**sweep(name).setup.model.model_dump(), classes=classes)
     params = jax.eval_shape(
-        lambda key: models.initialize(module, key, (1, *shape), sigma_w=1.0), jax.random.key(0)
+        lambda key: networks.initialize(module, key, (1, *shape), sigma_w=1.0), jax.random.key(0)
     )
     total = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
     assert total / 1e6 == pytest.approx(millions, abs=0.01)

@@ -12,7 +12,9 @@ import pytest
 import synthetic
 from matplotlib.figure import Figure
 
-from l2dynamics import claims, figures, paths
+from l2dynamics import paths
+from l2dynamics.claims import evaluation, times
+from l2dynamics.figures import gallery
 from l2dynamics.figures.style import AUTO, l2_color
 from l2dynamics.report import curves, document, provenance
 from l2dynamics.results import tables
@@ -44,14 +46,14 @@ def made(tmp_path_factory):
     folder = paths.figures(tmp_path)
     (folder / "data").mkdir(parents=True)
     with mpl.rc_context({"svg.hashsalt": "x"}):
-        for name in figures.NAMES:
+        for name in gallery.NAMES:
             figure = Figure(figsize=(2, 1), dpi=60)
             figure.subplots().plot([1, 2])
             caption = f"Figure {name[3:]}. Caption of {name} with λ < 1 & <b>tags</b>."
             for suffix, date in ((".png", {}), (".svg", {"Date": None})):
                 figure.savefig(folder / f"{name}{suffix}", metadata={"Description": caption, **date})
             (folder / "data" / f"{name}.csv").write_text("panel,curve,x,y\n")
-    claims.write(
+    evaluation.write(
         {
             "01": record(),
             "01-fc": record(),
@@ -116,11 +118,11 @@ def test_page_loads_nothing_from_elsewhere(page):
 def test_page_shows_every_figure_once_with_caption_data_and_command(page):
     ids = [attributes.get("id") for _, attributes in page.tags]
     images = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
-    assert len([uri for uri in images if uri.startswith("data:image/")]) == len(figures.NAMES)
-    for name in figures.NAMES:
+    assert len([uri for uri in images if uri.startswith("data:image/")]) == len(gallery.NAMES)
+    for name in gallery.NAMES:
         assert ids.count(name) == 1
         assert f"Caption of {name} with λ < 1 & <b>tags</b>." in page.text
-        assert f"dvc repro {figures.stage(name)}" in page.text
+        assert f"dvc repro {gallery.stage(name)}" in page.text
         assert any(a.get("href") == f"figures/data/{name}.csv" for _, a in page.tags)
 
 
@@ -199,8 +201,8 @@ def test_claims_lead_to_the_experiments_of_their_runs():
 
 
 def test_every_figure_belongs_to_the_experiments_whose_runs_it_shows():
-    for name in set(figures.NAMES) - {"fig5"}:
-        read = set(figures.module(name).RESULTS)
+    for name in set(gallery.NAMES) - {"fig5"}:
+        read = set(gallery.module(name).RESULTS)
         holding = {entry.setup for entry in catalog.EXPERIMENTS if read & set(entry.results)}
         assert {entry.setup for entry in catalog.EXPERIMENTS if name in entry.figures} == holding, name
 
@@ -214,7 +216,7 @@ def test_markdown_links_images_and_escapes_tables(root):
     _, readme = document.write(root, THEORY)
     text = readme.read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)\s]+)\)", text)
-    for name in figures.NAMES:
+    for name in gallery.NAMES:
         assert f"![Figure {name[3:]}](figures/{name}.png)" in text
         assert f"figures/{name}.png" in links
     assert r"t\* ∝ 1/λ." in text
@@ -313,12 +315,13 @@ def test_templates_are_package_files():
 
 def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     fakes = synthetic.everything()
-    assert set(fakes) == set(claims.RESULTS)
+    assert set(fakes) == set(evaluation.RESULTS)
     for one in fakes.values():
         tables.write(one, root)
     judge, write = guides.stage("claims"), guides.stage("report")
-    theory = replace(claims.times.time_against_l2(fakes["fc"]), id="16", figure="fig5")
-    monkeypatch.setattr(judge.outputs, "load", lambda root: None)
+    theory = replace(times.time_against_l2(fakes["fc"]), id="16", figure="fig5")
+    load = tables.load
+    monkeypatch.setattr(tables, "load", lambda name, root: None if name == "theory" else load(name, root))
     monkeypatch.setattr(judge.theory, "evaluate", lambda results: [theory])
     monkeypatch.setattr(write.theory_section, "section", lambda results: THEORY)
     judge.main(root)
@@ -327,5 +330,5 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     assert "reports/index.html: 0." in capsys.readouterr().out
     page = Page((root / "reports" / "index.html").read_text(encoding="utf-8"))
     ids = {attributes.get("id") for _, attributes in page.tags}
-    assert {f"claim-{id}" for id in claims.read(paths.claims(root))} <= ids
+    assert {f"claim-{id}" for id in evaluation.read(paths.claims(root))} <= ids
     assert "What does not hold here" not in page.text

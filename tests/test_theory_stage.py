@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from l2dynamics import figures
-from l2dynamics.claims import FIELDS, theory
+from l2dynamics.claims import theory
+from l2dynamics.claims.base import FIELDS
 from l2dynamics.experiments.messages import ConfigError, check
 from l2dynamics.experiments.scales import Executor, Params
-from l2dynamics.figures import style
+from l2dynamics.figures import gallery, style
 from l2dynamics.report import theory_section
-from l2dynamics.results import tables
+from l2dynamics.results import source_code, tables
 from l2dynamics.running import events, interruption, pool
 from l2dynamics.theory import comparison, descent, execution, kernels, lemma1, predictions, tasks
 from l2dynamics.theory.schema import TheoryConfig
@@ -142,6 +142,15 @@ def test_a_task_done_before_its_worker_died_is_not_repeated(results, root, monke
     assert told == [events.Event("modes", 0.0), events.Event("modes", 1.0, finished=True)]
 
 
+def test_the_key_covers_all_that_computes(monkeypatch):
+    asked = []
+    monkeypatch.setattr(source_code, "fingerprint", lambda file: asked.append(file.stem) or "")
+    source_code.code_key(*tasks.MODULES)
+    assert {"comparison", "descent", "kernels", "lemma1", "ntk", "predictions", "problem", "wide"} <= set(
+        asked
+    )
+
+
 def test_claims_report_and_figure(results, root):
     claims = theory.theory_claims(results)
     assert [set(claim) for claim in claims] == [set(FIELDS)] * 3
@@ -149,7 +158,7 @@ def test_claims_report_and_figure(results, root):
     page = theory_section.section(results)
     assert page.count("### ") == 7
     assert "nan" not in page
-    drawing = figures.draw("fig5", figures.load("fig5", root), style.get_style("paper"))
+    drawing = gallery.draw("fig5", gallery.load("fig5", root), style.get_style("paper"))
     assert set(drawing.data["panel"]) == {"a", "b", "c"}
     assert {"theory, k = 1", "theory, k = 2", "experiment"} <= set(drawing.data["curve"])
     assert "scale smoke" in drawing.caption

@@ -220,7 +220,7 @@ def trained(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def peaked(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs with λ > 0 that learned, did not diverge and peaked (:func:`l2dynamics.analysis.per_run.summarize`)."""
+    """Keep the runs with λ > 0 that learned, did not diverge and peaked (see :mod:`l2dynamics.analysis.per_run`)."""
     kept = trained(summary)
     return kept[kept["peaked"]]
 
