@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from l2dynamics import paths
 from l2dynamics.claims import evaluation
-from l2dynamics.experiments import scales, schema
+from l2dynamics.experiments import registry, scales, schema
 from l2dynamics.pipeline import dag
 from l2dynamics.report import document
 from l2dynamics.theory.schema import TheoryConfig
@@ -160,6 +160,8 @@ def stages(root: Path) -> str:
         if "foreach" in stage:
             each = stage["foreach"]
             parts.append("One for each of " + ", ".join(f"`{name}@{key}`" for key in each) + ".")
+        if rows := experiments(name):
+            parts.append(table(("stage", "network", "data", "figures", "section of the paper"), rows))
         parts.append(f"{body['desc']}.")
         rows = [("command", f"`{body['cmd']}`")]
         for label, keys in (
@@ -172,6 +174,22 @@ def stages(root: Path) -> str:
             rows.append((label, "<br>".join(f"`{one}`" for one in said) or "–"))
         parts.append(table(("", ""), rows))
     return "\n\n".join(parts) + "\n"
+
+
+def experiments(kind: str) -> list[tuple[str, ...]]:
+    """Return what the paper's experiments of one kind of stage are, a row each."""
+    sections = {group.name: group.section for group in registry.GROUPS}
+    return [
+        (
+            f"`{one.stage}`",
+            one.title,
+            ", ".join(registry.DATASETS[name] for name in one.data),
+            ", ".join(one.panels),
+            sections[one.group],
+        )
+        for one in registry.EXPERIMENTS
+        if one.kind == kind
+    ]
 
 
 def _entries(entry: Any) -> list[str]:

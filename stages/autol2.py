@@ -8,7 +8,7 @@ from l2dynamics.running import runtime
 
 runtime.begin_stage()
 
-from l2dynamics.experiments import registry, runs, scales, schema
+from l2dynamics.experiments import runs, scales, schema
 from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.pipeline import stage, training_stage
 from l2dynamics.running import executors
@@ -16,7 +16,7 @@ from l2dynamics.running import executors
 
 def main(root: Path) -> None:
     params = scales.load_params(root)
-    name = stage.argument(registry.AUTOL2)
+    name = stage.argument(scales.autol2_names(root, params.scale))
     section = scales.load_section(root, params.scale, f"autol2.{name}", schema.AutoL2Sweep)
     recipe = Recipe.of(f"autol2@{name}", section, params, root)
     with training_stage.complaints_about(params, f"autol2.{name}"):

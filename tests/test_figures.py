@@ -499,20 +499,6 @@ def test_extremes_are_smallest_middle_largest():
     assert canvas.extremes([]) == []
 
 
-def test_nearest_is_on_a_logarithmic_scale():
-    assert panels.nearest([0.01, 0.1, 1.0], 0.05) == 0.1
-    assert panels.nearest([0.05, 0.5], 0.15) == 0.05
-
-
-def test_headline_learning_rate_is_well_covered():
-    rows = pd.DataFrame(
-        {"eta": [0.1, 0.2, 0.2, 0.4, 0.4, 0.4], "l2": [0.1, 0.0, 0.1, 0.1, 0.1, 0.2], "run": list("abcdef")}
-    )
-    assert panels.headline(rows, 0.1) == 0.4
-    assert panels.headline(rows.iloc[:4], 0.15) == 0.2
-    assert panels.headline(rows.iloc[:4], 0.1) == 0.1
-
-
 def test_captions_follow_the_passport(everything):
     results = everything["wrn"]
     passport = {

@@ -7,12 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from l2dynamics.analysis.thresholds import MEASURABLE
 from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.prediction import measure_c, t_star
 from l2dynamics.results.tables import Results
-
-CHANCE_FACTOR = 1.5
-"""A run whose best accuracy is below this many times chance, or that of its start, has no peak to measure."""
 
 
 def measure(results: Results) -> dict[str, Any]:
@@ -32,7 +30,7 @@ def measure(results: Results) -> dict[str, Any]:
     per_run = []
     for _, rows in results.table.groupby("run", sort=False):
         accuracy = rows["test_accuracy"].to_numpy()
-        if not np.isfinite(accuracy).any() or np.nanmax(accuracy) < CHANCE_FACTOR * chance:
+        if not np.isfinite(accuracy).any() or np.nanmax(accuracy) < MEASURABLE * chance:
             continue
         epochs, l2 = rows["epoch"].to_numpy(), float(rows["l2"].iloc[0])
         if t_star(epochs, accuracy) == 0:  # it began above chance, by luck, and never was better

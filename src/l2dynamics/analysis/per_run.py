@@ -8,18 +8,10 @@ the name ends in ``_step``.
 import numpy as np
 import pandas as pd
 
+from l2dynamics.analysis.thresholds import LEARNED, PEAKED_WITHIN, TOLERANCE
 from l2dynamics.prediction import t_star
 from l2dynamics.results import tables
 from l2dynamics.results.tables import RUN_COLUMNS
-
-TOLERANCE = 0.005
-"""t* is the first evaluation within this absolute accuracy of the run's maximum (Section 2: "within .5%")."""
-
-CHANCE_FACTOR = 2.0
-"""A run has learned if its maximum test accuracy is at least this many times chance (0.2 for ten classes)."""
-
-PEAKED_WITHIN = 0.8
-"""A run has peaked if t* lies in this first part of it; if not, it only bounds t* from below."""
 
 
 def summarize(
@@ -89,7 +81,7 @@ def summarize(
 
     broken = ~(np.isfinite(ordered["train_loss"]) & np.isfinite(ordered["test_accuracy"]))
     summary["diverged"] = broken.groupby(ordered["run"]).any().reindex(summary.index)
-    summary["learned"] = summary["max_test_accuracy"] >= CHANCE_FACTOR * chance
+    summary["learned"] = summary["max_test_accuracy"] >= LEARNED * chance
     summary["peaked"] = summary["t_star"] <= peaked_within * last["epoch"]
     appearance = table["run"].drop_duplicates()
     return summary.loc[appearance].rename_axis("run").reset_index()

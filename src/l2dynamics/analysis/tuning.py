@@ -6,9 +6,7 @@ import pandas as pd
 
 from l2dynamics.analysis.per_run import accuracy_within
 from l2dynamics.analysis.statistics import Interval, over_seeds
-
-NEAR_BEST = 0.001
-"""λ within this absolute accuracy of the best count as tuned too (error bars of Figure 4b: "within .1%")."""
+from l2dynamics.analysis.thresholds import NEAR_BEST
 
 
 @dataclass(frozen=True)

@@ -5,33 +5,24 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import per_run, statistics
+from l2dynamics.analysis import per_run, selection, statistics
 from l2dynamics.claims.base import (
-    FIGURE,
     MARGIN,
     OVER_SEEDS,
     PLATEAU,
     Claim,
     above,
-    at_headline_eta,
     at_most,
-    best_l2,
     by_seed,
     decided,
+    main_figure,
     make,
-    middle_budget,
-    near_chance,
     over_setups,
-    peaked,
     resolved,
-    rows,
-    runs,
     seed_bootstrap,
     standard_error,
-    title,
-    trained,
 )
-from l2dynamics.claims.times import fit_for_time
+from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
 RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug", "wrn_schedule")
@@ -75,14 +66,14 @@ def plateau(results: Results) -> Claim:
     what = "final" if scheduled else "maximum"
     id = f"03-{results.name}"
     text = f"{title(results.name)}: with T ∝ 1/λ the {what} test accuracy has a plateau at small λ."
-    summary = runs(results, "scaled" if scheduled else "grid")
+    summary = selection.runs(results, "scaled" if scheduled else "grid")
     # Under a schedule accuracy rises at the decays: t* says nothing about whether a run was long enough.
-    kept = trained(summary) if scheduled else peaked(summary)
+    kept = selection.trained(summary) if scheduled else selection.peaked(summary)
     counted = kept.groupby("eta")["l2"].nunique()
     kept = kept[kept["eta"].isin(counted[counted >= 2].index)]
     if kept.empty:
         return make(
-            id, f"{text} Not judged: fewer than two λ learned and peaked.", FIGURE[results.name], results
+            id, f"{text} Not judged: fewer than two λ learned and peaked.", main_figure(results.name), results
         )
     points = kept.groupby(["eta", "l2"])[column].mean()
     best, smallest = points.groupby("eta").idxmax(), kept.groupby("eta")["l2"].min()
@@ -93,7 +84,7 @@ def plateau(results: Results) -> Claim:
     paired = (at_least - at_best).dropna().rename("difference").reset_index()
     if paired.empty:
         reason = "no η and seed learned and peaked at both the smallest and the best λ"
-        return make(id, f"{text} Not judged: {reason}.", FIGURE[results.name], results)
+        return make(id, f"{text} Not judged: {reason}.", main_figure(results.name), results)
     difference = resolved(by_seed(paired, "difference"), results, points.max())
     mean = points.groupby("l2").mean()
     flat = mean[(mean - mean.iloc[0]).abs() <= PLATEAU].index
@@ -111,7 +102,7 @@ def plateau(results: Results) -> Claim:
     return make(
         id,
         text if ok else text + standard_error(results, points.max()),
-        FIGURE[results.name],
+        main_figure(results.name),
         results,
         interval=difference,
         paper=0.0,
@@ -126,10 +117,8 @@ def optimum(results: Results) -> Claim:
     """
     scheduled = results.name == "wrn_schedule"
     group = "fixed" if scheduled else "grid"
-    table = at_headline_eta(rows(results, group), results.name)
-    # Where λ is predicted for given budgets (Figure S3) the middle one of these is shown.
-    given = sorted(results.table.loc[results.table["group"] == "predicted", "budget"].unique())
-    budget = given[len(given) // 2] if given else middle_budget(table.drop_duplicates("run"))
+    table = selection.at_headline_eta(results.name, selection.rows(results, group))
+    budget = selection.fixed_budget(results, table)
     if scheduled:
         last = per_run.summarize(table)
         within = last.assign(accuracy=last["final_test_accuracy"])
@@ -139,9 +128,9 @@ def optimum(results: Results) -> Claim:
     eta = table["eta"].iloc[0]
     text = f"{title(results.name)}: within T = {budget:.4g} epochs (η = {eta:g}) some λ is best."
     if within["l2"].nunique() < 3:
-        return make(id, f"{text} Not judged: fewer than three λ.", FIGURE[results.name], results)
-    if near_chance(results, within["accuracy"].max()):
-        return make(id, f"{text} Not judged: no run learned within T.", FIGURE[results.name], results)
+        return make(id, f"{text} Not judged: fewer than three λ.", main_figure(results.name), results)
+    if selection.near_chance(results, within["accuracy"].max()):
+        return make(id, f"{text} Not judged: no run learned within T.", main_figure(results.name), results)
 
     def worst_side(some: pd.DataFrame) -> float:
         mean = some.groupby("l2")["accuracy"].mean().dropna()
@@ -150,7 +139,7 @@ def optimum(results: Results) -> Claim:
     interval = seed_bootstrap(within, worst_side, point=("l2",))
     interval = resolved(interval, results, within["accuracy"].max())
     mean = within.groupby("l2")["accuracy"].mean()
-    least, most, best = mean.index.min(), mean.index.max(), best_l2(mean)
+    least, most, best = mean.index.min(), mean.index.max(), selection.highest(mean)
     text += (
         " Measured: best accuracy minus that of the smallest or largest λ, whichever is better. True if "
         f"above {MARGIN:g}. Best λ = {best:.3g} of {least:.3g} … {most:.3g}. {OVER_SEEDS}"
@@ -160,16 +149,16 @@ def optimum(results: Results) -> Claim:
     else:
         ok = above(interval, MARGIN)
         text = decided(text, ok)
-    return make(id, text, FIGURE[results.name], results, interval=interval, ok=ok)
+    return make(id, text, main_figure(results.name), results, interval=interval, ok=ok)
 
 
 def better_than_zero(results: Results) -> Claim:
     """Claim 5: maximum accuracy at the smallest peaked λ minus that of λ = 0, same η and seed."""
     id = f"05-{results.name}"
     text = f"{title(results.name)}: the smallest λ that peaked reaches more than λ = 0."
-    summary = runs(results)
+    summary = selection.runs(results)
     zero = summary[summary["l2"] == 0].set_index(["eta", "seed"])["max_test_accuracy"]
-    kept = peaked(summary)
+    kept = selection.peaked(summary)
     smallest = kept[kept["l2"] == kept.groupby(["eta", "seed"])["l2"].transform("min")]
     gain = (
         (smallest.set_index(["eta", "seed"])["max_test_accuracy"] - zero)
@@ -178,7 +167,7 @@ def better_than_zero(results: Results) -> Claim:
         .reset_index()
     )
     if gain.empty:
-        return make(id, f"{text} Not judged: no η and seed has both.", FIGURE[results.name], results)
+        return make(id, f"{text} Not judged: no η and seed has both.", main_figure(results.name), results)
     interval = resolved(by_seed(gain, "gain"), results, summary["max_test_accuracy"].max())
     text += (
         f" Measured: difference of maximum test accuracies, same η and seed. True if above 0. {OVER_SEEDS} "
@@ -190,7 +179,7 @@ def better_than_zero(results: Results) -> Claim:
     return make(
         id,
         text if ok else text + standard_error(results, summary["max_test_accuracy"].max()),
-        FIGURE[results.name],
+        main_figure(results.name),
         results,
         interval=interval,
         ok=ok,
@@ -201,13 +190,13 @@ def eta_spread(results: Results) -> Claim:
     """Claim 6: largest minus smallest maximum accuracy over η at one λ, averaged over λ."""
     id = f"06-{results.name}"
     text = f"{title(results.name)}: at one λ the maximum test accuracy hardly depends on η."
-    kept = fit_for_time(runs(results))
+    kept = selection.timed(selection.runs(results))
     points = kept.groupby(["l2", "eta"])["max_test_accuracy"].mean().reset_index()
     several = points.groupby("l2")["max_test_accuracy"].agg(["min", "max", "count"])
     several = several[several["count"] >= 2]
     if several.empty:
         return make(
-            id, f"{text} Not judged: no λ learned and peaked at two η.", FIGURE[results.name], results
+            id, f"{text} Not judged: no λ learned and peaked at two η.", main_figure(results.name), results
         )
     interval = statistics.mean_interval((several["max"] - several["min"]).to_numpy())
     interval = resolved(interval, results, several["max"].max())
@@ -217,7 +206,7 @@ def eta_spread(results: Results) -> Claim:
         f"{points['eta'].max():g}. Interval over λ; of a single λ from the size of the test set."
     )
     ok = at_most(interval, ETA_SPREAD)
-    return make(id, decided(text, ok), FIGURE[results.name], results, interval=interval, ok=ok)
+    return make(id, decided(text, ok), main_figure(results.name), results, interval=interval, ok=ok)
 
 
 def _lengths(summary: pd.DataFrame) -> str:

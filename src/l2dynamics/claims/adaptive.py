@@ -5,29 +5,26 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import per_run, statistics
+from l2dynamics.analysis import selection, statistics
 from l2dynamics.claims.base import (
     MARGIN,
     OVER_SEEDS,
     Claim,
     above,
     at_most,
-    best_l2,
     decided,
+    figures_of,
     make,
-    near_chance,
     over_setups,
     resolved,
-    rows,
     standard_error,
-    title,
 )
+from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
 CONSTANT_RATE = ("autol2_wrn", "autol2_fc", "autol2_cnn", "autol2_cnn_bn")
 SCHEDULE = "autol2_wrn_schedule"
 RESULTS = (*CONSTANT_RATE, SCHEDULE)
-FIGURE = {"autol2_wrn": "fig1 figS9", SCHEDULE: "figS10"}
 MEASURES = ("minibatch", "subset")
 
 
@@ -46,7 +43,7 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
             compare(results[name], how, smallest=True)
             for name in CONSTANT_RATE
             for how in MEASURES
-            if _starts(results[name], how) > 1
+            if len(selection.starts(results[name], how)) > 1
         ),
     ]
 
@@ -58,18 +55,18 @@ def compare(results: Results, how: str, *, smallest: bool = False) -> Claim:
     """
     setup = results.name.removeprefix("autol2_")
     scheduled = results.name == SCHEDULE
-    constant = summary(results, "constant")
-    best = best_l2(constant.groupby("l2")["max_test_accuracy"].mean())
-    tuned = constant[constant["l2"] == best].set_index("seed")
-    auto = summary(results, f"auto_{how}")
-    start = auto["l2"].min() if smallest else auto["l2"].max()
-    auto = auto[(auto["eta"] == tuned["eta"].iloc[0]) & (auto["l2"] == start)].set_index("seed")
+    constant, tuning = selection.constant(results)
+    best = tuning.l2
+    tuned = selection.summarize(results, constant[constant["l2"] == best]).set_index("seed")
+    starts = selection.starts(results, how)
+    start = min(starts) if smallest else max(starts)
+    auto = selection.summarize(results, starts[start]).set_index("seed")
     difference = (auto["max_test_accuracy"] - tuned["max_test_accuracy"]).dropna()
     accuracy = tuned["max_test_accuracy"].mean()
     interval = resolved(statistics.mean_interval(difference.to_numpy()), results, accuracy)
     better = above(interval, 0)
     target = tuned["max_test_accuracy"] - MARGIN
-    times = [_time_to(results, group, target) for group in (f"auto_{how}", "constant")]
+    times = [_time_to(table, target) for table in (starts[start], constant)]
     reached = times[0][auto["run"]].set_axis(auto.index).reindex(tuned.index)
     own = times[1][tuned["run"]].set_axis(tuned.index)
     speed = float((reached.fillna(np.inf) / own).median())
@@ -79,7 +76,7 @@ def compare(results: Results, how: str, *, smallest: bool = False) -> Claim:
         if np.isfinite(speed)
         else "in no more than half of the runs"
     )
-    final = rows(results, f"auto_{how}").groupby("run")["l2"].last()[auto["run"]].min()
+    final = starts[start].groupby("run")["l2"].last().min()
     facts = (
         f"λ from {auto['l2'].iloc[0]:g} to {final:.3g}, η = {auto['eta'].iloc[0]:g}; tuned λ = {best:g} "
         f"({accuracy:.4f}). AutoL2 gets to {goal} {pace}. {OVER_SEEDS}"
@@ -107,12 +104,12 @@ def compare(results: Results, how: str, *, smallest: bool = False) -> Claim:
         text = decided(text, ok)
         if not ok:
             text += standard_error(results, accuracy)
-    if near_chance(results, accuracy):
+    if selection.near_chance(results, accuracy):
         text, ok = f"{text} Not judged: constant λ did not learn.", None
     return make(
         id,
         text,
-        FIGURE.get(results.name, "figS11"),
+        figures_of(results.name),
         results,
         interval=interval,
         ok=ok,
@@ -128,13 +125,13 @@ def initial_l2(results: Results) -> Claim:
     )
     found = []
     for how in MEASURES:
-        auto = summary(results, f"auto_{how}")
+        auto = selection.runs(results, f"auto_{how}")
         found.append(auto.assign(product=auto["eta"] * auto["l2"]))
     auto = pd.concat(found, ignore_index=True)
     products = sorted(auto["product"].unique())
     if len(products) < 2:
         text += f" Not judged: the results hold a single ηλ0 = {products[0]:.3g}."
-        return make(f"c1-{setup}", text, FIGURE.get(results.name, "figS11"), results, n=len(auto))
+        return make(f"c1-{setup}", text, figures_of(results.name), results, n=len(auto))
     ends = [
         auto[auto["product"] == product].groupby("seed")["max_test_accuracy"].mean() for product in products
     ]
@@ -143,7 +140,7 @@ def initial_l2(results: Results) -> Claim:
     listed = "; ".join(f"{p:.3g} ({e.mean():.3f})" for p, e in zip(products, ends, strict=True))
     text += f" ηλ0 (accuracy): {listed}. {OVER_SEEDS}"
     ok = at_most(interval, 0)
-    figure = FIGURE.get(results.name, "figS11")
+    figure = figures_of(results.name)
     return make(f"c1-{setup}", decided(text, ok), figure, results, interval=interval, ok=ok)
 
 
@@ -173,19 +170,8 @@ def conclusion(
     )
 
 
-def _starts(results: Results, how: str) -> int:
-    """Number of different λ0."""
-    return int(summary(results, f"auto_{how}")["l2"].nunique())
-
-
-def summary(results: Results, group: str) -> pd.DataFrame:
-    """Summarize one group; for AutoL2 runs ``l2`` is the coefficient at the start, λ0."""
-    return per_run.summarize(rows(results, group), chance=1 / results.passport["classes"])
-
-
-def _time_to(results: Results, group: str, target: pd.Series) -> pd.Series:
-    """First epoch at which each run of a group has its seed's target accuracy; NaN where it never has."""
-    table = rows(results, group)
+def _time_to(table: pd.DataFrame, target: pd.Series) -> pd.Series:
+    """First epoch at which each run of a table has its seed's target accuracy; NaN where it never has."""
     enough = table[table["test_accuracy"] >= table["seed"].map(target) - 1e-9]
     first = enough.groupby("run")["epoch"].min()
     return first.reindex(table["run"].unique())

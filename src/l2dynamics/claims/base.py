@@ -1,14 +1,14 @@
-"""What all claims share: the record, the choice of runs, intervals over seeds, the verdict over setups."""
+"""What all claims share: the record, intervals over seeds, the verdict over setups."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import per_run, statistics
-from l2dynamics.results import tables
+from l2dynamics.analysis import statistics
+from l2dynamics.experiments import registry
 from l2dynamics.results.tables import Results
 from l2dynamics.storage import atomic
 
@@ -21,44 +21,8 @@ MARGIN = 0.005
 PLATEAU = 0.01
 """Absolute accuracy within which a plateau is flat: test sets of some thousand samples resolve no less."""
 
-HEADLINE_ETA = {
-    "fc": 0.15,
-    "fc_mse": 0.15,
-    "fc_small": 0.1,
-    "cnn": 0.01,
-    "cnn_bn": 0.01,
-    "wrn": 0.2,
-    "wrn_aug": 0.2,
-    "wrn_schedule": 0.2,
-    "resnet": 0.1,
-}
-"""η of the paper's fixed-budget panels; the nearest value of our grid stands in for it."""
-
-FIGURE = {
-    "fc": "fig2",
-    "wrn": "fig2",
-    "cnn": "fig3",
-    "cnn_bn": "fig3",
-    "wrn_aug": "figS2",
-    "wrn_schedule": "fig1",
-}
-"""Figure of the paper that shows the sweep of a setup."""
-
 OVER_SEEDS = "Interval over seeds; of a single seed from the size of the test set."
 UNDECIDED = "Not judged: the threshold lies within the interval."
-
-TITLES = {
-    "fc": "FC",
-    "fc_mse": "FC with MSE",
-    "fc_small": "FC-small",
-    "cnn": "CNN",
-    "cnn_bn": "CNN+BN",
-    "wrn": "WRN",
-    "wrn_aug": "WRN+momentum+augmentation",
-    "wrn_schedule": "WRN+schedule",
-    "wrn_sigma": "WRN",
-    "resnet": "ResNet",
-}
 
 
 @dataclass(frozen=True)
@@ -97,9 +61,16 @@ class Claim:
         return {key: fields[key] for key in FIELDS}
 
 
-def title(setup: str) -> str:
-    """Return the name of a setup for readers."""
-    return TITLES.get(setup, setup)
+def main_figure(name: str) -> str:
+    """Return the name of the figure that draws the accuracy of a sweep against λ; empty if the paper has none."""
+    experiment = registry.find(name)
+    return experiment.main_figure if experiment else ""
+
+
+def figures_of(name: str) -> str:
+    """Return the names of all figures that show some results, e.g. ``fig1 figS9``."""
+    experiment = registry.find(name)
+    return " ".join(experiment.figures) if experiment else ""
 
 
 def describe(*results: Results) -> str:
@@ -190,68 +161,6 @@ def over_setups(id: str, claim: str, parts: Sequence[Claim]) -> Claim:
     )
 
 
-def runs(results: Results, group: str = "grid") -> pd.DataFrame:
-    """Summarize the runs of one group, see :func:`l2dynamics.analysis.per_run.summarize`.
-
-    Raises:
-        ValueError: the results hold no such runs.
-    """
-    return per_run.summarize(rows(results, group), chance=1 / results.passport["classes"])
-
-
-def rows(results: Results, group: str) -> pd.DataFrame:
-    """Return the rows of one group of runs.
-
-    Raises:
-        ValueError: the results hold no such runs.
-    """
-    found = results.table[results.table["group"] == group]
-    if found.empty:
-        stage = tables.stage(results.name)
-        raise ValueError(
-            f"results/{results.name}.csv has no runs of group {group!r}: run `dvc repro {stage}`"
-        )
-    return found
-
-
-def trained(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs with λ > 0 that learned and did not diverge."""
-    return summary[summary["learned"] & ~summary["diverged"] & (summary["l2"] > 0)]
-
-
-def peaked(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs with λ > 0 that learned, did not diverge and peaked (see :mod:`l2dynamics.analysis.per_run`)."""
-    kept = trained(summary)
-    return kept[kept["peaked"]]
-
-
-def nearest(values: Iterable[float], target: float) -> float:
-    """Return the value nearest to ``target`` on a logarithmic scale."""
-    return min(sorted({float(v) for v in values}), key=lambda v: abs(np.log(v / target)))
-
-
-def at_headline_eta(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Keep the rows with the η of the figures' single-η panels: the nearest to the paper's that is well covered.
-
-    Well covered is an η with at least half as many runs with λ > 0 as any other.
-    """
-    runs = table[table["l2"] > 0].groupby("eta")["run"].nunique()
-    covered = runs.index[runs >= runs.max() / 2] if len(runs) else table["eta"]
-    chosen: pd.DataFrame = table.loc[table["eta"] == nearest(covered, HEADLINE_ETA[name])]
-    return chosen
-
-
-def best_l2(points: pd.Series) -> float:
-    """Return the λ (the index) with the highest value."""
-    return float(points.index.to_numpy()[int(np.nanargmax(points.to_numpy()))])
-
-
-def middle_budget(summary: pd.DataFrame) -> float:
-    """Return the length of the runs with the middle λ > 0: the budget of the fixed-budget panels."""
-    lengths = sorted(summary[summary["l2"] > 0].groupby("l2")["budget"].max())
-    return float(lengths[len(lengths) // 2])
-
-
 def by_seed(values: pd.DataFrame, column: str) -> statistics.Interval:
     """Average within each seed first, then take the Student interval over seeds."""
     return statistics.mean_interval(values.groupby("seed")[column].mean().to_numpy())
@@ -294,11 +203,6 @@ def at_most(interval: statistics.Interval, threshold: float) -> bool | None:
 def decided(text: str, ok: bool | None) -> str:
     """Add to a claim's text why it is not judged, where its interval is the reason."""
     return f"{text} {UNDECIDED}" if ok is None else text
-
-
-def near_chance(results: Results, accuracy: float) -> bool:
-    """Say whether the best accuracy is that of a network that did not learn, so that there is nothing to compare."""
-    return not accuracy >= per_run.CHANCE_FACTOR / results.passport["classes"]
 
 
 def error_of(results: Results, accuracy: float) -> float:

@@ -6,27 +6,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import per_run, statistics, tuning
+from l2dynamics.analysis import selection, statistics, tuning
 from l2dynamics.claims.base import (
     OVER_SEEDS,
     Claim,
     above,
-    at_headline_eta,
     at_most,
-    best_l2,
     by_seed,
     decided,
+    main_figure,
     make,
-    near_chance,
     over_setups,
     resolved,
-    rows,
-    runs,
     seed_bootstrap,
     standard_error,
-    title,
-    trained,
 )
+from l2dynamics.experiments.registry import title
 from l2dynamics.prediction import predict_l2
 from l2dynamics.results.tables import Results
 
@@ -69,21 +64,11 @@ def contests(results: Results, group: str) -> pd.DataFrame:
         One row per run and budget: ``contest`` (T in epochs), ``kind`` (predicted or grid), ``l2``, ``seed``,
         ``accuracy``.
     """
-    predicted = rows(results, group)
-    grid = rows(results, "grid")
     frames = []
-    for budget in sorted(predicted["budget"].unique()):
-        some = predicted[predicted["budget"] == budget]
-        eta = some["eta"].iloc[0]
-        against = grid[(grid["eta"] == eta) & (grid["l2"] > 0)]
-        if against.empty:
-            raise ValueError(
-                f"results/{results.name}.csv has predicted runs but no grid at η = {eta:g}: give the grid "
-                f"that η and run `dvc repro sweep@{results.name}`"
-            )
-        for kind, table in (("predicted", some), ("grid", against)):
-            within = per_run.accuracy_within(table, budget)
-            frames.append(within.assign(kind=kind, contest=budget))
+    for contest in selection.contests(results, group):
+        positive = contest.grid[contest.grid["l2"] > 0]
+        for kind, within in (("predicted", contest.predicted), ("grid", positive)):
+            frames.append(within.assign(kind=kind, contest=contest.epochs))
     return pd.concat(frames, ignore_index=True)[["contest", "kind", "l2", "seed", "accuracy"]]
 
 
@@ -109,7 +94,7 @@ def score(contest: pd.DataFrame) -> pd.DataFrame:
 
 def _factor(id: str, text: str, contest: pd.DataFrame, results: Results) -> Claim:
     scores = score(contest)
-    if near_chance(results, scores["accuracy"].min()):
+    if selection.near_chance(results, scores["accuracy"].min()):
         return make(
             id,
             f"{text}. Not judged: no run learned within T.",
@@ -153,7 +138,7 @@ def _within_a_decade(factor: statistics.Interval, edge: statistics.Interval) -> 
 
 def _gap(id: str, text: str, contest: pd.DataFrame, results: Results) -> Claim:
     scores = score(contest)
-    if near_chance(results, scores["accuracy"].min()):
+    if selection.near_chance(results, scores["accuracy"].min()):
         return make(
             id,
             f"{text}. Not judged: no run learned within T.",
@@ -184,22 +169,21 @@ def _gap(id: str, text: str, contest: pd.DataFrame, results: Results) -> Claim:
 
 def with_schedule(measured: Results, results: Results) -> Claim:
     """Claim 9: λ = c/T₁ against the tuned λ of the runs with the learning-rate schedule and fixed T."""
-    summary = runs(results, "fixed")
-    summary = trained(summary)
+    summary = selection.trained(selection.runs(results, "fixed"))
     if summary.empty:
         text = "With a schedule λ = c/T₁ is within a factor 10 of the tuned λ. Not judged: no run learned."
         return make("09", text, "fig1", results, measured)
-    budget = float(summary["budget"].iloc[0])
+    budget = selection.common_budget(summary)
     at = float(results.passport["setup"]["schedule"]["at"][0])
     predicted = predict_l2(c_at(measured, "wrn", summary["eta"].iloc[0]), budget, first_decay=at)
 
     def factor(some: pd.DataFrame) -> float:
-        tuned = best_l2(some.groupby("l2")["final_test_accuracy"].mean())
+        tuned = selection.highest(some.groupby("l2")["final_test_accuracy"].mean())
         return float(np.exp(abs(np.log(predicted / tuned))))
 
     def at_an_end(some: pd.DataFrame) -> float:
         mean = some.groupby("l2")["final_test_accuracy"].mean().dropna()
-        return float(best_l2(mean) in (mean.index.min(), mean.index.max()))
+        return float(selection.highest(mean) in (mean.index.min(), mean.index.max()))
 
     interval = seed_bootstrap(summary, factor, point=("l2",))
     edge = seed_bootstrap(summary, at_an_end, point=("l2",))
@@ -208,7 +192,7 @@ def with_schedule(measured: Results, results: Results) -> Claim:
     text = (
         "With a learning-rate schedule λ = c/T₁ (T₁: first decay) is within a factor 10 of the tuned λ. "
         f"Measured: factor between the two; true if no more than 10. T = {budget:.4g}, T₁ = {at * budget:.4g} epochs, "
-        f"predicted {predicted:.3g}, tuned {best_l2(accuracy):.3g} (final accuracy {accuracy.max():.4f}; "
+        f"predicted {predicted:.3g}, tuned {selection.highest(accuracy):.3g} (final accuracy {accuracy.max():.4f}; "
         f"at the predicted λ, interpolated, {at_predicted:.4f}). Paper: 1e-4 (0.960) and 5e-4 (0.967). "
         "Interval over seeds."
     )
@@ -267,7 +251,7 @@ def doubled(results: Results, single: pd.DataFrame) -> Claim:
 
 def other_setup(measured: Results, results: Results, setup: str) -> Claim:
     """Claim c4: λ = c/T against the tuned λ on the FC and CNN grids, where the paper does not try it."""
-    grid = at_headline_eta(rows(results, "grid"), results.name)
+    grid = selection.at_headline_eta(results.name, selection.rows(results))
     grid = grid[grid["l2"] > 0]
     eta = float(grid["eta"].iloc[0])
     c = c_at(measured, setup, eta)
@@ -288,7 +272,7 @@ def other_setup(measured: Results, results: Results, setup: str) -> Claim:
     return make(
         f"c4-{setup}",
         text + more,
-        "fig2" if setup == "fc" else "fig3",
+        main_figure(setup),
         results,
         measured,
         interval=worst,

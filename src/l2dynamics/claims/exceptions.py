@@ -5,28 +5,21 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import statistics
+from l2dynamics.analysis import selection, statistics
 from l2dynamics.claims.base import (
     MARGIN,
     OVER_SEEDS,
     Claim,
     above,
-    at_headline_eta,
     at_most,
-    best_l2,
     by_seed,
     decided,
     make,
     over_setups,
-    peaked,
     resolved,
-    rows,
-    runs,
     seed_bootstrap,
-    title,
-    trained,
 )
-from l2dynamics.claims.times import fit_for_time
+from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
 RESULTS = ("fc_mse", "fc_small", "resnet", "wrn_sigma")
@@ -63,7 +56,7 @@ def eta_dependence(results: Results) -> Claim:
         "its maximum. Measured: spread (largest minus smallest over η, mean over λ > 0) at the maximum "
         "divided by that at training accuracy 1; true if no more than 0.5."
     )
-    kept = peaked(runs(results)).dropna(subset=["test_accuracy_at_train1"])
+    kept = selection.peaked(selection.runs(results)).dropna(subset=["test_accuracy_at_train1"])
     kept = kept[kept.groupby("l2")["eta"].transform("nunique") >= 2]
     if kept.empty:
         return make(
@@ -91,7 +84,7 @@ def eta_dependence(results: Results) -> Claim:
 
 def loss_rises(results: Results) -> Claim:
     """Claim 13: share of runs whose training loss has a minimum and rises by a tenth or more afterwards."""
-    kept = trained(runs(results))
+    kept = selection.trained(selection.runs(results))
     text = (
         f"{title(results.name)}: the training loss (without the L2 term) has a minimum and rises "
         "afterwards. Measured: share of the runs with λ > 0 whose final loss is at least 1.1 times the "
@@ -99,7 +92,7 @@ def loss_rises(results: Results) -> Claim:
     )
     if kept.empty:
         return make("13-loss", f"{text} Not judged: no run learned.", "figS5", results)
-    final = rows(results, "grid").groupby("run")["train_loss"].last().reindex(kept["run"]).to_numpy()
+    final = selection.rows(results).groupby("run")["train_loss"].last().reindex(kept["run"]).to_numpy()
     share = kept.assign(rises=(final >= 1.1 * kept["min_train_loss"].to_numpy()).astype(float))
     interval = by_seed(share, "rises")
     measured = float(share["rises"].mean())
@@ -119,10 +112,9 @@ def loss_rises(results: Results) -> Claim:
 
 def small_l2_is_worse(results: Results) -> Claim:
     """Claim 14: accuracy at the smallest λ minus that at the best, with T ∝ 1/λ."""
-    summary = at_headline_eta(runs(results), results.name)
-    summary = summary[~summary["diverged"]]
+    summary = selection.at_headline_eta(results.name, selection.runs(results))
     points = summary.groupby("l2")["max_test_accuracy"].mean()
-    best, least = best_l2(points), points.index.min()
+    best, least = selection.best_l2(summary), points.index.min()
     both = [summary[summary["l2"] == l2].set_index("seed")["max_test_accuracy"] for l2 in (least, best)]
     paired = (both[0] - both[1]).dropna().rename("difference").reset_index()
     text = f"{title(results.name)} (under-parametrised): accuracy is best at λ ≠ 0 even with T ∝ 1/λ."
@@ -140,9 +132,9 @@ def small_l2_is_worse(results: Results) -> Claim:
 
 def time_saturates(results: Results) -> Claim:
     """Claim 14: the exponent of t* against λ below the best λ."""
-    summary = at_headline_eta(runs(results), results.name)
-    best = best_l2(summary[summary["l2"] > 0].groupby("l2")["max_test_accuracy"].mean())
-    kept = fit_for_time(summary)
+    summary = selection.at_headline_eta(results.name, selection.runs(results))
+    best = selection.best_l2(summary)
+    kept = selection.timed(summary)
     kept = kept[kept["l2"] <= best * (1 + 1e-9)]
     text = (
         f"{title(results.name)} (under-parametrised): t* ∝ 1/λ fails below the best λ ({best:g}). "
@@ -159,13 +151,17 @@ def time_saturates(results: Results) -> Claim:
 
 def product_decides(results: Results) -> Claim:
     """Claim 14: with fixed T accuracy over η and λ is a function of ηλ (Figure S8a)."""
-    summary = trained(runs(results))
+    # Cells at chance level are data: Figure S8 shows them all.
+    summary = selection.runs(results)
+    summary = summary[summary["l2"] > 0]
     # Products that differ by a tenth or less count as equal: grids are not exactly geometric.
     summary = summary.assign(product=np.round(np.log10(summary["eta"] * summary["l2"]) * 12))
     text = (
         f"{title(results.name)} (under-parametrised): at fixed T accuracy is constant along ηλ. Measured: "
         "mean spread of accuracy at equal ηλ divided by the spread over the whole grid; true if no more than 1/3."
     )
+    if selection.near_chance(results, summary["max_test_accuracy"].max()):
+        return make("14-resnet-product", f"{text} Not judged: no run learned.", "figS8", results)
     points = summary.groupby(["product", "eta"])["max_test_accuracy"].mean().reset_index()
     several = points.groupby("product")["eta"].nunique()
     if not (several >= 2).any():
@@ -187,14 +183,14 @@ def product_decides(results: Results) -> Claim:
 
 def never_catches_up(results: Results) -> Claim:
     """Claim 14: the smallest λ stays below the best accuracy at every budget (Figure S8b)."""
-    summary = runs(results, "budget")
-    kept = trained(summary)
+    summary = selection.runs(results, "budget")
+    kept = summary[summary["l2"] > 0]
     text = (
         f"{title(results.name)} (under-parametrised): small λ never catches up, however long it is trained "
         "(schedule rescaled). Measured: best accuracy of all λ and T minus the best of the smallest λ "
         f"over T; true if above {MARGIN:g}."
     )
-    if kept["l2"].nunique() < 2:
+    if selection.trained(summary)["l2"].nunique() < 2:
         return make("14-resnet-budget", f"{text} Not judged: fewer than two λ learned.", "figS8", results)
 
     def gap(some: pd.DataFrame) -> float:
@@ -210,7 +206,7 @@ def never_catches_up(results: Results) -> Claim:
 
 def initial_scale(results: Results) -> Claim:
     """Claim 15: spread of the final accuracy over σw at the smallest λ, i.e. the longest training."""
-    summary = trained(runs(results, "scaled"))
+    summary = selection.trained(selection.runs(results, "scaled"))
     several = summary.groupby("l2")["sigma_w"].nunique()
     text = (
         "Final performance is independent of σw. Measured: largest minus smallest final accuracy over σw "

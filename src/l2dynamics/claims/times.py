@@ -5,19 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import statistics
-from l2dynamics.claims.base import FIGURE, Claim, decided, make, over_setups, peaked, runs, title
+from l2dynamics.analysis import selection, statistics
+from l2dynamics.claims.base import Claim, decided, main_figure, make, over_setups
+from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
 RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug")
 EXPONENT_SLACK = 0.15
 """How far the exponents of claim 12 may be from −1 and 0: the paper says "like 1/η" and "very mildly"."""
-
-FIT_WITHIN = 0.5
-"""t* enters a fit if it lies in this first part of the run: later, a run of fixed length may just be saturating."""
-
-MIN_STEPS = 10
-"""t* enters a fit if it is at least this many steps: the law is one of continuous time."""
 
 PRECISION = 0.6
 """An interval wider than this does not confirm an exponent that lies in it."""
@@ -43,17 +38,10 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     return claims
 
 
-def fit_for_time(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs whose t* may enter a fit: those of :func:`peaked`, early in their run and after enough steps."""
-    kept = peaked(summary)
-    early = kept["t_star"] <= FIT_WITHIN * kept["budget"] * (1 + 1e-9)
-    return kept[early & (kept["t_star_step"] >= MIN_STEPS) & (kept["t_before"] > 0)]
-
-
 def time_against_l2(results: Results) -> Claim:
     """Claim 1: the log-log slope of t* against λ, one prefactor per η."""
     id, text = f"01-{results.name}", f"{title(results.name)}: t* ∝ λ^a at fixed η with a = −1."
-    kept = fit_for_time(runs(results))
+    kept = selection.timed(selection.runs(results))
     if not _two_l2_at_some_eta(kept):
         return _no_fit(id, text, results, paper=-1.0)
     fit = statistics.fit_exponent(kept["l2"], kept["t_star"], clusters=kept["l2"], groups=kept["eta"])
@@ -67,7 +55,7 @@ def time_against_l2(results: Results) -> Claim:
 def time_against_product(results: Results) -> Claim:
     """Claim 2: the log-log slope of t* against ηλ over all η."""
     id, text = f"02-{results.name}", f"{title(results.name)}: t* ∝ (ηλ)^a with a = −1, all η together."
-    kept = fit_for_time(runs(results))
+    kept = selection.timed(selection.runs(results))
     product = kept["eta"] * kept["l2"]
     if product.nunique() < 2:
         return _no_fit(id, text, results, paper=-1.0)
@@ -84,7 +72,7 @@ def time_to_fit(results: Results) -> Claim:
     """Claim 12: exponents of the time to training accuracy 1 against η and against λ."""
     id = f"12-{results.name}"
     text = f"{title(results.name)}: epochs to training accuracy 1 ∝ η^a with a = −1, nearly independent of λ."
-    summary = runs(results)
+    summary = selection.runs(results)
     kept = summary[(summary["train1_epoch"] > 0) & (summary["l2"] > 0)]
     if kept.groupby("l2")["eta"].nunique().max() < 2 if len(kept) else True:
         return make(
@@ -151,13 +139,13 @@ def _exponent(id: str, text: str, results: Results, fit: statistics.Fit, slack: 
     elif not ok:
         text += f" The deviation is a factor {10 ** abs(fit.slope + 1):.2f} per decade"
         text += "; the paper too sees small λ take about twice as long." if fit.slope < -1 else "."
-    figure = FIGURE[results.name]
+    figure = main_figure(results.name)
     return make(id, text, figure, results, paper=-1.0, measured=fit.slope, low=low, high=high, n=fit.n, ok=ok)
 
 
 def _no_fit(id: str, text: str, results: Results, *, paper: float) -> Claim:
     text += " Not judged: fewer than two λ > 0 learned and peaked within their runs."
-    return make(id, text, FIGURE[results.name], results, paper=paper)
+    return make(id, text, main_figure(results.name), results, paper=paper)
 
 
 def _two_l2_at_some_eta(kept: pd.DataFrame) -> bool:

@@ -5,38 +5,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import per_run, tuning
+from l2dynamics.analysis import per_run, selection
 from l2dynamics.figures import panels
-from l2dynamics.figures.canvas import Canvas, each, number
+from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.style import AUTO, AUTO_SUBSET, TUNED
 from l2dynamics.results.tables import Results
 
 #: Label and line properties.
 Entry = tuple[str, dict[str, Any]]
-#: Group of the results → curve name, colour and line style. The group says where loss and error are measured.
+#: Where loss and error are measured → curve name, colour and line style.
 VARIANTS = {
-    "auto_minibatch": ("AutoL2", AUTO, "-"),
-    "auto_subset": ("AutoL2 (subset)", AUTO_SUBSET, (0, (4, 1.5))),
+    "minibatch": ("AutoL2", AUTO, "-"),
+    "subset": ("AutoL2 (subset)", AUTO_SUBSET, (0, (4, 1.5))),
 }
-
-
-def variant(results: Results, group: str) -> pd.DataFrame:
-    """Return the rows of an AutoL2 group at the largest λ0, which is the paper's."""
-    found = starts(results, group)
-    return found[max(found)] if found else results.table.iloc[:0]
-
-
-def starts(results: Results, group: str) -> dict[float, pd.DataFrame]:
-    """Return the rows of an AutoL2 group by λ0, the coefficient at the start, ascending."""
-    rows = results.table[results.table["group"] == group]
-    start = rows.groupby("run")["l2"].transform("first")
-    return dict(each(rows.assign(start=start), "start"))
-
-
-def tuned(results: Results) -> tuning.Tuned:
-    """Return the best constant λ of the grid within the budget of the runs."""
-    rows = panels.group(results, "constant")
-    return tuning.tuned(rows, float(rows["budget"].max()))
 
 
 def against_tuned(
@@ -47,8 +28,7 @@ def against_tuned(
     Runs of AutoL2 that start at a smaller λ0 than the paper's are dotted.
     """
     canvas.setup(panel, title, panels.EPOCHS, panels.TEST_ACCURACY, log=log, lettered=lettered)
-    best = tuned(results)
-    constant = panels.group(results, "constant")
+    constant, best = selection.constant(results)
     curve = panels.mean_curve(constant[constant["l2"] == best.l2], "test_accuracy", log=log)
     canvas.band(panel, f"constant lambda={best.l2:g}", curve, color=TUNED)
     entries = _variants(canvas, panel, results, "test_accuracy", log=log)
@@ -70,7 +50,7 @@ def against_all(
 
     Runs of AutoL2 that start at a smaller λ0 than the paper's are dotted, if ``smaller`` asks for them.
     """
-    constant = panels.group(results, "constant")
+    constant = selection.rows(results, "constant")
     panels.training_curves(canvas, panel, constant, metric, title, log=log)
     entries = _variants(canvas, panel, results, metric, log=log)
     if smaller:
@@ -85,7 +65,7 @@ def schedule(canvas: Canvas, panel: str, results: Results) -> None:
     axes.spines["right"].set_visible(True)
     axes.set_ylabel("λ of AutoL2 (dotted)")
     axes.set_yscale("log")
-    rows = variant(results, "auto_minibatch")
+    rows = selection.adaptive(results, "minibatch")
     for seed, some in rows.groupby("seed", sort=True):
         steps = pd.DataFrame({"x": some["epoch"].to_numpy(), "y": some["l2"].to_numpy()})
         canvas.record(panel, f"lambda of AutoL2, seed {seed}", steps)
@@ -97,8 +77,8 @@ def schedule(canvas: Canvas, panel: str, results: Results) -> None:
 
 def _variants(canvas: Canvas, panel: str, results: Results, metric: str, *, log: str) -> list[Entry]:
     entries: list[Entry] = []
-    for group, (name, color, line) in VARIANTS.items():
-        rows = variant(results, group)
+    for measures, (name, color, line) in VARIANTS.items():
+        rows = selection.adaptive(results, measures)
         if len(rows):
             canvas.band(
                 panel, name, panels.mean_curve(rows, metric, log=log), color=color, linestyle=line, zorder=2.8
@@ -110,7 +90,7 @@ def _variants(canvas: Canvas, panel: str, results: Results, metric: str, *, log:
 
 
 def _from_smaller(canvas: Canvas, panel: str, results: Results, metric: str, *, log: str) -> list[Entry]:
-    found = starts(results, "auto_minibatch")
+    found = selection.starts(results, "minibatch")
     entries: list[Entry] = []
     for start in list(found)[:-1]:
         curve = panels.mean_curve(found[start], metric, log=log)
@@ -121,14 +101,14 @@ def _from_smaller(canvas: Canvas, panel: str, results: Results, metric: str, *, 
 
 def dotted(results: Results) -> str:
     """Return what the dotted curves are, for the caption; empty if there are none."""
-    several = len(starts(results, "auto_minibatch")) > 1
+    several = len(selection.starts(results, "minibatch")) > 1
     return "; dotted: AutoL2 from a smaller λ₀ than the paper's 0.1" if several else ""
 
 
 def gain(results: Results) -> str:
     """Return in words how AutoL2's maximum test accuracy compares with that of the best constant λ."""
     budget = float(results.table["budget"].max())
-    best = tuned(results).accuracy.mean
-    rows = variant(results, "auto_minibatch")
+    best = selection.constant(results)[1].accuracy.mean
+    rows = selection.adaptive(results, "minibatch")
     own = float(np.nanmean(per_run.accuracy_within(rows, budget)["accuracy"])) if len(rows) else float("nan")
     return f"max accuracy {own:.4f} against {best:.4f}"

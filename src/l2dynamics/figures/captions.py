@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from l2dynamics.experiments.registry import DATASETS, MODELS
 from l2dynamics.results.tables import Results
-
-_DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "imagenet2012": "ImageNet"}
-_MODELS = {"fc": "FC", "cnn": "CNN", "cnn_bn": "CNN with BN", "wrn": "WRN", "resnet": "ResNet"}
 
 SEEDS = "Points and lines are means over seeds; bars and bands reach from the smallest to the largest seed."
 BOUND = "Open triangles: some seed had not peaked at 80 % of its run, so the point is a lower bound."
@@ -56,7 +54,7 @@ def model(passport: Mapping[str, Any]) -> str:
     shown = ", ".join(
         f"{key.replace('_', ' ')} {_plain(value)}" for key, value in sizes.items() if value is not None
     )
-    return f"{_MODELS.get(kind, kind)} ({shown})" if shown else _MODELS.get(kind, kind)
+    return f"{MODELS.get(kind, kind)} ({shown})" if shown else MODELS.get(kind, kind)
 
 
 def data(passport: Mapping[str, Any]) -> str:
@@ -68,7 +66,7 @@ def data(passport: Mapping[str, Any]) -> str:
     if side:
         parts.append(f"{side}×{side}")
     parts.append(f"source {source['source']}")
-    return f"{_DATASETS.get(source['name'], source['name'])} ({', '.join(parts)})"
+    return f"{DATASETS.get(source['name'], source['name'])} ({', '.join(parts)})"
 
 
 def optimiser(passport: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
 from l2dynamics.figures import autol2_panels, captions, prediction_panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -18,7 +19,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     epochs, product = prediction_panels.fixed_and_scaled(
         canvas, "a", results["wrn_schedule"], "λ independence"
     )
-    found = prediction_panels.budgets(results["wrn_aug"], "predicted")
+    found = selection.contests(results["wrn_aug"])
     prediction_panels.accuracy_per_budget(canvas, "b", found, "optimal λ prediction")
     best, entries = autol2_panels.against_tuned(canvas, "c", results["autol2_wrn"], "AutoL2 schedule")
     canvas.legend_above("c", entries)

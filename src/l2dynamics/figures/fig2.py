@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from l2dynamics.analysis import selection
+from l2dynamics.experiments import registry
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -10,35 +12,24 @@ from l2dynamics.results.tables import Results
 
 RESULTS = ("fc", "wrn")
 LETTERS = (("a", "b", "c"), ("d", "e", "f"))
-TITLES = {"fc": "FC", "wrn": "WRN"}
-#: η of the fixed-budget panels in the paper.
-HEADLINE_ETA = {"fc": 0.15, "wrn": 0.2}
 
 
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw t*, maximum accuracy and accuracy within a budget against λ, per η."""
-    return draw_rows(
-        results, style, "Figure 2", letters=LETTERS, titles=TITLES, etas=HEADLINE_ETA, collapse=True
-    )
+    return draw_rows(results, RESULTS, style, "Figure 2", collapse=True)
 
 
 def draw_rows(
-    results: Mapping[str, Results],
-    style: Style,
-    name: str,
-    *,
-    letters: Sequence[Sequence[str]],
-    titles: Mapping[str, str],
-    etas: Mapping[str, float],
-    collapse: bool = False,
+    results: Mapping[str, Results], shown: Sequence[str], style: Style, name: str, *, collapse: bool = False
 ) -> Drawing:
-    """Draw the three panels of this format for each of ``titles``, one setup per row."""
+    """Draw the three panels of this format for each of the results ``shown``, one setup per row."""
+    titles = registry.labels(shown)
     canvas = Canvas.grid(style, len(titles), 3)
     summaries, budgets = [], []
-    for (setup, title), (first, second, third) in zip(titles.items(), letters, strict=True):
-        summary = panels.runs(results[setup])
-        eta = panels.headline(summary, etas[setup])
+    for (setup, title), (first, second, third) in zip(titles.items(), LETTERS, strict=False):
+        summary = selection.runs(results[setup])
+        eta = selection.headline_eta(setup, summary)
         panels.epochs_to_max(canvas, first, summary, title, collapse=collapse)
         panels.max_accuracy(canvas, second, summary, title)
         budget = panels.budget_accuracy(canvas, third, results[setup], summary, title, eta=eta)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, prediction_panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -17,7 +18,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas = Canvas.grid(style, 1, 2)
     short = prediction_panels.of_setup(results["measure_c"], "wrn")
     prediction_panels.measured_c(canvas, "a", short, "measuring c")
-    found = prediction_panels.budgets(results["wrn_aug"], "predicted")
+    found = selection.contests(results["wrn_aug"])
     prediction_panels.l2_per_budget(canvas, "b", found, "tuned and predicted λ")
     c = short.passport["c"]
     return canvas.drawing(

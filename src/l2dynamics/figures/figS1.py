@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
+from l2dynamics.experiments import registry
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas
 from l2dynamics.figures.drawing import Drawing
@@ -9,17 +11,17 @@ from l2dynamics.figures.style import GUIDE_LINE, Style, styled
 from l2dynamics.results.tables import Results
 
 RESULTS = ("fc", "wrn")
-TITLES = {"fc": "FC", "wrn": "WRN"}
 
 
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw the steps to training accuracy 1 against η, one curve per λ."""
     canvas = Canvas.grid(style, 1, 2)
+    titles = registry.labels(RESULTS)
     said = []
-    for panel, (name, title) in zip("ab", TITLES.items(), strict=True):
+    for panel, (name, title) in zip("ab", titles.items(), strict=True):
         canvas.setup(panel, title, panels.ETA, "steps to training accuracy 1", log="xy")
-        summary = panels.runs(results[name])
+        summary = selection.runs(results[name])
         steps = summary["train1_epoch"] * results[name].passport["steps_per_epoch"]
         drawn = panels.against_eta(
             canvas,
@@ -45,6 +47,6 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "Runs that never reach it are left out.",
                 captions.SEEDS,
             ],
-            {title: results[name] for name, title in TITLES.items()},
+            {title: results[name] for name, title in titles.items()},
         )
     )

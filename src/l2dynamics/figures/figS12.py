@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas, each, number, points
 from l2dynamics.figures.drawing import Drawing
@@ -18,8 +19,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas = Canvas.grid(style, 1, 1)
     canvas.figure.set_size_inches(1.6 * style.panel[0], 1.4 * style.panel[1])
     canvas.setup("a", "WRN", panels.L2, panels.TEST_ACCURACY, log="x")
-    summary = panels.runs(results["wrn_sigma"], "scaled")
-    product = float((summary["budget"] * summary["l2"]).median())
+    summary = selection.runs(results["wrn_sigma"], "scaled")
+    product = selection.inverse_budget(summary)
     entries = []
     for i, (sigma, rows) in enumerate(each(summary, "sigma_w")):
         color = CATEGORIES[i % len(CATEGORIES)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from l2dynamics.figures.drawing import Drawing
-from l2dynamics.figures.fig2 import LETTERS, draw_rows
+from l2dynamics.figures.fig2 import draw_rows
 from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results
 
@@ -13,5 +13,4 @@ RESULTS = ("wrn_aug",)
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw t*, maximum accuracy and accuracy within a budget against λ."""
-    title = {"wrn_aug": "WRN"}
-    return draw_rows(results, style, "Figure S2", letters=LETTERS[:1], titles=title, etas={"wrn_aug": 0.2})
+    return draw_rows(results, RESULTS, style, "Figure S2")

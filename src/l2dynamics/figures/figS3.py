@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, prediction_panels
 from l2dynamics.figures.canvas import Canvas
 from l2dynamics.figures.drawing import Drawing
@@ -22,9 +23,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw one curve per budget."""
     canvas = Canvas.grid(style, 1, 1)
     canvas.figure.set_size_inches(1.6 * style.panel[0], 1.4 * style.panel[1])
-    found = prediction_panels.budgets(results["wrn_aug"], "predicted")
+    found = selection.contests(results["wrn_aug"])
     title = "WRN momentum+aug, λ = c/T"
-    prediction_panels.accuracy_landscape(canvas, "a", results["wrn_aug"], found, title, "predicted")
+    prediction_panels.accuracy_landscape(canvas, "a", found, title)
     return canvas.drawing(
         captions.caption("Figure S3", [LANDSCAPE, captions.SEEDS], {"Runs": results["wrn_aug"]})
     )

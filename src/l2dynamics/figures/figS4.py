@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, prediction_panels
 from l2dynamics.figures.canvas import Canvas
 from l2dynamics.figures.drawing import Drawing
@@ -17,10 +18,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw accuracy (a) and λ (b) against the budget and accuracy against λ (c), for λ = 2c/T."""
     canvas = Canvas.grid(style, 1, 3)
     runs = results["wrn_aug"]
-    found = prediction_panels.budgets(runs, "predicted_double")
+    found = selection.contests(runs, "predicted_double")
     prediction_panels.accuracy_per_budget(canvas, "a", found, "λ = 2c/T")
     prediction_panels.l2_per_budget(canvas, "b", found, "λ = 2c/T")
-    prediction_panels.accuracy_landscape(canvas, "c", runs, found, "λ = 2c/T", "predicted_double")
+    prediction_panels.accuracy_landscape(canvas, "c", found, "λ = 2c/T")
     return canvas.drawing(
         captions.caption(
             "Figure S4",

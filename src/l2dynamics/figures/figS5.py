@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -9,7 +10,6 @@ from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results
 
 RESULTS = ("fc_mse",)
-HEADLINE_ETA = 0.05
 
 
 @styled
@@ -17,7 +17,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw accuracy against η at training accuracy 1 (a) and at convergence (b); training curves (c, d)."""
     canvas = Canvas.grid(style, 2, 2)
     runs = results["fc_mse"]
-    summary = panels.runs(runs)
+    summary = selection.runs(runs)
     first = canvas.setup("a", "at training accuracy 1", panels.ETA, panels.TEST_ACCURACY, log="x")
     stopped = panels.against_eta(
         canvas, "a", summary.drop(columns=["learned", "peaked"]), "test_accuracy_at_train1"
@@ -31,8 +31,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     low, high = (limits(axes.get_ylim()[i] for axes in (first, second)) for i, limits in ((0, min), (1, max)))
     for axes in (first, second):
         axes.set(xlim=second.get_xlim(), ylim=(low, high))
-    eta = panels.headline(summary, HEADLINE_ETA)
-    rows = panels.group(runs, "grid")
+    eta = selection.headline_eta("fc_mse", summary)
+    rows = selection.rows(runs)
     rows = rows[rows["eta"] == eta]
     panels.training_curves(canvas, "c", rows, "train_loss", f"η = {number(eta)}", log="xy")
     canvas.axes["c"].set_ylabel("training MSE loss")

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
+from l2dynamics.experiments import registry
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -9,8 +11,6 @@ from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results
 
 RESULTS = ("fc", "wrn", "cnn")
-TITLES = {"fc": "FC", "wrn": "WRN", "cnn": "CNN no BN"}
-HEADLINE_ETA = {"fc": 0.15, "wrn": 0.2, "cnn": 0.01}
 #: Rows of the figure: metric and its logarithmic axes.
 ROWS = {"train_loss": "xy", "train_accuracy": "x", "test_loss": "xy", "test_accuracy": "x"}
 
@@ -18,16 +18,18 @@ ROWS = {"train_loss": "xy", "train_accuracy": "x", "test_loss": "xy", "test_accu
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw training loss, training accuracy, test loss and test accuracy against epochs, one curve per λ."""
-    canvas = Canvas.grid(style, len(ROWS), len(TITLES))
+    canvas = Canvas.grid(style, len(ROWS), len(RESULTS))
+    # The supplement spells it with a small letter.
+    titles = registry.labels(RESULTS) | {"cnn": "CNN no BN"}
     letters = iter(canvas.axes)
     tables, etas = {}, []
-    for name, title in TITLES.items():
-        grid = panels.group(results[name], "grid")
-        eta = panels.headline(grid, HEADLINE_ETA[name])
+    for name, title in titles.items():
+        grid = selection.rows(results[name])
+        eta = selection.headline_eta(name, grid)
         tables[name] = grid[grid["eta"] == eta]
         etas.append(f"{title} {number(eta)}")
     for metric, log in ROWS.items():
-        for name, title in TITLES.items():
+        for name, title in titles.items():
             panel = next(letters)
             panels.training_curves(canvas, panel, tables[name], metric, title, log=log)
             if metric == "train_loss":
@@ -43,6 +45,6 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 captions.SEEDS,
                 "A curve ends where its run diverged.",
             ],
-            {title: results[name] for name, title in TITLES.items()},
+            {title: results[name] for name, title in titles.items()},
         )
     )

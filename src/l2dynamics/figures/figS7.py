@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, panels
-from l2dynamics.figures.canvas import Canvas, each, number
+from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results
@@ -16,13 +17,12 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw t* (a), maximum accuracy (b) and accuracy within a budget (c) against λ; mark the best λ."""
     canvas = Canvas.grid(style, 1, 3)
     runs = results["fc_small"]
-    summary = panels.runs(runs)
-    eta = panels.headline(summary, 0.1)
+    summary = selection.runs(runs)
+    eta = selection.headline_eta("fc_small", summary)
     summary = summary[summary["eta"] == eta]
     width = runs.passport["setup"]["model"]["width"]
     title = f"FC, width {width}"
-    positive = summary[summary["l2"] > 0]
-    best = max(each(positive, "l2"), key=lambda point: point[1]["max_test_accuracy"].mean())[0]
+    best = selection.best_l2(summary)
     panels.epochs_to_max(canvas, "a", summary, title, zero=True, best=best)
     panels.max_accuracy(canvas, "b", summary, title, best=best)
     budget = panels.budget_accuracy(canvas, "c", runs, summary, title, eta=eta)

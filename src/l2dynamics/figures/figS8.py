@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -12,7 +13,6 @@ from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results
 
 RESULTS = ("resnet",)
-HEADLINE_ETA = 0.1
 COLORS = "cividis"
 
 
@@ -22,9 +22,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas = Canvas.grid(style, 1, 2)
     canvas.figure.set_size_inches(2.9 * style.panel[0], 1.35 * style.panel[1])
     runs = results["resnet"]
-    grid, budget = panels.runs(runs, "grid"), panels.runs(runs, "budget")
-    epochs = float(grid["budget"].median())
-    eta = panels.nearest(budget["eta"], HEADLINE_ETA)
+    grid, budget = selection.runs(runs), selection.runs(runs, "budget")
+    epochs = selection.common_budget(grid)
+    eta = selection.headline_eta("resnet", budget)
     _map(canvas, "a", grid, "eta", f"T = {number(epochs)} epochs", "η")
     _map(canvas, "b", budget[budget["eta"] == eta], "budget", f"η = {number(eta)}", "T (epochs)")
     return canvas.drawing(

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from l2dynamics.experiments import registry
 from l2dynamics.figures.drawing import Drawing
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 EXTRA: tuple[str, ...] = ()
 """Figures that the paper has not; CONTRIBUTING.md says how to add one."""
 
-NAMES: tuple[str, ...] = (*(f"fig{i}" for i in range(1, 6)), *(f"figS{i}" for i in range(1, 13)), *EXTRA)
+NAMES: tuple[str, ...] = (*(figure.name for figure in registry.FIGURES), *EXTRA)
 """All figures, in the order of the paper."""
 
 

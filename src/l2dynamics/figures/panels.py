@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from l2dynamics.analysis import per_run
+from l2dynamics.analysis import per_run, selection
 from l2dynamics.figures.canvas import Canvas, each, extremes, number, points
 from l2dynamics.figures.style import BEST_LINE, GUIDE_LINE, SINGLE, ZERO_LINE, eta_colors, l2_color
 from l2dynamics.results.tables import Results
@@ -29,49 +29,6 @@ METRIC_LABELS = {
 }
 
 
-def group(results: Results, name: str) -> pd.DataFrame:
-    """Return the rows of one group of runs.
-
-    Raises:
-        ValueError: the results hold no such runs.
-    """
-    rows = results.table[results.table["group"] == name]
-    if rows.empty:
-        raise ValueError(f"results/{results.name}.csv has no runs of group {name!r}: re-run the sweep")
-    return rows
-
-
-def runs(results: Results, name: str = "grid") -> pd.DataFrame:
-    """Summarize the runs of one group as :func:`l2dynamics.analysis.per_run.summarize` does.
-
-    Here a run that diverged has not learned, and runs that have not learned have no t*.
-    """
-    summary = per_run.summarize(group(results, name), chance=1 / results.passport["classes"])
-    learned = summary["learned"] & ~summary["diverged"]
-    return summary.assign(learned=learned, t_star=summary["t_star"].where(learned))
-
-
-def nearest(values: Iterable[float], target: float) -> float:
-    """Return the value nearest to ``target`` on a logarithmic scale: the stand-in for the paper's value."""
-    return min(sorted({float(v) for v in values}), key=lambda v: abs(np.log(v / target)))
-
-
-def headline(rows: pd.DataFrame, paper: float) -> float:
-    """Return the η for the panels that show a single one: the nearest to the paper's that is well covered.
-
-    Well covered is an η with at least half as many runs with λ > 0 as any other.
-    """
-    runs = rows[rows["l2"] > 0].groupby("eta")["run"].nunique()
-    return nearest(runs.index[runs >= runs.max() / 2], paper)
-
-
-def fixed_budget(summary: pd.DataFrame, eta: float) -> float:
-    """Return the T of the middle λ > 0 of the grid at this η, the budget of the fixed-budget panels."""
-    rows = summary[(summary["eta"] == eta) & (summary["l2"] > 0)]
-    lengths = sorted(rows.groupby("l2")["budget"].max())
-    return float(lengths[len(lengths) // 2])
-
-
 def epochs_to_max(
     canvas: Canvas,
     panel: str,
@@ -87,7 +44,7 @@ def epochs_to_max(
     Args:
         canvas: the figure.
         panel: letter of the panel.
-        summary: one row per run, see :func:`runs`.
+        summary: one row per run, see :func:`l2dynamics.analysis.selection.runs`.
         title: of the panel.
         collapse: add an inset with t* against ηλ, where with vanilla SGD all curves fall on one line.
         zero: add t* of λ = 0 as a horizontal line.
@@ -133,11 +90,9 @@ def budget_accuracy(
 
     λ = 0 is a line.
     """
-    given = sorted(results.table.loc[results.table["group"] == "predicted", "budget"].unique())
-    # Where λ is predicted for given budgets, as in Figure S3, the middle one of these is shown.
-    budget = float(given[len(given) // 2]) if given else fixed_budget(summary, eta)
+    budget = selection.fixed_budget(results, summary[summary["eta"] == eta])
     canvas.setup(panel, f"{title}, η = {number(eta)}", L2, MAX_ACCURACY, log="x")
-    rows = group(results, "grid")
+    rows = selection.rows(results)
     within = per_run.accuracy_within(rows[rows["eta"] == eta], budget)
     learned = summary.set_index("run")["learned"]
     within = within.assign(learned=within["run"].map(learned).to_numpy(bool))

@@ -1,11 +1,10 @@
 """Panels on the predicted coefficient λ = c/T: its accuracy, its value, and the landscape it aims at."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import per_run, tuning
+from l2dynamics.analysis import selection
+from l2dynamics.analysis.selection import Contest
 from l2dynamics.figures import panels
 from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, extremes, number, points
 from l2dynamics.figures.style import (
@@ -25,75 +24,11 @@ PAPER_C = 0.0066
 """The paper's c in epochs (WRN 28-10, η = 0.2, momentum 0.9, batch 1024)."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """One training budget: the best λ of the grid against the predicted one.
-
-    Attributes:
-        epochs: the budget T.
-        tuned: the best λ of the grid within T, with its accuracy.
-        tuned_accuracy: accuracy of every seed at the best λ.
-        l2: predicted λ.
-        accuracy: accuracy of every seed at the predicted λ.
-    """
-
-    epochs: float
-    tuned: tuning.Tuned
-    tuned_accuracy: np.ndarray
-    l2: float
-    accuracy: np.ndarray
-
-
-def budgets(results: Results, group: str) -> list[Budget]:
-    """Return every budget of the predicted runs with the best λ of the grid within it.
-
-    Args:
-        results: with the groups ``grid`` and ``group``.
-        group: ``predicted`` (λ = c/T) or ``predicted_double`` (λ = 2c/T).
-
-    Raises:
-        ValueError: the results hold no such runs, or the grid none at their η.
-    """
-    predicted = panels.group(results, group)
-    grid = grid_of(results, group)
-    found = []
-    for epochs, rows in each(predicted, "budget"):
-        best = tuning.tuned(grid, epochs)
-        within = per_run.accuracy_within(grid[grid["l2"] == best.l2], epochs)
-        own = per_run.accuracy_within(rows, epochs)
-        found.append(
-            Budget(
-                epochs,
-                best,
-                within["accuracy"].to_numpy(float),
-                float(np.exp(np.log(own["l2"]).mean())),
-                own["accuracy"].to_numpy(float),
-            )
-        )
-    return found
-
-
-def grid_of(results: Results, group: str) -> pd.DataFrame:
-    """Return the rows of the grid at the learning rate of the predicted runs.
-
-    Raises:
-        ValueError: there are none.
-    """
-    eta = float(panels.group(results, group)["eta"].iloc[0])
-    grid = panels.group(results, "grid")
-    grid = grid[grid["eta"] == eta]
-    if grid.empty:
-        raise ValueError(
-            f"results/{results.name}.csv has no grid at the predicted runs' eta {eta:g}: re-run the sweep"
-        )
-    return grid
-
-
-def accuracy_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: str) -> None:
+def accuracy_per_budget(canvas: Canvas, panel: str, found: list[Contest], title: str) -> None:
     """Draw test accuracy against training epochs for tuned and predicted λ."""
     canvas.setup(panel, title, panels.EPOCHS, panels.TEST_ACCURACY, log="x")
-    tuned = pd.concat([_point(b.epochs, b.tuned_accuracy) for b in found], ignore_index=True)
-    predicted = pd.concat([_point(b.epochs, b.accuracy) for b in found], ignore_index=True)
+    tuned = pd.concat([_point(b.epochs, b.at_tuned) for b in found], ignore_index=True)
+    predicted = pd.concat([_point(b.epochs, b.predicted) for b in found], ignore_index=True)
     canvas.curve(panel, "tuned", tuned, color=TUNED)
     canvas.curve(panel, "predicted", predicted, color=PREDICTED, marker="s", linestyle="--")
     canvas.legend(
@@ -106,7 +41,7 @@ def accuracy_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: 
     )
 
 
-def l2_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: str) -> None:
+def l2_per_budget(canvas: Canvas, panel: str, found: list[Contest], title: str) -> None:
     """Draw tuned λ, with bars over all λ within 0.1 % of the best, and predicted λ against training epochs.
 
     Open squares are budgets whose best λ lies at an end of the grid.
@@ -132,21 +67,18 @@ def l2_per_budget(canvas: Canvas, panel: str, found: list[Budget], title: str) -
     )
 
 
-def accuracy_landscape(
-    canvas: Canvas, panel: str, results: Results, found: list[Budget], title: str, group: str
-) -> None:
+def accuracy_landscape(canvas: Canvas, panel: str, found: list[Contest], title: str) -> None:
     """Draw maximum test accuracy against λ, one curve per budget.
 
     Dashed lines of the same colour are the predicted λ, ticks at the left edge λ = 0.
     """
     axes = canvas.setup(panel, title, panels.L2, panels.MAX_ACCURACY, log="x")
-    grid = grid_of(results, group)
     colors = budget_colors(b.epochs for b in found)
     entries = []
     shown = extremes(b.epochs for b in found)
     for budget in found:
         color = colors[budget.epochs]
-        within = per_run.accuracy_within(grid, budget.epochs)
+        within = budget.grid
         canvas.curve(
             panel, f"T={budget.epochs:g}", points(within[within["l2"] > 0], "l2", "accuracy"), color=color
         )
@@ -217,10 +149,9 @@ def measured_c(canvas: Canvas, panel: str, results: Results, title: str) -> None
 def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -> tuple[float, float]:
     """Draw final test accuracy against λ for fixed T and for T = a/λ; return T and a, in epochs."""
     canvas.setup(panel, title, panels.L2, panels.TEST_ACCURACY, log="x")
-    fixed, scaled = panels.runs(results, "fixed"), panels.runs(results, "scaled")
+    fixed, scaled = selection.runs(results, "fixed"), selection.runs(results, "scaled")
     positive = fixed[fixed["l2"] > 0]
-    epochs = float(fixed["budget"].median())
-    product = float((scaled["budget"] * scaled["l2"]).median())
+    epochs, product = selection.common_budget(fixed), selection.inverse_budget(scaled)
     for name, rows, color in (("fixed T", positive, FIXED), ("T = a/lambda", scaled, SCALED)):
         canvas.curve(
             panel, name, points(rows.drop(columns="peaked"), "l2", "final_test_accuracy"), color=color
@@ -237,7 +168,7 @@ def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -
     return epochs, product
 
 
-def _point(x: float, values: np.ndarray) -> pd.DataFrame:
-    used = values[np.isfinite(values)]
+def _point(x: float, within: pd.DataFrame) -> pd.DataFrame:
+    used = within["accuracy"].dropna().to_numpy(float)
     spread = (used.mean(), used.min(), used.max()) if used.size else (np.nan,) * 3
     return pd.DataFrame([(x, *spread, used.size, "")], columns=list(POINT_COLUMNS))

@@ -60,20 +60,24 @@ def forward_flops(setup: Setup) -> float:
     return float(analysis["flops"]) / 2
 
 
-def stages(root: Path, scale: str) -> Iterable[tuple[str, Setup, list[RunSpec]]]:
-    """Every training stage of a scale with its setup and runs; data sizes are those of the full sets."""
-    cs = scales.load_section(root, scale, "measure_c", schema.MeasureCs)
-    for name in ("fc", "cnn", "wrn"):
-        measure: schema.MeasureC = getattr(cs, name)
-        per_epoch = measure.setup.steps_per_epoch()
-        yield f"measure_c ({name})", measure.setup, runs.of_measure_c(name, measure, per_epoch, 0)
-    for name in registry.SWEEPS:
-        sweep = scales.load_section(root, scale, name, schema.Sweep)
-        per_epoch = sweep.setup.steps_per_epoch()
-        yield f"sweep@{name}", sweep.setup, runs.of_sweep(name, sweep, per_epoch, 0, PAPER_C)
-    for name in registry.AUTOL2:
-        auto = scales.load_section(root, scale, f"autol2.{name}", schema.AutoL2Sweep)
-        yield f"autol2@{name}", auto.setup, runs.of_autol2(name, auto, auto.setup.steps_per_epoch(), 0)
+Section = schema.MeasureC | schema.Sweep | schema.AutoL2Sweep
+
+
+def stages(root: Path, scale: str) -> Iterable[tuple[str, Section, list[RunSpec]]]:
+    """Every training stage of a scale with its section and runs; data sizes are those of the full sets."""
+    for name, measure in scales.load_section(root, scale, "measure_c", schema.MeasureCs):
+        yield f"measure_c ({name})", measure, runs.of_measure_c(name, measure, _epoch(measure), 0)
+    for one in registry.EXPERIMENTS:
+        if one.kind == "sweep":
+            sweep = scales.load_section(root, scale, one.section, schema.Sweep)
+            yield one.stage, sweep, runs.of_sweep(one.key, sweep, _epoch(sweep), 0, PAPER_C)
+        if one.kind == "autol2":
+            auto = scales.load_section(root, scale, one.section, schema.AutoL2Sweep)
+            yield one.stage, auto, runs.of_autol2(one.key, auto, _epoch(auto), 0)
+
+
+def _epoch(section: Section) -> int:
+    return section.setup.steps_per_epoch()
 
 
 def plan(root: Path, scale: str, device: str) -> list[Cost]:
@@ -85,8 +89,8 @@ def plan(root: Path, scale: str, device: str) -> list[Cost]:
     if device not in DEVICES:
         raise ConfigError(f"device: {device!r} is unknown, choose one of {', '.join(DEVICES)}")
     costs = []
-    for stage, setup, specs in stages(root, scale):
-        steps = sum(spec.steps for spec in specs)
+    for stage, section, specs in stages(root, scale):
+        setup, steps = section.setup, sum(spec.steps for spec in specs)
         flops = 3 * forward_flops(setup) * setup.batch * steps
         hours = flops / DEVICES[device][1] / 3600
         costs.append(Cost(stage, len(specs), steps, max(spec.steps for spec in specs), flops, hours))

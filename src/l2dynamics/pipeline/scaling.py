@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from l2dynamics.experiments import messages, registry, runs, scales, schema
+from l2dynamics.experiments import messages, runs
 from l2dynamics.experiments.schema import Resources
 from l2dynamics.pipeline import cost
 
@@ -84,24 +84,10 @@ def tasks_of(root: Path, scale: str, device: str, *, width: int | None = None) -
     speed = cost.DEVICES[device][1]
     forward_flops = cache(cost.forward_flops)
     tasks = []
-    for stage, section, specs in _sections(root, scale):
+    for stage, section, specs in cost.stages(root, scale):
         per_step = 3 * forward_flops(section.setup) * section.setup.batch
         wanted = max(1, int((section.resources or Resources()).gpus)) if width is None else width
         for bucket in runs.buckets(specs, section.bucket):
             seconds = per_step * bucket[0].steps * len(bucket) / speed
             tasks.append(Task(stage, seconds / wanted, wanted))
     return tasks
-
-
-def _sections(
-    root: Path, scale: str
-) -> list[tuple[str, schema.MeasureC | schema.Sweep | schema.AutoL2Sweep, list[runs.RunSpec]]]:
-    measured = scales.load_section(root, scale, "measure_c", schema.MeasureCs)
-    sections: dict[str, schema.MeasureC | schema.Sweep | schema.AutoL2Sweep] = {
-        f"measure_c ({name})": getattr(measured, name) for name in ("fc", "cnn", "wrn")
-    }
-    for name in registry.SWEEPS:
-        sections[f"sweep@{name}"] = scales.load_section(root, scale, name, schema.Sweep)
-    for name in registry.AUTOL2:
-        sections[f"autol2@{name}"] = scales.load_section(root, scale, f"autol2.{name}", schema.AutoL2Sweep)
-    return [(stage, sections[stage], specs) for stage, _, specs in cost.stages(root, scale)]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from l2dynamics.experiments import registry
+
 PAPER = "https://arxiv.org/abs/2006.08643"
 
 
@@ -43,98 +45,20 @@ this view is rebuilt from them by `dvc repro track`.
 - Filters: `params.eta = "0.15"`, `params.l2 = "1e-3"`, `tags.group = "grid"`, `tags.scale = "laptop"`,
   `tags.diverged = "false"`."""
 
-_FC = "Three hidden layers, ReLU, vanilla full-batch SGD on the first 512 images of MNIST"
-_CNN = "Convolutional network, vanilla SGD, CIFAR-10 without augmentation"
-_WRN = "Wide ResNet with batch normalisation, CIFAR-10"
 
-EXPERIMENTS = (
-    Experiment(
-        "fc",
-        "fc — MNIST (Fig. 2a–c, S1a, S6, S11)",
-        f"{_FC}, T ∝ 1/(ηλ) (paper: 2/(ηλ)). Section 2, SM A.",
-        ("fig2", "figS1", "figS6", "figS11"),
-        ("fc", "autol2_fc"),
-    ),
-    Experiment(
-        "fc_mse",
-        "fc_mse — MNIST, mean squared error (Fig. S5)",
-        f"{_FC}, mean squared error, T ∝ 1/(ηλ). SM C.4.",
-        ("figS5",),
-        ("fc_mse",),
-    ),
-    Experiment(
-        "fc_small",
-        "fc_small — CIFAR-10, under-parametrised (Fig. S7)",
-        "Three hidden layers of 64 on CIFAR-10: the counter-example in which λ_opt ≠ 0. SM C.",
-        ("figS7",),
-        ("fc_small",),
-    ),
-    Experiment(
-        "cnn",
-        "cnn — CIFAR-10 (Fig. 3a–c, S6, S11)",
-        f"{_CNN}, without batch normalisation. Section 2, SM A.",
-        ("fig3", "figS6", "figS11"),
-        ("cnn", "autol2_cnn"),
-    ),
-    Experiment(
-        "cnn_bn",
-        "cnn_bn — CIFAR-10, batch normalisation (Fig. 3d–f, S11)",
-        f"{_CNN}, with batch normalisation. Section 2, SM A.",
-        ("fig3", "figS11"),
-        ("cnn_bn", "autol2_cnn_bn"),
-    ),
-    Experiment(
-        "wrn",
-        "wrn — CIFAR-10 (Fig. 2d–f, S1b, S6)",
-        f"{_WRN}, vanilla SGD, no augmentation, T ∝ 1/(ηλ) (paper: 0.1/(ηλ)). Section 2, SM A.",
-        ("fig2", "figS1", "figS6"),
-        ("wrn",),
-    ),
-    Experiment(
-        "wrn_aug",
-        "wrn_aug — CIFAR-10, momentum, augmentation (Fig. 1b–c, 4b, S2–S4, S9)",
-        f"{_WRN}, momentum 0.9, flips, crops and mixup, constant η (paper: 0.2). Sections 2.1, 3, SM E.",
-        ("fig1", "fig4", "figS2", "figS3", "figS4", "figS9"),
-        ("wrn_aug", "autol2_wrn"),
-    ),
-    Experiment(
-        "wrn_schedule",
-        "wrn_schedule — CIFAR-10, learning rate schedule (Fig. 1a, S10, S12)",
-        f"{_WRN}, momentum 0.9, augmentation, η (paper: 0.2) decayed at 0.3 T, 0.6 T and 0.9 T. Section 1, SM E.",
-        ("fig1", "figS10", "figS12"),
-        ("wrn_schedule", "wrn_sigma", "autol2_wrn_schedule"),
-    ),
-    Experiment(
-        "resnet",
-        "resnet — under-parametrised (Fig. S8)",
-        "ResNet-50 on ImageNet (below scale `paper` a small ResNet on CIFAR-10), learning rate schedule: the "
-        "counter-example in which small λ never catches up. SM C.",
-        ("figS8",),
-        ("resnet",),
-    ),
-    Experiment(
-        "measure_c",
-        "measure_c — the coefficient c (Fig. 4a)",
-        "Short runs at large λ that measure c = t*·λ; it predicts the best λ of any budget. Section 3.",
-        ("fig4",),
-        ("measure_c",),
-    ),
-)
+def _of(group: registry.Group) -> Experiment:
+    # The runs of the theory stand in no long table: its files are logged as a whole.
+    tables = tuple(one.name for one in group.experiments if one.kind != "theory")
+    return Experiment(group.name, group.title, f"{group.text} {group.section}.", group.figures, tables)
 
-THEORY = Experiment(
-    "theory",
-    "theory — wide networks (Sec. 4, Fig. 5)",
-    "Mode evolution, kernel decay and loss minimum of wide networks, against theory. Section 4, SM B.",
-    ("fig5",),
-)
 
+EXPERIMENTS = tuple(_of(group) for group in registry.GROUPS if group.name != "theory")
+(THEORY,) = (_of(group) for group in registry.GROUPS if group.name == "theory")
 REPORT = Experiment(
     "report",
     "report — figures and claims",
     "All figures, the claims table and the report, one run per scale.",
 )
-
-
 ALL = (*EXPERIMENTS, THEORY, REPORT)
 
 
