@@ -16,7 +16,7 @@ import pytest
 import shown
 
 import l2dynamics
-from l2dynamics import arguments, autol2, predict_l2, prediction, suggestion
+from l2dynamics import arguments, autol2, autol2_optax, predict_l2, prediction, suggestion
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +29,7 @@ def load_script(name):
 
 
 @pytest.mark.parametrize(
-    "module", [arguments, autol2, prediction, suggestion], ids=lambda module: module.__name__
+    "module", [arguments, autol2, autol2_optax, prediction, suggestion], ids=lambda module: module.__name__
 )
 def test_examples_in_docstrings(module):
     result = doctest.testmod(module)

@@ -45,14 +45,14 @@ def trained(momentum, model="fc", steps=6):
     trainer = Trainer(of, dataset(of))
     hp = hyper(eta=0.5, l2=0.1)
     start = trainer.init(hp)
-    initial = jax.tree.map(jnp.copy, start.params)
-    x = trainer._normalise(trainer._data[0])
-    y = jax.nn.one_hot(trainer._data[1], 10)
+    initial = jax.tree.map(jnp.copy, start.state.params)
+    update, data = trainer.update, trainer.dataset
+    x, y = update.normalise(jnp.asarray(data.train_images)), jax.nn.one_hot(data.train_labels, 10)
 
     def data_loss(params):
-        return jnp.mean(trainer._loss(trainer.module.apply({"params": params}, x), y))
+        return jnp.mean(update.loss(update.module.apply({"params": params}, x), y))
 
-    return initial, trainer.advance(start, hp, 0, steps).params, data_loss
+    return initial, trainer.advance(start, hp, 0, steps).state.params, data_loss
 
 
 def descend(optimizer, initial, gradient, steps=6):

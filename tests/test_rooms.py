@@ -1,6 +1,8 @@
 """The rooms of the package: a module imports its own room and those below it, and fits on a few screens."""
 
 import ast
+import re
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +13,9 @@ FLOORS = (
     {"paths"},
     {"storage"},
     {"results"},
+    {"arguments"},
     {"autol2", "prediction"},
+    {"autol2_optax"},
     {"probes"},
     {"suggestion"},
     {"data"},
@@ -124,6 +128,15 @@ def cycles(found: list[Import]) -> list[str]:
 
 def test_every_room_has_its_floor():
     assert {room(name) for name in FILES} - DOORS == set(FLOOR)
+
+
+def test_the_page_of_the_rooms_lists_them_from_the_top_to_the_bottom():
+    page = (PACKAGE.parents[1] / "docs" / "layout.md").read_text(encoding="utf-8")
+    table = page.partition("| --- |")[2].partition("\n\n")[0]
+    listed = [re.findall(r"`(\w+)(?:/|\.py)`", line.split("|")[1]) for line in table.splitlines()[1:]]
+    assert sorted(name for names in listed for name in names) == sorted(FLOOR)
+    for above, below in pairwise(listed):
+        assert min(FLOOR[name] for name in above) > max(FLOOR[name] for name in below), (above, below)
 
 
 def test_imports_point_downwards():
