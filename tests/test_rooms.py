@@ -3,12 +3,12 @@
 import ast
 import re
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from places import ROOT, TESTS
 
-PACKAGE = Path(__file__).parents[1] / "src" / "l2dynamics"
+PACKAGE = ROOT / "src" / "l2dynamics"
 FLOORS = (
     {"paths"},
     {"storage"},
@@ -131,12 +131,18 @@ def test_every_room_has_its_floor():
 
 
 def test_the_page_of_the_rooms_lists_them_from_the_top_to_the_bottom():
-    page = (PACKAGE.parents[1] / "docs" / "layout.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
     table = page.partition("| --- |")[2].partition("\n\n")[0]
     listed = [re.findall(r"`(\w+)(?:/|\.py)`", line.split("|")[1]) for line in table.splitlines()[1:]]
     assert sorted(name for names in listed for name in names) == sorted(FLOOR)
     for above, below in pairwise(listed):
         assert min(FLOOR[name] for name in above) > max(FLOOR[name] for name in below), (above, below)
+
+
+def test_tests_stand_in_folders_named_like_the_rooms():
+    folders = {file.parent.relative_to(TESTS).as_posix() for file in TESTS.rglob("test_*.py")}
+    rooms = {name for name, file in FILES.items() if file.stem == "__init__"} - {""}
+    assert folders == rooms | {".", "docs", "project"}
 
 
 def test_imports_point_downwards():
