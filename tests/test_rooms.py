@@ -1,17 +1,21 @@
 """The rooms of the package: a module imports its own room and those below it, and fits on a few screens."""
 
 import ast
-from pathlib import Path
+import re
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
+from places import ROOT, TESTS
 
-PACKAGE = Path(__file__).parents[1] / "src" / "l2dynamics"
+PACKAGE = ROOT / "src" / "l2dynamics"
 FLOORS = (
     {"paths"},
     {"storage"},
     {"results"},
+    {"arguments"},
     {"autol2", "prediction"},
+    {"autol2_optax"},
     {"probes"},
     {"suggestion"},
     {"data"},
@@ -124,6 +128,21 @@ def cycles(found: list[Import]) -> list[str]:
 
 def test_every_room_has_its_floor():
     assert {room(name) for name in FILES} - DOORS == set(FLOOR)
+
+
+def test_the_page_of_the_rooms_lists_them_from_the_top_to_the_bottom():
+    page = (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
+    table = page.partition("| --- |")[2].partition("\n\n")[0]
+    listed = [re.findall(r"`(\w+)(?:/|\.py)`", line.split("|")[1]) for line in table.splitlines()[1:]]
+    assert sorted(name for names in listed for name in names) == sorted(FLOOR)
+    for above, below in pairwise(listed):
+        assert min(FLOOR[name] for name in above) > max(FLOOR[name] for name in below), (above, below)
+
+
+def test_tests_stand_in_folders_named_like_the_rooms():
+    folders = {file.parent.relative_to(TESTS).as_posix() for file in TESTS.rglob("test_*.py")}
+    rooms = {name for name, file in FILES.items() if file.stem == "__init__"} - {""}
+    assert folders == rooms | {".", "docs", "project"}
 
 
 def test_imports_point_downwards():
