@@ -5,7 +5,7 @@
 #                               VERBOSE=1: every finished job on the terminal (work/logs/ always has it)
 #   make figures                draw the figures again from the results; trains nothing. STYLE=paper|slides
 #   make ui                     browse all runs in MLflow on http://127.0.0.1:5000
-#   make test, make lint        pytest on all cores; ruff and mypy. Arguments: make test ARGS="tests/test_data.py -x" JOBS=0
+#   make test, make lint        pytest on all cores; ruff and mypy. Arguments: make test ARGS="tests/data/test_data.py -x" JOBS=0
 #   make docs                   build the documentation as a site in build/docs/
 #   make setup                  the environment alone. VENV=/path/to/env with any target: one of yours, not .venv
 #   make clean                  forget everything computed, so that `make reproduce` starts anew

@@ -14,7 +14,8 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from bench.measure import REPEATS, Row, cores
-from l2dynamics import figures, paths
+from l2dynamics import paths
+from l2dynamics.figures import gallery
 from l2dynamics.results import tables
 
 COPIED = ("dvc.yaml", "params.yaml", "scales", "results", "reports", "data/manifests")
@@ -77,7 +78,7 @@ def rows() -> list[Row]:
         here = copy(root, Path(folder))
         times = {
             name: timed([python, str(root / "stages" / "figure.py"), name], here, repeats=1)
-            for name in figures.NAMES
+            for name in gallery.NAMES
         }
         slowest = max(times, key=times.__getitem__)
         middle = statistics.median(times.values())

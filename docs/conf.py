@@ -16,7 +16,7 @@ html_show_sphinx = False
 html_show_copyright = False
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-# Links that leave docs/ (../README.md, ../examples) are for readers of the repository; tests/test_docs.py checks them.
+# Links that leave docs/ (../README.md, ../examples) are for readers of the repository; test_docs.py checks them.
 suppress_warnings = ["myst.xref_missing"]
 # Excerpts of shell sessions with elisions are no valid code.
 highlight_language = "none"

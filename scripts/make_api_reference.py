@@ -17,18 +17,11 @@ SECTIONS = (
     ("Predicting the coefficient", "l2dynamics.suggestion", ("suggest_l2", "Suggestion", "NoPeakError")),
     ("", "l2dynamics.probes", ("Probe", "judge")),
     ("", "l2dynamics.prediction", ("predict_l2", "measure_c", "t_star")),
+    ("AutoL2", "l2dynamics.autol2", ("AutoL2", "AutoL2State")),
     (
-        "AutoL2",
-        "l2dynamics.autol2",
-        (
-            "AutoL2",
-            "auto_l2",
-            "current_l2",
-            "mean_measurements",
-            "AutoL2State",
-            "AutoL2TransformState",
-            "MeanMeasurementsState",
-        ),
+        "",
+        "l2dynamics.autol2_optax",
+        ("auto_l2", "current_l2", "mean_measurements", "AutoL2TransformState", "MeanMeasurementsState"),
     ),
     ("Theory", "l2dynamics.theory.solution", ("mode_evolution",)),
 )

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from l2dynamics import claims, paths
+from l2dynamics import paths
+from l2dynamics.claims import evaluation
 from l2dynamics.experiments import registry, scales, schema
 from l2dynamics.pipeline import dag
 from l2dynamics.report import document
@@ -207,7 +208,7 @@ def every_claim(root: Path) -> str:
         "Claims 01 to 18 are the paper's, c1 and so on our own; the text is the criterion by which each was judged. "
         "Verdicts and numbers are those of the committed results; a table of them is in the report.",
     ]
-    for id, record in claims.read(paths.claims(root)).items():
+    for id, record in evaluation.read(paths.claims(root)).items():
         row = document.row(0, id, record)
         numbers = f"Paper {row.paper}, ours {row.measured}, interval {row.interval}, n = {row.n}"
         numbers += f", scale {record['scale']}"

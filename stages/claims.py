@@ -4,17 +4,17 @@ from pathlib import Path
 
 import checkout  # noqa: F401
 
-from l2dynamics import claims, paths
-from l2dynamics.claims import theory
+from l2dynamics import paths
+from l2dynamics.claims import evaluation, theory
 from l2dynamics.pipeline import stage
 from l2dynamics.results import tables
 
 
 def main(root: Path) -> None:
-    records = claims.evaluate(claims.load(root))
+    records = evaluation.evaluate(evaluation.load(root))
     for claim in theory.evaluate({"theory": tables.load("theory", root)}):
         records[claim.id] = claim.record()
-    claims.write(records, paths.claims(root))
+    evaluation.write(records, paths.claims(root))
     verdicts = [record["ok"] for id, record in records.items() if id.isdigit()]
     held, failed = (sum(ok is wanted for ok in verdicts) for wanted in (True, False))
     stage.say(

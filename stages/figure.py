@@ -8,16 +8,17 @@ from pathlib import Path
 
 import checkout  # noqa: F401
 
-from l2dynamics import figures, paths
+from l2dynamics import paths
 from l2dynamics.experiments import scales
+from l2dynamics.figures import gallery
 from l2dynamics.figures import style as styles
 from l2dynamics.pipeline import stage
 
 
 def main(root: Path) -> None:
-    name = stage.argument(figures.NAMES)
+    name = stage.argument(gallery.NAMES)
     style = styles.get_style(scales.load_params(root).figures["style"])
-    drawing = figures.draw(name, figures.load(name, root), style)
+    drawing = gallery.draw(name, gallery.load(name, root), style)
     png, *_ = styles.save(drawing, paths.figures(root), name, style)
     stage.say(f"{png.relative_to(root)}: {drawing.caption}")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from places import ROOT
 
 from l2dynamics.pipeline import dag
 
-ROOT = Path(__file__).parents[1]
 NEEDED = (
     "src",
     "stages",

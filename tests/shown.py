@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from places import ROOT, TESTS
+
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 
@@ -71,7 +72,7 @@ COMMANDS = {command for block in BLOCKS for command in block.commands}
 def claims() -> list[Claim]:
     """What the collected tests say they execute: the arguments of the marker on functions that pytest collects."""
     found = []
-    for file in sorted(Path(__file__).parent.rglob("test_*.py")):
+    for file in sorted(TESTS.rglob("test_*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if not (isinstance(node, ast.FunctionDef) and node.name.startswith("test_")):
                 continue

@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "AutoL2": "autol2",
     "NoPeakError": "suggestion",
-    "auto_l2": "autol2",
-    "current_l2": "autol2",
-    "mean_measurements": "autol2",
+    "auto_l2": "autol2_optax",
+    "current_l2": "autol2_optax",
+    "mean_measurements": "autol2_optax",
     "measure_c": "prediction",
     "predict_l2": "prediction",
     "suggest_l2": "suggestion",

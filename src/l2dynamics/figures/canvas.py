@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from l2dynamics.figures import Drawing
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import GUIDE_LINE, ZERO_LINE, Style
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

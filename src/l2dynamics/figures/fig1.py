@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from l2dynamics.analysis import selection
-from l2dynamics.figures import Drawing, autol2_panels, captions, prediction_panels
+from l2dynamics.figures import autol2_panels, captions, prediction_panels
 from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics.figures import Drawing, captions
+from l2dynamics.figures import captions
 from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import CATEGORIES, GUIDE_LINE, Style, styled
 from l2dynamics.results.tables import Results
 

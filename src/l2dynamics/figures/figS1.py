@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from l2dynamics.analysis import selection
 from l2dynamics.experiments import registry
-from l2dynamics.figures import Drawing, captions, panels
+from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import GUIDE_LINE, Style, styled
 from l2dynamics.results.tables import Results
 

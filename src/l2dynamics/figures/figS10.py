@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from l2dynamics.figures import Drawing
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.figS9 import draw_setup
 from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results

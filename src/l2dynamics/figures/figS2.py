@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from l2dynamics.figures import Drawing
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.fig2 import draw_rows
 from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from l2dynamics.analysis import selection
-from l2dynamics.figures import Drawing, captions, prediction_panels
+from l2dynamics.figures import captions, prediction_panels
 from l2dynamics.figures.canvas import Canvas
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.figS3 import LANDSCAPE
 from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results

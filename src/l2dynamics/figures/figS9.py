@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from l2dynamics.figures import Drawing, autol2_panels, captions
+from l2dynamics.figures import autol2_panels, captions
 from l2dynamics.figures.canvas import Canvas
+from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results
 

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import Colormap, ListedColormap, LogNorm
 
-from l2dynamics.figures import Drawing
+from l2dynamics.figures.drawing import Drawing
 
 
 @dataclass(frozen=True)

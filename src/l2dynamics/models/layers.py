@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from l2dynamics.models.convolution import convolve
 from l2dynamics.models.layout import Layout, channel_axis, grouped, spread, total, ungrouped
 
-# W ~ N(0, 1 / N_in); the gain σw is a traced factor, see models.initialize.
+# W ~ N(0, 1 / N_in); the gain σw is a traced factor, see networks.initialize.
 lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-from l2dynamics import models, paths
+from l2dynamics import paths
 from l2dynamics.data.specs import SPECS
 from l2dynamics.experiments import registry, runs, scales, schema
 from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.setup import Data, Setup
+from l2dynamics.models import networks
 
 PAPER_C = 0.0066
 """Stands for the measured c, in epochs, in the plan of predicted runs; the number of steps does not depend on it."""
@@ -52,7 +53,7 @@ def image(data: Data) -> tuple[int, int, int]:
 def forward_flops(setup: Setup) -> float:
     """FLOPs of the forward pass of one example, counted by XLA on the program before it is optimised."""
     classes = SPECS[setup.data.name].classes
-    module = models.build(**setup.model.model_dump(), classes=classes)
+    module = networks.build(**setup.model.model_dump(), classes=classes)
     x = jax.ShapeDtypeStruct((2, *image(setup.data)), jnp.float32)
     params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), x)
     analysis: Any = jax.jit(lambda p, x: module.apply(p, x, train=True)).lower(params, x).cost_analysis()

@@ -5,7 +5,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from l2dynamics import figures
+from l2dynamics.figures import gallery
 from l2dynamics.results.source_code import PACKAGE, listing
 
 
@@ -37,7 +37,7 @@ def listings(root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for script in sorted((root / "stages").glob("*.py")):
         if script.stem == "figure":
-            modules = {name: root / "src" / "l2dynamics" / "figures" / f"{name}.py" for name in figures.NAMES}
+            modules = {name: root / "src" / "l2dynamics" / "figures" / f"{name}.py" for name in gallery.NAMES}
             found |= {name: listing(root, script, module) for name, module in modules.items()}
         elif script.stem not in ("code", "checkout"):
             found[script.stem] = listing(root, script)

@@ -15,7 +15,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
-from l2dynamics import claims, figures, paths
+from l2dynamics import paths
+from l2dynamics.claims import evaluation
+from l2dynamics.figures import gallery
 from l2dynamics.report import curves, provenance
 from l2dynamics.storage import atomic
 from l2dynamics.tracking import catalog, views
@@ -124,9 +126,9 @@ def write(root: Path, theory: str) -> list[Path]:
         ValueError: claims, a figure or a passport is missing or damaged (the message names the stage), or the
             page would exceed :data:`MAX_BYTES`.
     """
-    records = claims.read(paths.claims(root))
+    records = evaluation.read(paths.claims(root))
     passports = provenance.read(paths.results(root))
-    pictures = {name: picture(paths.figures(root), name) for name in figures.NAMES}
+    pictures = {name: picture(paths.figures(root), name) for name in gallery.NAMES}
     choices = (TEMPLATES / "choices.md").read_text(encoding="utf-8")
     report = assemble(records, passports, pictures)
     page = html(report, theory, choices, curves.dumps(curves.collect(root))).encode()
@@ -255,7 +257,7 @@ def picture(folder: Path, name: str) -> Picture:
     Raises:
         ValueError: a file of the figure is missing or has no caption; the message names the stage.
     """
-    command = f"dvc repro {figures.stage(name)}"
+    command = f"dvc repro {gallery.stage(name)}"
     png, svg, data = folder / f"{name}.png", folder / f"{name}.svg", folder / "data" / f"{name}.csv"
     for path in (png, svg, data):
         if not path.is_file():

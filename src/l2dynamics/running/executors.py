@@ -5,8 +5,9 @@ threads; accelerators take one process; beyond one machine it is Ray. Either way
 its specification, on the same number of cores: the order of sums, and with it the last bits, are the same.
 """
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
@@ -24,6 +25,22 @@ def _execute(job: Job, tracker: Tracker | None, report: Report, stop: Stop) -> N
     from l2dynamics.running import train_job
 
     train_job.execute(job, report, stop, tracker)
+
+
+def _compile_part(job: Job, part: int, parts: int) -> None:
+    from l2dynamics.running import train_job
+
+    train_job.compile_part(job, part, parts)
+
+
+def _compilations(job: Job, size: int) -> list[Callable[[], None]]:
+    """Have every worker compile a part of the programs; it loads the others from the persistent cache.
+
+    Alone each would compile all of them at the same time. What fails here fails again in the job, where it is reported.
+    """
+    if len(job.specs) > 1 or "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        return []
+    return [partial(_compile_part, job, part, size) for part in range(size)]
 
 
 def check(recipe: Recipe, executor: Executor) -> int:
@@ -81,7 +98,8 @@ def run(jobs: Sequence[Job], executor: Executor, report: Report, tracker: Tracke
                 raise JobsFailed("; ".join(failures))
         return
     tasks = [task(job, tracker) for job in pending]
-    pool.run(tasks, executor, report, of=len(jobs), cpus=jobs[0].recipe.resources.cpus)
+    compile_first = partial(_compilations, pending[0])
+    pool.run(tasks, executor, report, of=len(jobs), cpus=jobs[0].recipe.resources.cpus, prepare=compile_first)
 
 
 def task(job: Job, tracker: Tracker | None = None) -> pool.Task:

@@ -27,6 +27,7 @@ kept: list[processes.Pool] = []
 """The pool of a stage that has checked its setup, as long as nothing went wrong: its workers have imported jax."""
 
 Call = Callable[[Report, Stop], None]
+Preparations = Callable[[int], Sequence[Callable[[], None]]]
 
 
 class JobsFailed(interruption.Failed):
@@ -66,6 +67,7 @@ def run(
     *,
     of: int,
     cpus: int = 1,
+    prepare: Preparations = lambda size: (),
 ) -> None:
     """Do tasks, beginning with the first; SIGTERM and Ctrl-C stop them.
 
@@ -75,6 +77,8 @@ def run(
         report: called in this process with what the tasks say.
         of: number of tasks of the whole stage, finished ones included: the last one left runs where all others did.
         cpus: cores of a task.
+        prepare: for a number of workers above 1 a call for each of them that goes before its first task. What fails
+            in it fails again in the task.
 
     Raises:
         Interrupted: SIGTERM or Ctrl-C; checkpoints are saved.
@@ -82,7 +86,7 @@ def run(
         OSError: the disk is full or broken; whatever was stored before is intact.
     """
     with interruption.stop_on_signal() as stop:
-        driver = _Driver(report, stop, cpus)
+        driver = _Driver(report, stop, cpus, prepare)
         if count := processes.workers(executor, of, cpus):
             driver.in_workers(tasks, min(count, len(tasks)))
         else:
@@ -96,9 +100,11 @@ def run(
 class _Driver:
     """Has tasks done and keeps a line for each that failed."""
 
-    def __init__(self, report: Report, stop: Stop, cpus: int = 1) -> None:
+    def __init__(
+        self, report: Report, stop: Stop, cpus: int = 1, prepare: Preparations = lambda size: ()
+    ) -> None:
         self.failures: list[str] = []
-        self._report, self._stop, self._cpus = report, stop, cpus
+        self._report, self._stop, self._cpus, self._prepare = report, stop, cpus, prepare
 
     def here(self, tasks: Sequence[Task]) -> None:
         """Do tasks in this process."""
@@ -186,6 +192,11 @@ class _Driver:
         while True:
             pool = take(size, self._cpus)
             try:
+                first = [pool.submit(call) for call in self._prepare(size)] if size > 1 else []
+                while wait(first, timeout=0.2).not_done and not self._stop():
+                    pass
+                for future in first:
+                    future.cancel()
                 return pool, {pool.submit(_in_worker, task.call): task for task in tasks}
             except BrokenProcessPool:  # a kept worker was killed since: the next pool is a new one
                 pool.executor.shutdown()

@@ -86,6 +86,15 @@ def execute(
     report(Event(job.name, 0, best, finished=True, runs=len(job.specs)))
 
 
+def compile_part(job: Job, part: int, parts: int) -> None:
+    """Compile one part of the programs that a single run dispatches, for this process and the persistent cache."""
+    trainer = _trainer(job.recipe, job.specs[0].measure, None)
+    if trainer.dispatched and trainer.mesh is None:
+        longest, *others = trainer.programs(hyper_of(job.recipe.setup, job.specs))
+        for program in [longest] if part == 0 else others[part - 1 :: parts - 1]:
+            program()
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     # XLA has one exception for everything; its status code is the beginning of the message.
     return isinstance(error, MemoryError) or (

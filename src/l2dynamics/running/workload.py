@@ -95,7 +95,7 @@ def check(recipe: Recipe) -> int:
     import jax
     import jax.numpy as jnp
 
-    from l2dynamics import models
+    from l2dynamics.models import networks
 
     platforms = os.environ.get("JAX_PLATFORMS", "")
     if platforms not in ("", "cpu"):
@@ -112,7 +112,7 @@ def check(recipe: Recipe) -> int:
         raise ValueError(
             f"setup.batch: {setup.batch} is larger than the training set of {examples}: lower it"
         )
-    module = models.build(**setup.model.model_dump(), classes=data.classes, bn_group=setup.bn_group)
+    module = networks.build(**setup.model.model_dump(), classes=data.classes, bn_group=setup.bn_group)
     x = jax.ShapeDtypeStruct((setup.bn_group or 2, *shape), jnp.float32)
     try:
         params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), x)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2dynamics import models
+from l2dynamics.models import networks
 from l2dynamics.theory import homogeneity
 
 # (label, kind, architecture, claimed degree k, input shape). k counts the layers of weights; a batch norm divides out
@@ -40,7 +40,7 @@ def measure(
     """Check Lemma 1 on one random network and random inputs.
 
     Args:
-        kind: architecture of :func:`l2dynamics.models.build`.
+        kind: architecture of :func:`l2dynamics.models.networks.build`.
         architecture: its fields.
         k: claimed degree.
         shape: of the inputs.
@@ -50,11 +50,11 @@ def measure(
     Returns:
         One entry per m = 0, 1, 2; in float64 without batch norm, which computes in float32.
     """
-    module = models.build(kind, classes=2, **architecture)
+    module = networks.build(kind, classes=2, **architecture)
     double = kind == "fc" or not architecture.get("batch_norm", True)
     # NumPy's normal numbers: JAX would compile for seconds to draw them once.
     random = np.random.default_rng(seed)
-    initialize = partial(models.initialize, module, shape=shape, sigma_w=2**0.5)
+    initialize = partial(networks.initialize, module, shape=shape, sigma_w=2**0.5)
     params = jax.tree_util.tree_map_with_path(
         partial(_drawn, random), jax.eval_shape(initialize, jax.random.key(seed))
     )

@@ -7,8 +7,9 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from l2dynamics.theory.solution import Array
+Array = NDArray[np.float64]
 
 _MAX_STEPS = 1 << 20
 

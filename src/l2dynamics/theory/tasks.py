@@ -16,9 +16,7 @@ from l2dynamics.theory.parts import Part, Tell
 from l2dynamics.theory.schema import TheoryConfig
 from l2dynamics.theory.solution import Array
 
-MODULES = tuple(
-    f"l2dynamics.theory.solution.{name}" for name in ("comparison", "kernels", "lemma1", "predictions")
-)
+MODULES = tuple(module.__name__ for module in (comparison, kernels, lemma1, predictions))
 """Whose code, with all that it imports, makes the numbers."""
 _DRAWN = "training@drawn"
 

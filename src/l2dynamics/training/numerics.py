@@ -7,7 +7,7 @@ from pathlib import Path
 
 # jaxlib 0.10.2 on CPU miscompiles a vmapped sum((M @ r) ** 2) with the default fusion types (jax issue
 # 39103); 0.9.2 to 0.10.1 and 0.11.0 to 0.12.0 are right without a flag. XLA aborts the process at a flag it
-# does not know, so that the flag goes only to the version that needs it. tests/test_runtime.py holds the
+# does not know, so that the flag goes only to the version that needs it. tests/running/test_runtime.py holds the
 # canary for all others.
 CPU_FUSION_FLAG = "--xla_cpu_experimental_ynn_fusion_type=individual_dot"
 _MISCOMPILING = ("0.10.2",)

@@ -196,3 +196,35 @@ class Trainer:
     def shapes(self, hyper: Hyper) -> Run:
         """Shapes and types of a run; nothing is compiled."""
         return Run(self.start.eval_shape(hyper), self.control.eval_shape(hyper.l2) if self.rule else None)
+
+    def programs(self, hyper: Hyper) -> list[Callable[[], Any]]:
+        """Calls that compile what a run dispatches, on zeros in its place, in parts: the longest first.
+
+        A process that calls one part leaves the others to other processes: they meet in the persistent cache.
+        """
+        shapes = self.shapes(hyper)
+        order, step = jnp.asarray(np.zeros(self.update.examples, np.int32)), np.int32(0)
+        size, shape = self.setup.batch, self.dataset.train_images.shape[1:]
+        images, labels = np.zeros((size, *shape), np.uint8), np.zeros(size, np.int32)
+        batch = Batch(step, jnp.asarray(images), jnp.asarray(labels))
+
+        def zeros() -> Run:
+            # jnp.zeros compiles a program for every shape.
+            run: Run = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), shapes)
+            return run
+
+        def descend() -> None:
+            run = zeros()
+            self.step(run.state, run.in_force(hyper), batch)
+
+        def begin() -> None:
+            self.init(hyper)
+            self.order(hyper, step)
+            self.examples_of(order, step)
+
+        def measure() -> None:
+            run = zeros()
+            if run.controller is not None:
+                self.measure(run.controller, run.state, hyper, batch, self._subset)
+
+        return [descend, lambda: self.evaluate(zeros(), hyper), begin, measure]

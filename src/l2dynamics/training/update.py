@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from l2dynamics import models
 from l2dynamics.autol2 import AutoL2, AutoL2State
 from l2dynamics.data.datasets import Dataset
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.setup import Measure, Setup
+from l2dynamics.models import networks
 from l2dynamics.models.layout import Layout
 from l2dynamics.training.augmentation import flip_and_crop, mixup
 from l2dynamics.training.losses import LOSSES, correct
@@ -111,7 +111,7 @@ class Update:
             raise ValueError(f"batch: {setup.batch} is larger than the training set ({self.examples})")
         self.steps_per_epoch = setup.steps_per_epoch(self.examples)
         self.full_batch = setup.batch == self.examples
-        self.module = models.build(
+        self.module = networks.build(
             **setup.model.model_dump(),
             classes=dataset.classes,
             bn_group=setup.bn_group,
@@ -124,7 +124,7 @@ class Update:
 
     def initial(self, hyper: Hyper) -> State:
         """State before the first step: random weights, velocity 0."""
-        params = models.initialize(
+        params = networks.initialize(
             self.module,
             stream(hyper.seed, "init"),
             (1, *self.dataset.train_images.shape[1:]),

@@ -1,0 +1,135 @@
+"""All claims on training judged on the results, and the files they are written to: one flat record each."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from l2dynamics.claims import accuracies, adaptive, budgets, exceptions, times
+from l2dynamics.claims.base import FIELDS
+from l2dynamics.results import tables
+from l2dynamics.results.tables import Results
+from l2dynamics.storage import atomic
+
+MODULES = (times, accuracies, budgets, adaptive, exceptions)
+
+RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for name in module.RESULTS))
+"""Names of the results that the claims on training read."""
+
+CRITERIA = "criteria.json"
+
+
+def load(root: Path | None = None) -> dict[str, Results]:
+    """Read all results that the claims on training need.
+
+    Raises:
+        ResultsError: a file is missing or damaged; the message names the stage that makes it.
+    """
+    return {name: tables.load(name, root) for name in RESULTS}
+
+
+def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:
+    """Judge all claims on training.
+
+    Args:
+        results: name → results, all of :data:`RESULTS`.
+
+    Returns:
+        Id → flat record with the keys :data:`FIELDS`, in the order of :func:`order`.
+
+    Raises:
+        ValueError: results or a group of runs are missing; the message names the stage that makes them.
+    """
+    for name in RESULTS:
+        if name not in results:
+            raise ValueError(f"results/{name}.csv is missing: run `dvc repro {tables.stage(name)}`")
+    found = [claim for module in MODULES for claim in module.evaluate(results)]
+    records = {claim.id: claim.record() for claim in found}
+    if len(records) != len(found):
+        raise ValueError("two claims have one id")
+    return {id: records[id] for id in sorted(records, key=order)}
+
+
+def order(id: str) -> tuple[int, float, int, str]:
+    """Sort key of claim ids: the paper's before ours, by number, the verdict over setups before its parts."""
+    head, _, tail = id.partition("-")
+    ours = head.startswith("c")
+    digits = head.lstrip("c")
+    number = float(digits) if digits.isdigit() else math.inf
+    return (int(ours), number, int(bool(tail)), _padded(tail))
+
+
+def write(records: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Write one JSON file per claim, each atomically, and remove the files of claims that are no longer made.
+
+    The files are the rows of ``dvc metrics show``, so they hold the first sentence of a claim; the whole text, with the
+    criterion and how to read the numbers, stands in ``criteria.json`` beside the folder.
+
+    Args:
+        records: id → record with the keys :data:`FIELDS`.
+        folder: ``reports/claims``; created if missing.
+
+    Raises:
+        ValueError: a record has other keys, or an id is no file name.
+        OSError: a file cannot be written.
+    """
+    for id, record in records.items():
+        if set(record) != set(FIELDS):
+            odd = sorted(set(record) ^ set(FIELDS))[0]
+            raise ValueError(
+                f"claim {id}: the keys must be {', '.join(FIELDS)}; {odd!r} is missing or too much"
+            )
+        if not id or not all(letter.isalnum() or letter in "-_." for letter in id):
+            raise ValueError(f"claim id {id!r}: use letters, digits, - _ and . only")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for id, record in records.items():
+        path = folder / f"{id}.json"
+        flat = {field: record[field] for field in FIELDS} | {"claim": short(record["claim"])}
+        atomic.replace(path, atomic.json_bytes(atomic.plain(flat)))
+        written.append(path)
+    texts = {id: record["claim"] for id, record in records.items()}
+    atomic.replace(folder.with_name(CRITERIA), atomic.json_bytes(texts))
+    for stale in set(folder.glob("*.json")) - set(written):
+        stale.unlink()
+    return written
+
+
+def short(claim: str) -> str:
+    """Return the first sentence of a claim: what `dvc metrics show` has room for."""
+    return claim.partition(". ")[0].rstrip(".")
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read what :func:`write` wrote, ``claim`` with its whole text, in the order of :func:`order`.
+
+    Raises:
+        ValueError: there are no claims, or one is damaged.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in _json_files(folder):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"reports/claims/{path.name} is not JSON: run `dvc repro claims`") from error
+        if not isinstance(record, dict) or set(record) != set(FIELDS):
+            raise ValueError(f"reports/claims/{path.name} has other keys: run `dvc repro claims`")
+        found[path.stem] = record
+    if not found:
+        raise ValueError("reports/claims has no claims: run `dvc repro claims`")
+    try:
+        texts = json.loads(folder.with_name(CRITERIA).read_text(encoding="utf-8"))
+        found = {id: record | {"claim": texts[id]} for id, record in found.items()}
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"reports/{CRITERIA} is missing or damaged: run `dvc repro claims`") from error
+    return {id: found[id] for id in sorted(found, key=order)}
+
+
+def _json_files(folder: Path) -> Iterable[Path]:
+    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+
+
+def _padded(tail: str) -> str:
+    """Make budgets sort as numbers: T5 before T10."""
+    return f"T{float(tail[1:]):020.6f}" if tail[:1] == "T" and tail[1:].replace(".", "").isdigit() else tail

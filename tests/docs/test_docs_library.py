@@ -1,0 +1,257 @@
+"""The library's pages: their examples run, the reference matches the docstrings, the table fills itself."""
+
+import doctest
+import importlib.util
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+
+import jax
+import optax
+import pytest
+import shown
+from places import ROOT
+
+import l2dynamics
+from l2dynamics import arguments, autol2, autol2_optax, predict_l2, prediction, suggestion
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "module", [arguments, autol2, autol2_optax, prediction, suggestion], ids=lambda module: module.__name__
+)
+def test_examples_in_docstrings(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", ["library.md", "api.md"])
+def test_examples_in_pages(page):
+    result = doctest.testfile(str(ROOT / "docs" / page), module_relative=False)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+@pytest.mark.executes("docs/api.md#*:python")
+def test_reference_matches_the_docstrings():
+    script = load_script("make_api_reference")
+    assert script.TARGET.read_text(encoding="utf-8") == script.render()
+
+
+def test_reference_covers_every_public_name():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for name in l2dynamics.__all__:
+        if not name.startswith("_"):
+            assert f"### {name}\n" in page
+
+
+class Training:
+    """What the fragments of the page leave to the reader: a network that learns within three batches."""
+
+    steps_per_epoch = 5
+
+    def __init__(self):
+        self.batches, self.l2 = 0, None
+
+    def start(self, seed, weight_decay):
+        self.l2 = weight_decay
+        return self, self
+
+    def train_one_batch(self, model, optimizer):
+        assert model is optimizer is self
+        self.batches += 1
+
+    def test_accuracy(self, model):
+        return model.batches / 100
+
+
+def fragments(page, heading):
+    found = [
+        block.text
+        for block in shown.blocks(ROOT / page)
+        if (block.heading, block.kind) == (heading, "python")
+    ]
+    assert found
+    return found
+
+
+@pytest.mark.executes("README.md#A number instead of a sweep:python", "docs/library.md#In three lines:python")
+def test_three_lines_suggest_a_coefficient_for_the_generator_of_the_page(monkeypatch, capsys):
+    training = Training()
+    (generator,) = [text for text in fragments("docs/library.md", "In three lines") if "def make_run" in text]
+    names = ("start", "train_one_batch", "test_accuracy", "steps_per_epoch")
+    space = {"itertools": itertools, **{name: getattr(training, name) for name in names}}
+    exec(generator, space)
+    assert list(itertools.islice(space["make_run"](0.1, 0), 2)) == [(2.0, 0.1), (4.0, 0.2)]
+    assert training.l2 == 0.1
+
+    def make_run(l2, seed):
+        for step in range(100_000):
+            x = step / 50 * l2
+            yield step / 50, 0.1 + 0.7 * x * math.exp(1 - x)
+
+    lines = fragments("README.md", "A number instead of a sweep")
+    lines += [text for text in fragments("docs/library.md", "In three lines") if text != generator]
+    for text in lines:
+        exec(text, {"make_run": make_run})
+        assert "l2 = " in capsys.readouterr().out
+
+
+@pytest.mark.executes("docs/library.md#AutoL2:python")
+def test_autol2_fragments_train_what_the_reader_has(capsys):
+    params = jax.numpy.ones(3)
+    public = {name: getattr(l2dynamics, name) for name in l2dynamics.__all__}
+    space = {
+        "optax": optax,
+        "params": params,
+        "grads": params,
+        "loss": 1.0,
+        "accuracy": 0.5,
+        "error": 0.5,
+        **public,
+    }
+    for text in fragments("docs/library.md", "AutoL2"):
+        begin, _, step = text.partition("...\n")
+        exec(begin, space)
+        space["opt_state"] = space["tx"].init(params)
+        exec(step, space)
+        assert float(abs(space["updates"]).sum()) > 0
+    assert float(capsys.readouterr().out) == pytest.approx(0.1)
+
+
+CLAIM = {
+    "ok": True,
+    "measured": 1.7,
+    "low": 0.8,
+    "high": 3.1,
+    "paper": None,
+    "n": 5,
+    "scale": "laptop",
+    "figure": "fig4",
+    "claim": "c predicts | the tuned λ",
+    "data": "results/wrn_aug.csv",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "reports" / "claims").mkdir(parents=True)
+    page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    (tmp_path / "docs" / "library.md").write_text(page, encoding="utf-8")
+    return tmp_path
+
+
+def test_table_says_what_is_missing(checkout):
+    script = load_script("update_library_docs")
+    assert script.main([], checkout) == 0
+    page = (checkout / "docs" / "library.md").read_text(encoding="utf-8")
+    assert "No coefficients yet" in page
+    assert "No claims yet" in page
+    assert script.main(["--check"], checkout) == 0
+
+
+def test_table_is_filled_from_results_and_claims(checkout):
+    script = load_script("update_library_docs")
+    found = {"c": 0.02, "low": 0.01, "high": 0.03, "eta": 0.2, "unit": "epochs", "per_run": []}
+    broken = {"c": None, "low": None, "high": None, "eta": 0.15}
+    passport = {"scale": "laptop", "c": {"wrn": found, "fc": broken}}
+    (checkout / "results" / "measure_c.json").write_text(json.dumps(passport))
+    folder = checkout / "reports" / "claims"
+    (folder / "07.json").write_text(json.dumps(CLAIM))
+    (folder / "11.json").write_text(json.dumps(CLAIM | {"ok": False, "measured": None}))
+    (folder / "12.json").write_text(json.dumps(CLAIM))
+    assert script.main(["--check"], checkout) == 1
+    assert script.main([], checkout) == 0
+    assert script.main(["--check"], checkout) == 0
+    page = (checkout / "docs" / "library.md").read_text(encoding="utf-8")
+    assert f"| wrn | 0.2 | 0.02 | 0.01 to 0.03 | {predict_l2(0.02, 10):.3g} |" in page
+    assert "| fc | 0.15 | – | – | – | – | – |" in page
+    assert "| 07 | c predicts \\| the tuned λ | 1.7 | 0.8 to 3.1 | 5 | yes |" in page
+    assert "| 11 | c predicts \\| the tuned λ | – | 0.8 to 3.1 | 5 | no |" in page
+    assert "| 12 |" not in page
+    before = page
+    assert script.main([], checkout) == 0
+    assert (checkout / "docs" / "library.md").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("page", [None, "# no markers\n"])
+def test_page_without_markers_is_refused(checkout, capsys, page):
+    script = load_script("update_library_docs")
+    path = checkout / "docs" / "library.md"
+    path.unlink() if page is None else path.write_text(page)
+    assert script.main([], checkout) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+NEW_USER = """
+import importlib.metadata, math, sys
+from l2dynamics import AutoL2, auto_l2, current_l2, measure_c, predict_l2, suggest_l2, t_star
+
+def make_run(l2, seed):
+    for step in range(100_000):
+        x = step * l2 / 0.6
+        yield step, 0.1 + 0.7 * x * math.exp(1 - x)
+
+suggestion = suggest_l2(make_run, budget=20_000)
+print(suggestion)
+assert 1e-5 < suggestion.l2 < 1e-4
+import jax.numpy as jnp, optax
+tx = optax.chain(auto_l2(), optax.sgd(0.1, momentum=0.9))
+params = jnp.ones(3)
+_, state = tx.update(params, tx.init(params), params, loss=1.0, error=0.5)
+assert 0.09 < float(current_l2(state)) < 0.11
+assert float(AutoL2().init().l2) > 0
+assert t_star([0, 1], [0.1, 0.5]) == 1 and measure_c([0, 1, 2], [0.1, 0.5, 0.4], 0.1) == 0.1
+installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
+unwanted = installed & {"flax", "dvc", "mlflow", "tensorflow-datasets", "pandas", "typer", "rich", "matplotlib"}
+assert not unwanted, unwanted
+assert "site-packages" in sys.modules["l2dynamics"].__file__
+print(sorted(installed))
+"""
+
+
+@pytest.mark.executes("docs/library.md#The right*:")
+@pytest.mark.slow
+def test_wheel_works_in_an_environment_with_jax_optax_and_numpy_only(tmp_path):
+    """Needs a package index. As a new user: build, install into an empty environment, three lines."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def call(*command):
+        done = subprocess.run(
+            [str(part) for part in command],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path / "dist", ROOT)
+    (wheel,) = (tmp_path / "dist").glob("l2dynamics-*.whl")
+    call(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    call(python, "-m", "pip", "install", "--quiet", wheel)
+    assert "l2 = " in call(python, "-W", "error", "-c", NEW_USER)
+    done = subprocess.run(
+        [tmp_path / "venv" / "bin" / "l2dynamics"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("pip install '.[cli]' in a checkout of l2dynamics\n")
