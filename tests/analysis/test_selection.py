@@ -1,21 +1,19 @@
 """Which runs are looked at, and that a claim looks at those that its figure shows."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from places import ROOT
 
-from l2dynamics import claims, figures
 from l2dynamics.analysis import selection
-from l2dynamics.claims import times
-from l2dynamics.figures import style
+from l2dynamics.claims import evaluation, times
+from l2dynamics.figures import gallery, style
 from l2dynamics.figures.canvas import number
 from l2dynamics.results import tables
 
-ROOT = Path(__file__).parents[1]
 # Where the figures show a sweep: figure, panel of t*, of the maximum accuracy and of the fixed budget.
 SWEEPS = {
     "fc": ("fig2", "abc"),
@@ -147,10 +145,10 @@ class Shown:
 
     def __init__(self, results):
         self.results = results
-        self.claims = claims.evaluate(results)
+        self.claims = evaluation.evaluate(results)
         names = {"fig4", "figS1", "figS4", "figS5", "figS7", "figS8", "figS12", *ADAPTIVE.values()}
         names |= {figure for figure, _ in SWEEPS.values()}
-        self.drawings = {name: figures.draw(name, results, style.STYLES["paper"]) for name in names}
+        self.drawings = {name: gallery.draw(name, results, style.STYLES["paper"]) for name in names}
 
     def panel(self, figure, panel):
         data = self.drawings[figure].data
@@ -183,7 +181,7 @@ class Shown:
 def shown(request):
     if request.param == "synthetic":
         return Shown(synthetic.everything())
-    return Shown({name: tables.load(name, ROOT) for name in tables.names(ROOT)})
+    return Shown({name: tables.load(name, ROOT) for name in evaluation.RESULTS})
 
 
 def said(text, pattern):
@@ -336,6 +334,6 @@ def test_every_claim_on_a_sweep_names_a_figure_that_shows_it(shown):
     for id, record in shown.claims.items():
         sweep = id.partition("-")[2]
         if sweep in SWEEPS and id[:2] in ("01", "02", "03", "04", "05", "06", "12"):
-            shows = {name for name in figures.NAMES if sweep in figures.module(name).RESULTS}
+            shows = {name for name in gallery.NAMES if sweep in gallery.module(name).RESULTS}
             assert set(record["figure"].split()) <= shows, id
     assert set(times.RESULTS) == set(SWEEPS)

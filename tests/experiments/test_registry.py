@@ -1,18 +1,17 @@
 """The registry against what it must agree with: dvc.yaml, the scales, the figures, MLflow's names, results' names."""
 
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-from l2dynamics import figures
 from l2dynamics.experiments import registry, scales, schema
+from l2dynamics.figures import gallery
 from l2dynamics.pipeline import cost, dag
 from l2dynamics.results import tables
 from l2dynamics.theory.schema import TheoryConfig
 from l2dynamics.tracking import catalog
 
-ROOT = Path(__file__).parents[1]
 STAGES = dag.read(ROOT)["stages"]
 SECTIONS = {"sweep": schema.Sweep, "autol2": schema.AutoL2Sweep}
 EXPERIMENTS = pytest.mark.parametrize("one", registry.EXPERIMENTS, ids=lambda one: one.stage)
@@ -100,7 +99,7 @@ def test_a_plan_has_its_stages(scale):
 
 @pytest.mark.parametrize("figure", registry.FIGURES, ids=lambda figure: figure.name)
 def test_a_figure_reads_the_results_that_it_shows(figure):
-    assert set(figures.module(figure.name).RESULTS) == set(figure.results)
+    assert set(gallery.module(figure.name).RESULTS) == set(figure.results)
 
 
 def test_the_figures_are_those_of_the_paper_and_the_dag_calls_them_the_same():
