@@ -12,7 +12,7 @@ from l2dynamics.results import tables
 from l2dynamics.theory.schema import TheoryConfig
 from l2dynamics.tracking import catalog
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STAGES = dag.read(ROOT)["stages"]
 SECTIONS = {"sweep": schema.Sweep, "autol2": schema.AutoL2Sweep}
 EXPERIMENTS = pytest.mark.parametrize("one", registry.EXPERIMENTS, ids=lambda one: one.stage)

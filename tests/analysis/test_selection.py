@@ -15,7 +15,7 @@ from l2dynamics.figures import style
 from l2dynamics.figures.canvas import number
 from l2dynamics.results import tables
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Where the figures show a sweep: figure, panel of t*, of the maximum accuracy and of the fixed budget.
 SWEEPS = {
     "fc": ("fig2", "abc"),
