@@ -16,7 +16,7 @@ from l2dynamics.running import executors
 
 def main(root: Path) -> None:
     params = scales.load_params(root)
-    name = stage.argument(scales.autol2_names(root, params.scale))
+    name = stage.argument()
     section = scales.load_section(root, params.scale, f"autol2.{name}", schema.AutoL2Sweep)
     recipe = Recipe.of(f"autol2@{name}", section, params, root)
     with training_stage.complaints_about(params, f"autol2.{name}"):

@@ -16,7 +16,7 @@ from l2dynamics.running import executors
 
 def main(root: Path) -> None:
     params = scales.load_params(root)
-    name = stage.argument(scales.sweep_names(root, params.scale))
+    name = stage.argument()
     section = scales.load_section(root, params.scale, name, schema.Sweep)
     recipe = Recipe.of(f"sweep@{name}", section, params, root)
     c = training_stage.measured_c(root, section.predicted.c_of) if section.predicted else None

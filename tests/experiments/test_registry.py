@@ -96,8 +96,6 @@ def test_a_plan_has_its_stages(scale):
     measured = [f"measure_c ({name})" for name in schema.MeasureCs.model_fields]
     trained = [one.stage for one in registry.EXPERIMENTS if one.kind in SECTIONS]
     assert [stage for stage, _, _ in cost.stages(ROOT, scale)] == measured + trained
-    assert set(scales.sweep_names(ROOT, scale)) == set(registry.SWEEPS)
-    assert set(scales.autol2_names(ROOT, scale)) == set(registry.AUTOL2)
 
 
 @pytest.mark.parametrize("figure", registry.FIGURES, ids=lambda figure: figure.name)

@@ -14,8 +14,6 @@ from l2dynamics.experiments.messages import ConfigError, Section, check
 from l2dynamics.experiments.setup import Setup
 
 SCALES = ("smoke", "laptop", "accelerator", "paper")
-NO_SWEEPS = (inheritance.SETUPS, "measure_c", "autol2", "theory")
-"""Sections of a scale that are no sweep."""
 EXECUTOR_VARIABLE = "L2DYNAMICS_EXECUTOR"
 
 
@@ -85,24 +83,6 @@ def load_params(root: Path) -> Params:
         executor = check(Executor, {"kind": kind, "workers": workers or 0}, f"{EXECUTOR_VARIABLE}={chosen}")
         return params.model_copy(update={"executor": executor})
     return params
-
-
-def sweep_names(root: Path, scale: str) -> list[str]:
-    """Sections of ``scales/<scale>.yaml`` that are sweeps: those of the paper, and one's own."""
-    return [name for name in read_yaml(root / f"scales/{scale}.yaml") if name not in NO_SWEEPS]
-
-
-def autol2_names(root: Path, scale: str) -> list[str]:
-    """Parts of section ``autol2`` of ``scales/<scale>.yaml``.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    where = f"scales/{scale}.yaml"
-    section = read_yaml(root / where).get("autol2")
-    if not isinstance(section, dict) or not section:
-        raise ConfigError(f"{where}: section autol2 is missing: add it, as in the other scales")
-    return list(section)
 
 
 def load_section(root: Path, scale: str, name: str, section: type[Section]) -> Section:

@@ -25,15 +25,19 @@ def say(line: str) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def argument(choices: Sequence[str]) -> str:
+def argument(choices: Sequence[str] = ()) -> str:
     """The one argument of a stage's command line.
+
+    Args:
+        choices: what it may be; empty where a section of the scale decides.
 
     Raises:
         ValueError: it is missing, unknown, or there are more.
     """
-    if len(sys.argv) != 2 or sys.argv[1] not in choices:
+    if len(sys.argv) != 2 or (choices and sys.argv[1] not in choices):
         given = " ".join(sys.argv[1:]) or "nothing"
-        raise ValueError(f"usage: python {sys.argv[0]} NAME, NAME one of {', '.join(choices)} (got {given})")
+        known = f", NAME one of {', '.join(choices)}" if choices else ""
+        raise ValueError(f"usage: python {sys.argv[0]} NAME{known} (got {given})")
     return sys.argv[1]
 
 
