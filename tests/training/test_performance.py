@@ -23,7 +23,7 @@ from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.schema import Resources
 from l2dynamics.experiments.setup import Measure, Setup
-from l2dynamics.models import BatchNorm
+from l2dynamics.models.layers import BatchNorm
 from l2dynamics.running import workload
 from l2dynamics.training.trainer import Trainer
 from l2dynamics.training.update import Batch
