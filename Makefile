@@ -23,7 +23,6 @@ JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
-FIGURES := $(addprefix fig@,1 2 3 4 5 S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12)
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 # The stamp names the checkout that the environment was set up for, to which its package and scripts lead.
@@ -82,7 +81,7 @@ reproduce: setup
 
 figures: setup
 	@$(if $(STYLE),$(BIN)/python scripts/set_scale.py --style $(STYLE),:)
-	@$(BIN)/dvc repro --single-item code $(FIGURES)
+	@$(BIN)/dvc repro --single-item code fig
 	@echo "Done: reports/figures/"
 
 docs: setup
