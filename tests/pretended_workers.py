@@ -25,7 +25,14 @@ class Workers:
         self._waiting: list[tuple[Future, Job]] = []
 
     def submit(self, function, *arguments):
-        """Take a job, which stands among the arguments or among those bound to one of them."""
+        """Take a job, which stands among the arguments or among those bound to one of them.
+
+        What has no arguments compiles something for the jobs to come: here they compile it themselves.
+        """
+        if not arguments:
+            done = Future()
+            done.set_result(None)
+            return done
         bound = [value for argument in arguments for value in (argument, *getattr(argument, "args", ()))]
         (job,) = [value for value in bound if isinstance(value, Job)]
         future = Future()

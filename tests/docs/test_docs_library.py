@@ -122,9 +122,10 @@ def test_autol2_fragments_train_what_the_reader_has(capsys):
     }
     for text in fragments("docs/library.md", "AutoL2"):
         begin, _, step = text.partition("...\n")
-        exec(begin, space)
-        space["opt_state"] = space["tx"].init(params)
-        exec(step, space)
+        with jax.numpy_dtype_promotion("standard"):  # optax's MultiSteps needs it
+            exec(begin, space)
+            space["opt_state"] = space["tx"].init(params)
+            exec(step, space)
         assert float(abs(space["updates"]).sum()) > 0
     assert float(capsys.readouterr().out) == pytest.approx(0.1)
 

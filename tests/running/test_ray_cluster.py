@@ -17,7 +17,7 @@ from small_sweep import scale_text
 from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.experiments.scales import Executor, load_params
 from l2dynamics.experiments.schema import Resources
-from l2dynamics.results import tables
+from l2dynamics.results import machine, tables
 from l2dynamics.running import affinity, interruption, ray_cluster, workload
 from l2dynamics.running.events import Event
 from l2dynamics.running.progress import StageProgress
@@ -214,7 +214,7 @@ def test_a_sweep_on_ray_has_the_bits_of_this_process_and_the_driver_has_no_jax(t
     root = checkout(tmp_path / "checkout", seeds=2, epochs=300)
     out, table = finish(start(root, "ray"), root)
     assert out.splitlines()[-1] == "False"
-    assert json.loads((root / "results" / "fc.json").read_text())["device"] == "cpu: cpu"
+    assert json.loads((root / "results" / "fc.json").read_text())["device"] == f"cpu: {machine.processor()}"
     assert table == expected(root)
 
 

@@ -124,7 +124,7 @@ def test_the_server_of_the_workers_is_deaf_from_its_first_moment():
 WORKER = """
 import os, tempfile
 from multiprocessing import forkserver
-from l2dynamics import processes, runtime
+from l2dynamics.running import processes, runtime
 {before}
 runtime._serve("json")
 pool = processes.start(1)
