@@ -4,18 +4,33 @@ import os
 from pathlib import Path
 
 
+def folder(variable: str, default: str = "") -> Path:
+    """Return the folder that an environment variable names, ``~`` at its beginning being a home folder.
+
+    Raises:
+        ValueError: there is no such home folder.
+    """
+    text = os.environ.get(variable) or default
+    try:
+        return Path(text).expanduser().resolve()
+    except RuntimeError as error:
+        raise ValueError(
+            f"{variable}: {text}: no such home folder: set {variable} to a whole path"
+        ) from error
+
+
 def find_root() -> Path:
     """Return the checkout: ``$L2DYNAMICS_ROOT``, or the nearest folder upwards that holds dvc.yaml and params.yaml.
 
     Raises:
         ValueError: there is no such folder.
     """
-    if override := os.environ.get("L2DYNAMICS_ROOT"):
-        return Path(override).resolve()
+    if os.environ.get("L2DYNAMICS_ROOT"):
+        return folder("L2DYNAMICS_ROOT")
     here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
-            return folder
+    for place in (here, *here.parents):
+        if (place / "dvc.yaml").is_file() and (place / "params.yaml").is_file():
+            return place
     raise ValueError(
         f"{here} is not inside a checkout of l2dynamics (no dvc.yaml and params.yaml here or above): "
         "change into the checkout or set L2DYNAMICS_ROOT"

@@ -1,4 +1,4 @@
-"""What a user's shell says of JAX: pinned, or part of a run's key and of its passport; other devices are one line."""
+"""What a user's shell says of JAX, XLA, git and folders: pinned, recorded, or one line."""
 
 import os
 import subprocess
@@ -7,6 +7,8 @@ import sys
 import guides
 import pytest
 
+from l2dynamics import paths
+from l2dynamics.data import records
 from l2dynamics.results import machine
 from l2dynamics.training import numerics
 
@@ -53,6 +55,9 @@ def test_settings_that_numbers_depend_on_are_pinned(variable, value, option):
         ("JAX_SOMETHING_NEW", True),
         ("NVIDIA_TF32_OVERRIDE", True),
         ("LIBTPU_INIT_ARGS", True),
+        ("OPENBLAS_CORETYPE", True),
+        ("NPY_DISABLE_CPU_FEATURES", True),
+        ("OMP_NUM_THREADS", False),
         ("JAX_COMPILATION_CACHE_DIR", False),
         ("JAX_LOGGING_LEVEL", False),
         ("JAX_PLATFORMS", False),
@@ -80,3 +85,67 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: JAX_PLATFORMS=cuda: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_flag_that_xla_does_not_know_is_one_line(tmp_path):
+    copy = guides.copy_of_the_checkout(tmp_path)
+    environment = {**os.environ, "XLA_FLAGS": "--xla_no_such_flag=1", "L2DYNAMICS_TRACKING": "off"}
+    for words in (("stages/sweep.py", "fc"), ("stages/theory.py",)):
+        done = subprocess.run(
+            [sys.executable, *words], cwd=copy, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: XLA_FLAGS=--xla_no_such_flag=1: XLA does not know ")
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("variable", ["TFDS_DATA_DIR", "L2DYNAMICS_ROOT"])
+def test_a_folder_may_begin_with_a_home(variable, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, "~/there")
+    find = {"TFDS_DATA_DIR": lambda: records.data_dir("tfds", None), "L2DYNAMICS_ROOT": paths.find_root}[
+        variable
+    ]
+    assert find() == tmp_path / "there"
+    monkeypatch.setenv(variable, "~nobody-of-this-name/there")
+    with pytest.raises(ValueError, match=f"^{variable}: ~nobody.*no such home folder"):
+        find()
+
+
+def git(folder, *words):
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repositories(tmp_path):
+    """Two repositories with a commit each, and a worktree of the first."""
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+        git(tmp_path / name, "init", "-q")
+        git(tmp_path / name, "commit", "-q", "--allow-empty", "-m", name)
+    git(tmp_path / "own", "worktree", "add", "-q", "--detach", str(tmp_path / "tree é"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("folder", "environment", "own"),
+    [
+        ("own", {}, True),
+        ("tree é", {}, True),
+        ("own", {"GIT_DIR": "other/.git"}, True),
+        ("own", {"GIT_WORK_TREE": "other", "GIT_DIR": "other/.git"}, True),
+        ("own", {"GIT_CEILING_DIRECTORIES": "."}, True),
+        ("tree é", {"LC_ALL": "C"}, True),
+        ("other/copy without git", {}, False),
+        ("own/copy without git", {}, False),
+        ("other/copy without git", {"GIT_DIR": "own/.git"}, False),
+    ],
+)
+def test_the_commit_is_that_of_the_checkout_or_unknown(folder, environment, own, repositories, monkeypatch):
+    (repositories / folder).mkdir(exist_ok=True)
+    commit = git(repositories / "own", "rev-parse", "HEAD")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value if name == "LC_ALL" else str(repositories / value))
+    assert machine.describe(repositories / folder)["git_commit"] == (commit if own else "unknown")

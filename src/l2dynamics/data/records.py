@@ -19,7 +19,7 @@ def data_dir(source: str, root: Path | None) -> Path:
     """Return the TFDS folder of a source: ``data/sample``, or ``$TFDS_DATA_DIR`` (or else TFDS' default)."""
     if source == "sample":
         return (paths.find_root() if root is None else root) / "data" / "sample"
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().resolve()
+    return paths.folder("TFDS_DATA_DIR", "~/tensorflow_datasets")
 
 
 def is_prepared(name: str, folder: Path) -> bool:

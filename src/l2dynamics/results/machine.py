@@ -10,7 +10,20 @@ from typing import Any
 
 from l2dynamics import __version__
 
-_NUMERICAL = ("JAX_", "XLA_", "LIBTPU_", "TF_XLA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32_OVERRIDE")
+_NUMERICAL = (
+    "JAX_",
+    "XLA_",
+    "LIBTPU_",
+    "TF_XLA_",
+    "CUBLAS_",
+    "CUDNN_",
+    "NVIDIA_TF32_OVERRIDE",
+    # Of NumPy, whose linear algebra is that of the theory; how many threads it has is not among them.
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+    "MKL_CBWR",
+)
 _WITHOUT_NUMBERS = (
     "JAX_COMPILATION_CACHE",
     "JAX_COORDINATOR",
@@ -36,7 +49,7 @@ def versions(*others: str) -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """Environment variables of JAX and XLA that may change numbers; what cannot is left out."""
+    """Environment variables of JAX, XLA and NumPy that may change numbers; what cannot is left out."""
     return {
         name: value
         for name, value in sorted(os.environ.items())
@@ -77,9 +90,18 @@ def device() -> str:
 
 
 def _git_commit(root: Path) -> str:
+    # A hook of git names its own repository in GIT_DIR, and git takes any folder above for the repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        return subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        top, commit = subprocess.run(
+            ["git", "rev-parse", "--show-toplevel", "HEAD"],
+            cwd=root,
+            env=environment,
+            check=True,
+            capture_output=True,
+            encoding=sys.getfilesystemencoding(),
+            errors=sys.getfilesystemencodeerrors(),
+        ).stdout.splitlines()
+        return commit if Path(top).samefile(root) else "unknown"
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return "unknown"

@@ -22,7 +22,7 @@ start_method = "spawn"
 def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job") -> None:
     """Set up the process of a stage: what a signal does, XLA's flags and the compilation cache ``work/<cache>``.
 
-    Outside a checkout it ends with one line.
+    Outside a checkout, and at flags that XLA does not know, it ends with one line.
 
     Args:
         cache: folder of the compilation cache.
@@ -31,7 +31,10 @@ def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job
     interruption.stop_at_once()  # a signal may come while jax is imported
     atexit.register(gc.freeze)  # a worker's end would look through all objects of jax once more
     try:
-        numerics.configure(paths.work(paths.find_root()) / cache)
+        root = paths.find_root()
+        if multiprocessing.current_process().name == "MainProcess":
+            numerics.check_flags()
+        numerics.configure(paths.work(root) / cache)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,6 +1,8 @@
 """What numbers depend on besides code and parameters: XLA's flags and JAX's settings, set before jax is imported."""
 
 import os
+import re
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -36,6 +38,25 @@ def required_flags() -> tuple[str, ...]:
     except metadata.PackageNotFoundError:
         return ()
     return (CPU_FUSION_FLAG,) if version in _MISCOMPILING else ()
+
+
+def check_flags() -> None:
+    """Have a process of its own read the user's ``XLA_FLAGS``: XLA aborts at a flag that it does not know.
+
+    Raises:
+        ValueError: it did.
+    """
+    if not (flags := os.environ.get("XLA_FLAGS", "").strip()):
+        return
+    done = subprocess.run(
+        [sys.executable, "-c", "import jax; jax.numpy.zeros(1).block_until_ready()"],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if found := re.search(r"Unknown flags? in XLA_FLAGS: *([^\n]*)", done.stderr):
+        raise ValueError(f"XLA_FLAGS={flags}: XLA does not know {found[1].strip()}: correct or unset it")
 
 
 def configure(cache: Path | None = None) -> None:
