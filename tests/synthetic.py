@@ -11,27 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics.results.tables import Results
+from l2dynamics.results.tables import BLOCKS, COLUMNS, METRICS, Results
 
-COLUMNS = (
-    "run",
-    "group",
-    "eta",
-    "l2",
-    "seed",
-    "sigma_w",
-    "budget",
-    "step",
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "l2_norm",
-)
-
-
-_SIZES = {"source": "sample", "version": "3.0.1", "train": 512, "test": 2000, "image_size": 28}
+_SIZES: dict[str, Any] = {"source": "sample", "version": "3.0.1", "train": 512, "test": 2000, "image_size": 28}
 
 
 def evaluation_steps(steps: int, points: int = 40) -> np.ndarray:
@@ -94,13 +76,21 @@ def run_rows(
             "test_loss": 0.12 - 0.1 * accuracy,
             "test_accuracy": accuracy,
             "l2_norm": 30.0 * np.exp(-epoch * eta * l2) + 5.0,
-        },
-        columns=list(COLUMNS),
+        }
     )
     if diverge_at is not None:
-        measured = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm"]
-        frame.loc[frame["step"] >= diverge_at, measured] = np.nan
-    return frame
+        frame.loc[frame["step"] >= diverge_at, list(METRICS)] = np.nan
+    return in_blocks(frame)
+
+
+def in_blocks(table: pd.DataFrame, images: int = _SIZES["test"]) -> pd.DataFrame:
+    """The table with the correct images of every block that its test accuracies stand for."""
+    correct = np.rint(table["test_accuracy"] * images)
+    share = np.arange(len(BLOCKS))
+    counts = (correct.to_numpy()[:, None] + share) // len(BLOCKS)
+    return table.assign(**dict(zip(BLOCKS, counts.T, strict=True)))[
+        [*COLUMNS, *(name for name in table if name not in COLUMNS)]
+    ]
 
 
 def grid(

@@ -223,7 +223,7 @@ def test_one_program_for_all_eta_l2_sigma_seed_schedule_and_length():
         trainer.evaluate(train(trainer, hp, 7 + 10 * index, (1, 4)), hp)
     assert trainer.segment._cache_size() == 1
     assert trainer.start._cache_size() == 1
-    assert trainer._evaluate._score._cache_size() == 2  # train chunks of 12 and the test chunk of 10
+    assert trainer._evaluate._compiled._cache_size() == 1
     assert not trainer.dispatched
 
 

@@ -24,8 +24,10 @@ from l2dynamics.storage.atomic import json_bytes, plain, replace
 #: Constant within a run (``l2`` excepted: in autol2 results it is the coefficient in force at that step).
 RUN_COLUMNS = ("run", "group", "eta", "l2", "seed", "sigma_w", "budget")
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm")
+#: Correct test images in each of 20 blocks, image i in block i mod 20; their sum is the accuracy times the images.
+BLOCKS = tuple(f"correct_{block:02}" for block in range(20))
 #: Order of the columns in the file. ``budget`` and ``epoch`` in epochs, ``train_loss`` without the L2 term.
-COLUMNS = (*RUN_COLUMNS, "step", "epoch", *METRICS)
+COLUMNS = (*RUN_COLUMNS, "step", "epoch", *METRICS, *BLOCKS)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -42,16 +44,18 @@ class Form:
         columns: those that it must have, in the order of the file; others may follow.
         text: those that hold text.
         whole: those that hold whole numbers.
+        counts: those that hold whole numbers or nothing.
         of_runs: its rows are evaluations: those of a run follow each other, with increasing steps.
     """
 
     columns: tuple[str, ...]
     text: tuple[str, ...]
     whole: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
     of_runs: bool = False
 
 
-RUNS = Form(COLUMNS, text=("run", "group", "setup"), whole=("seed", "step"), of_runs=True)
+RUNS = Form(COLUMNS, text=("run", "group", "setup"), whole=("seed", "step"), counts=BLOCKS, of_runs=True)
 #: One row per point: ``panel`` (a, b, c of Figure 5, or kernel, minimum, decay, test, own), ``curve``, ``x``, ``y`` and
 #: the parameters that the point belongs to.
 POINTS = Form(
@@ -86,6 +90,11 @@ def stage(name: str) -> str:
     if name in {"measure_c", "theory"}:
         return name
     return f"autol2@{name.removeprefix('autol2_')}" if name.startswith("autol2_") else f"sweep@{name}"
+
+
+def block_sizes(images: int) -> np.ndarray:
+    """How many of the test images lie in each of the :data:`BLOCKS`, ``[blocks]``."""
+    return np.bincount(np.arange(images) % len(BLOCKS), minlength=len(BLOCKS))
 
 
 def names(root: Path | None = None) -> list[str]:
@@ -174,7 +183,8 @@ def table_bytes(table: pd.DataFrame, form: Form = RUNS) -> bytes:
     if form.of_runs:
         _require_runs(table)
     order = [*form.columns, *(c for c in table.columns if c not in form.columns)]
-    return bytes(table[order].to_csv(index=False, lineterminator="\n").encode())
+    table = table[order].astype(dict.fromkeys(form.counts, "Int64"))
+    return bytes(table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _require_runs(table: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 from l2dynamics.experiments.scales import Executor
-from l2dynamics.running import affinity, hosts, interruption, runtime
+from l2dynamics.running import affinity, hosts, interruption, memory, runtime
 
 _line: dict[str, Any] = {}
 """In a worker: the queue to the parent and the parent's wish to stop."""
@@ -71,6 +71,7 @@ def _begin(events: Any, stopping: Any, cpus: int) -> None:
     if sys.platform == "linux":
         # XLA sizes its thread pool by the affinity it finds when the backend starts. Other stages may be running.
         affinity.pin(cpus)
+    memory.keep_freed()
     _line.update(events=events, stopping=stopping)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,7 +9,7 @@ import tempfile
 from multiprocessing import forkserver
 
 from l2dynamics import paths
-from l2dynamics.running import affinity, interruption
+from l2dynamics.running import affinity, interruption, memory
 from l2dynamics.training import numerics
 
 # Linux takes 107 bytes as the name of a socket; multiprocessing adds about 32 to the folder for temporary files.
@@ -38,6 +38,7 @@ def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    memory.keep_freed()  # this process may be the one that trains
     if not affinity.accelerated() and len(affinity.cores()) > 1:
         _serve(workers)
 

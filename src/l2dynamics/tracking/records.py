@@ -196,9 +196,31 @@ def outcome(record: Record) -> list[Point]:
         "train1/epoch": row["train1_epoch"],
         "train1/test_accuracy": row["test_accuracy_at_train1"],
     } | {f"final/{metric}": rows[metric].iloc[-1] for metric in tables.METRICS}
+    values |= halves(rows, _test_images(record))
     if rows["l2"].nunique() > 1 or not row["l2"]:
         del values["t_star/eta_lambda"]
     return [(k, float(v), 0) for k, v in values.items() if pd.notna(v)]
+
+
+def _test_images(record: Record) -> int:
+    data = record.header.get("datasets", {}).get(record.params.get("setup")) or record.header["data"]
+    return int(data["test"])
+
+
+def halves(rows: pd.DataFrame, images: int) -> dict[str, float]:
+    """Accuracy on each half of the test images where that of the other is highest: free of the luck of the choice.
+
+    Args:
+        rows: evaluations of one run.
+        images: of the test set.
+    """
+    correct = rows[list(tables.BLOCKS)].to_numpy(float)
+    correct = correct[np.isfinite(correct).all(1)]
+    if not len(correct):
+        return {}
+    sizes, middle = tables.block_sizes(images), len(tables.BLOCKS) // 2
+    a, b = (correct[:, half].sum(1) / sizes[half].sum() for half in (slice(middle), slice(middle, None)))
+    return {"best/test_accuracy_half_a": float(a[b.argmax()]), "best/test_accuracy_half_b": float(b[a.argmax()])}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

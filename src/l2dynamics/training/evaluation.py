@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from l2dynamics.results.tables import BLOCKS
 from l2dynamics.training.losses import correct
 from l2dynamics.training.regularization import squared_norm
 from l2dynamics.training.update import Examples, State, Update
@@ -31,7 +32,8 @@ def evaluation_steps(steps: int, evaluations: int, first: float, budgets: Sequen
 class Evaluator:
     """Measures the networks of a job on the test set and on the first training examples, not augmented.
 
-    Batch norm has no running averages: the batches of an evaluation have a fixed composition.
+    Batch norm has no running averages: the batches of an evaluation have a fixed composition, consecutive examples.
+    All of them are one compiled call, and one transfer to the host.
 
     Args:
         update: network, loss and data set.
@@ -41,44 +43,73 @@ class Evaluator:
     def __init__(self, update: Update, lift: Callable[..., Any]) -> None:
         setup, dataset = update.setup, update.dataset
         measured = update.examples if setup.eval_train is None else min(setup.eval_train, update.examples)
+        self.counts = {"train": measured, "test": len(dataset.test_labels)}
+        images = np.concatenate([dataset.train_images[:measured], dataset.test_images[:]])
+        labels = np.concatenate([dataset.train_labels[:measured], dataset.test_labels])
+        self.examples: Examples = (jnp.asarray(images), jnp.asarray(labels))
+        self._update, self._size = update, setup.eval_batch
+        self._compiled = jax.jit(lift(self._measure, in_axes=(0, None, None)))
 
-        def batches(images: Any, labels: Any, count: int) -> list[Examples]:
-            ends = [min(start + setup.eval_batch, count) for start in range(0, count, setup.eval_batch)]
-            starts = [0, *ends[:-1]]
-            return [
-                (jnp.asarray(images[start:end]), jnp.asarray(labels[start:end]))
-                for start, end in zip(starts, ends, strict=True)
-            ]
+    @property
+    def subset(self) -> Examples:
+        """The first batch of the training examples."""
+        count = min(self._size, self.counts["train"])
+        return self.examples[0][:count], self.examples[1][:count]
 
-        def score(params: Any, images: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
-            targets = update.one_hot(labels)
-            logits = update.logits(params, update.normalise(images), False)
-            return {
-                "loss": jnp.sum(update.loss(logits, targets)),
-                "accuracy": jnp.sum(correct(logits, targets)),
-            }
+    def _measure(self, params: Any, images: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+        """Per split the loss summed over each batch, and correct examples, in blocks on the test set."""
 
-        self.batches = {
-            "train": batches(dataset.train_images, dataset.train_labels, measured),
-            "test": batches(dataset.test_images, dataset.test_labels, len(dataset.test_labels)),
-        }
-        self._score = jax.jit(lift(score, in_axes=(0, None, None)))
-        self._norm = jax.jit(lift(lambda params: jnp.sqrt(squared_norm(params))))
+        def score(start: jax.Array | int, size: int) -> tuple[jax.Array, jax.Array]:
+            part = [jax.lax.dynamic_slice_in_dim(values, start, size) for values in (images, labels)]
+            targets = self._update.one_hot(part[1])
+            logits = self._update.logits(params, self._update.normalise(part[0]), False)
+            return jnp.sum(self._update.loss(logits, targets)), correct(logits, targets)
+
+        first, whole, rests = 0, {}, {}
+        for split, count in self.counts.items():
+            batches = count // self._size
+            whole[split] = [first + i * self._size for i in range(batches)]
+            rests[split] = (first + batches * self._size, count % self._size)
+            first += count
+        starts = np.asarray([start for split in whole.values() for start in split], np.int32)
+        losses, hits = jax.lax.map(lambda start: score(start, self._size), starts)
+        found, done = {}, 0
+        for split, (start, size) in rests.items():
+            until = done + len(whole[split])
+            loss, hit = losses[done:until], hits[done:until].reshape(-1)
+            if size:
+                rest_loss, rest_hit = score(start, size)
+                loss, hit = jnp.append(loss, rest_loss), jnp.append(hit, rest_hit)
+            found[f"{split}_loss"] = loss
+            found[f"{split}_correct"] = in_blocks(hit) if split == "test" else jnp.sum(hit)
+            done = until
+        return found | {"l2_norm": jnp.sqrt(squared_norm(params))}
 
     def __call__(self, state: State, l2: jax.Array) -> dict[str, np.ndarray]:
-        """Metrics by name, float64 scalars or ``[runs]``; losses are without the L2 term, ``l2_norm`` is ‖θ‖.
+        """Metrics by name, float64 scalars or ``[runs]``.
+
+        Losses are without the L2 term, ``l2_norm`` is ‖θ‖, the :data:`BLOCKS` count correct test images.
 
         Args:
             state: parameters of the runs.
             l2: coefficient in force.
         """
-        measured: dict[str, np.ndarray] = {}
-        for split, batches in self.batches.items():
-            parts = [self._score(state.params, images, labels) for images, labels in batches]
-            count = sum(len(labels) for _, labels in batches)
-            for kind in ("loss", "accuracy"):
-                sums = [np.asarray(part[kind], np.float64) for part in parts]
-                measured[f"{split}_{kind}"] = np.sum(sums, 0) / count
-        measured["l2_norm"] = np.asarray(self._norm(state.params), np.float64)
-        measured["l2"] = np.asarray(l2, np.float64)
-        return measured
+        found = jax.device_get((self._compiled(state.params, *self.examples), l2))
+        values = {name: np.asarray(value, np.float64) for name, value in found[0].items()}
+        blocks = values["test_correct"]
+        measured = {
+            "train_loss": values["train_loss"].sum(-1) / self.counts["train"],
+            "train_accuracy": values["train_correct"] / self.counts["train"],
+            "test_loss": values["test_loss"].sum(-1) / self.counts["test"],
+            "test_accuracy": blocks.sum(-1) / self.counts["test"],
+            "l2_norm": values["l2_norm"],
+            "l2": np.asarray(found[1], np.float64),
+        }
+        return measured | {name: blocks[..., index] for index, name in enumerate(BLOCKS)}
+
+
+def in_blocks(hits: jax.Array) -> jax.Array:
+    """How many of the examples ``[n]`` are hits in each block: those of equal index modulo their number."""
+    count = len(BLOCKS)
+    padded = jnp.pad(hits, (0, -len(hits) % count))
+    return jnp.sum(padded.reshape(-1, count), 0)

@@ -78,7 +78,7 @@ class Trainer:
         # Without AutoL2, so that its runs and those with constant λ dispatch the same program.
         self.step = jax.jit(self._step, donate_argnums=0)
         self._evaluate = Evaluator(self.update, self._lift)
-        self._subset: Examples = self._evaluate.batches["train"][0]
+        self._subset: Examples = self._evaluate.subset
         self._set_rule(rule, measure)
 
     def with_rule(self, rule: AutoL2, measure: Measure) -> "Trainer":
