@@ -1,11 +1,16 @@
 """Set ``scale:`` or the figures' ``style:`` in params.yaml, leaving every other byte (and an unchanged file) alone.
 
+With the scale change ``data.source``, to that which the scale needs, and ``dvc.lock``: what DVC knows about the other
+scales lies in ``scales/locks``, so that their results stay up to date.
+
 Usage: ``python scripts/set_scale.py SCALE`` or ``python scripts/set_scale.py --style STYLE``, run in the checkout.
 """
 
 import re
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from l2dynamics import paths
 from l2dynamics.experiments import scales
@@ -20,6 +25,31 @@ def set_scale(text: str, scale: str) -> str:
         ValueError: the scale is unknown, or there is not exactly one line ``scale: NAME``.
     """
     return _set(text, "scale", scale, scales.SCALES, "")
+
+
+def set_source(text: str, source: str) -> str:
+    """Return the content of params.yaml with another source of the data; comments and spaces stay.
+
+    Raises:
+        ValueError: there is not exactly one indented line ``source: NAME``.
+    """
+    return _set(text, "source", source, ("sample", "tfds"), "[ \t]+")
+
+
+def swap_locks(root: Path, before: str, after: str) -> None:
+    """Put ``dvc.lock`` away as that of the scale ``before``, and that of ``after`` in its place.
+
+    Without one the old stays: what does not depend on the scale is still up to date.
+    """
+    lock, locks = root / "dvc.lock", root / "scales" / "locks"
+    kept, wanted = locks / f"{before}.lock", locks / f"{after}.lock"
+    if lock.exists():
+        locks.mkdir(exist_ok=True)
+        partial = kept.with_suffix(".partial")
+        shutil.copyfile(lock, partial)
+        partial.replace(kept)
+    if wanted.exists():
+        wanted.replace(lock)
 
 
 def set_style(text: str, style: str) -> str:
@@ -49,8 +79,12 @@ def main() -> None:
     path = paths.find_root() / "params.yaml"
     # Bytes, so that line ends stay as they are.
     before = path.read_bytes().decode()
+    root, known = path.parent, paths.scale(path.parent)
     after = set_style(before, value) if style else set_scale(before, value)
     if after != before:
+        if not style:
+            after = set_source(after, scales.source(root, value))
+            swap_locks(root, known, value)
         partial = path.with_suffix(".partial")
         partial.write_bytes(after.encode())
         partial.replace(path)

@@ -20,7 +20,7 @@ def main(root: Path) -> None:
     source = scales.load_params(root).data["source"]
     prepare.prepare(name, source, root)
     manifest = manifests.describe(name, source, root)
-    target = paths.manifest(root, name)
+    target = paths.manifest(root, name, source)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
     partial.write_text(json.dumps(manifest, indent=2) + "\n")

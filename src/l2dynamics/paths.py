@@ -1,7 +1,11 @@
 """Where things lie in a checkout. Every path of the pipeline is named here once."""
 
 import os
+import re
 from pathlib import Path
+
+
+DEFAULT_SCALE = "laptop"
 
 
 def folder(variable: str, default: str = "") -> Path:
@@ -37,19 +41,45 @@ def find_root() -> Path:
     )
 
 
-def results(root: Path) -> Path:
-    """Results of the sweeps: one CSV and one passport (JSON) each."""
-    return root / "results"
+def scale(root: Path) -> str:
+    """The scale in force, of params.yaml; without that file the default.
+
+    Raises:
+        ValueError: there is not exactly one line ``scale: NAME``.
+    """
+    try:
+        text = (root / "params.yaml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return DEFAULT_SCALE
+    found = re.findall(r"^scale:[ \t]*['\"]?([A-Za-z0-9_-]+)", text, flags=re.MULTILINE)
+    if len(found) != 1:
+        raise ValueError(f"params.yaml: {len(found)} lines begin with `scale: NAME`, one is needed")
+    return str(found[0])
 
 
-def figures(root: Path) -> Path:
+def scales(root: Path) -> list[str]:
+    """The scales that have results, sorted."""
+    return sorted(path.name for path in (root / "results").glob("*") if path.is_dir())
+
+
+def results(root: Path, of: str | None = None) -> Path:
+    """Results of the sweeps at a scale, None: that in force; one CSV and one passport (JSON) each."""
+    return root / "results" / (of or scale(root))
+
+
+def reports(root: Path, of: str | None = None) -> Path:
+    """Report, figures and claims at a scale, None: that in force; the overview of all scales lies above it."""
+    return root / "reports" / (of or scale(root))
+
+
+def figures(root: Path, of: str | None = None) -> Path:
     """Figures, PNG and SVG; the plotted curves as CSV lie in ``data/`` below it."""
-    return root / "reports" / "figures"
+    return reports(root, of) / "figures"
 
 
-def claims(root: Path) -> Path:
+def claims(root: Path, of: str | None = None) -> Path:
     """One flat JSON file per claim of the paper."""
-    return root / "reports" / "claims"
+    return reports(root, of) / "claims"
 
 
 def work(root: Path) -> Path:
@@ -57,9 +87,9 @@ def work(root: Path) -> Path:
     return root / "work"
 
 
-def manifest(root: Path, dataset: str) -> Path:
-    """Name, version, split sizes and checksums of one data set, written by stage ``data@dataset``."""
-    return root / "data" / "manifests" / f"{dataset}.json"
+def manifest(root: Path, dataset: str, source: str) -> Path:
+    """Name, version, split sizes and checksums of one data set of a source, written by stage ``data@dataset``."""
+    return root / "data" / "manifests" / source / f"{dataset}.json"
 
 
 def code(root: Path) -> Path:

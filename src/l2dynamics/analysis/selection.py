@@ -27,7 +27,7 @@ def rows(results: Results, group: str = "grid") -> pd.DataFrame:
     if found.empty:
         stage = tables.stage(results.name)
         raise ValueError(
-            f"results/{results.name}.csv has no runs of group {group!r}: run `dvc repro {stage}`"
+            f"{results.file} has no runs of group {group!r}: run `dvc repro {stage}`"
         )
     return found
 
@@ -185,7 +185,7 @@ def contests(results: Results, group: str = "predicted") -> list[Contest]:
     against = grid[grid["eta"] == eta]
     if not (against["l2"] > 0).any():
         raise ValueError(
-            f"results/{results.name}.csv has predicted runs but no grid at η = {eta:g}: give the grid that η and run "
+            f"{results.file} has predicted runs but no grid at η = {eta:g}: give the grid that η and run "
             f"`dvc repro {tables.stage(results.name)}`"
         )
     return [

@@ -208,7 +208,7 @@ def c_at(measured: Results, setup: str, eta: float) -> float:
     """
     found = measured.passport["c"].get(setup)
     if not found or found["c"] is None:
-        raise ValueError(f"results/measure_c.json has no c of {setup!r}: no run of measure_c has peaked")
+        raise ValueError(f"results of measure_c: no c of {setup!r}: no run of measure_c has peaked")
     return float(found["c"]) * float(found["eta"]) / float(eta)
 
 
@@ -289,5 +289,5 @@ def _momentum(measured: Results, setup: str) -> float:
         if isinstance(place, Mapping) and "momentum" in place:
             return float(place["momentum"] or 0.0)
     raise ValueError(
-        f"results/measure_c.json does not say the momentum of {setup!r}: run `dvc repro measure_c`"
+        f"results of measure_c: no momentum of {setup!r}: run `dvc repro measure_c`"
     )

@@ -43,7 +43,7 @@ def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:
     """
     for name in RESULTS:
         if name not in results:
-            raise ValueError(f"results/{name}.csv is missing: run `dvc repro {tables.stage(name)}`")
+            raise ValueError(f"results of {name} are missing: run `dvc repro {tables.stage(name)}`")
     found = [claim for module in MODULES for claim in module.evaluate(results)]
     records = {claim.id: claim.record() for claim in found}
     if len(records) != len(found):
@@ -112,18 +112,23 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"reports/claims/{path.name} is not JSON: run `dvc repro claims`") from error
+            raise ValueError(f"{_shown(path)} is not JSON: run `dvc repro claims`") from error
         if not isinstance(record, dict) or set(record) != set(FIELDS):
-            raise ValueError(f"reports/claims/{path.name} has other keys: run `dvc repro claims`")
+            raise ValueError(f"{_shown(path)} has other keys: run `dvc repro claims`")
         found[path.stem] = record
     if not found:
-        raise ValueError("reports/claims has no claims: run `dvc repro claims`")
+        raise ValueError(f"{_shown(folder)} has no claims: run `dvc repro claims`")
     try:
         texts = json.loads(folder.with_name(CRITERIA).read_text(encoding="utf-8"))
         found = {id: record | {"claim": texts[id]} for id, record in found.items()}
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"reports/{CRITERIA} is missing or damaged: run `dvc repro claims`") from error
+        raise ValueError(f"{_shown(folder.with_name(CRITERIA))} is missing or damaged: run `dvc repro claims`") from error
     return {id: found[id] for id in sorted(found, key=order)}
+
+
+def _shown(path: Path) -> str:
+    parts = path.parts
+    return "/".join(parts[parts.index("reports") if "reports" in parts else -2 :])
 
 
 def _json_files(folder: Path) -> Iterable[Path]:

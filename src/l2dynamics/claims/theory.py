@@ -40,7 +40,7 @@ def _claim(theory: Results, id: str, claim: str, **numbers: Any) -> Claim:
         claim=claim,
         figure="fig5",
         scale=str(theory.passport["scale"]),
-        data=f"results/theory.json ({data['name']} even/odd, {size}, {data['source']})",
+        data=f"theory.json ({data['name']} even/odd, {size}, {data['source']})",
         **numbers,
     )
 

@@ -54,7 +54,7 @@ def read_manifest(name: str, source: str, root: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is missing, unreadable, or of another source or version.
     """
-    path = paths.manifest(root, name)
+    path = paths.manifest(root, name, source)
     remedy = f"run `dvc repro data@{name}`"
     try:
         found = json.loads(path.read_text())

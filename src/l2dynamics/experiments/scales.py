@@ -85,6 +85,11 @@ def load_params(root: Path) -> Params:
     return params
 
 
+def source(root: Path, scale: str) -> str:
+    """Where the data of a scale come from, ``source`` in its file: ``sample`` if nothing is said, or ``tfds``."""
+    return str(read_yaml(root / "scales" / f"{scale}.yaml").get("source", "sample"))
+
+
 def load_section(root: Path, scale: str, name: str, section: type[Section]) -> Section:
     """Read and check one section of ``scales/<scale>.yaml``, with the setups that it inherits filled in.
 

@@ -85,7 +85,7 @@ def _variants(canvas: Canvas, panel: str, results: Results, metric: str, *, log:
             )
             entries.append((name, {"color": color, "linestyle": line}))
     if not entries:
-        raise ValueError(f"results/{results.name}.csv has no runs of AutoL2: re-run the stage")
+        raise ValueError(f"{results.file} has no runs of AutoL2: re-run the stage")
     return entries
 
 

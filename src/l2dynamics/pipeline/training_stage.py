@@ -40,7 +40,7 @@ def measured_c(root: Path, setup: str) -> float:
     try:
         return float(passport["c"][setup]["c"])
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"results/measure_c.json has no c of {setup}: run `dvc repro measure_c`") from None
+        raise ValueError(f"results of measure_c: no c of {setup}: run `dvc repro measure_c`") from None
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def summary(name: str, results: Results) -> list[str]:
     if accuracy.notna().any():
         row: Any = table.iloc[int(accuracy.argmax())]
         best = f"best: test accuracy {row['test_accuracy']:.4f} after {row['epoch']:.4g} epochs, {row['run']}"
-    return [done, best, f"look: results/{results.name}.csv and .json; figures: `dvc repro`; runs: `make ui`"]
+    return [done, best, f"look: {results.file} and .json; figures: `dvc repro`; runs: `make ui`"]
 
 
 def write(results: Results, root: Path, stage_name: str) -> None:

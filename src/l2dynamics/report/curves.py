@@ -47,6 +47,7 @@ def sweep(results: Results) -> dict[str, Any]:
     experiment = catalog.experiment(name)
     return {
         "title": " — ".join(filter(None, (name, experiment.title.partition(" — ")[2].partition(" (")[0]))),
+        "file": results.file,
         "experiment": catalog.number(experiment),
         "runs": [
             _run(name, rows, summary.loc[str(run)]) for run, rows in results.table.groupby("run", sort=False)

@@ -1,7 +1,7 @@
 """The report: claims, figures, choices and provenance as one HTML page and as Markdown, from files alone.
 
-Nothing is computed here: claims come from ``reports/claims``, figures and captions from ``reports/figures``,
-the rest from the passports in ``results``. The same files give the same bytes.
+Nothing is computed here: claims come from ``claims``, figures and captions from ``figures`` in the
+folder of the scale, the rest from its passports. The same files give the same bytes.
 """
 
 import base64
@@ -98,7 +98,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure: paths are relative to ``reports/``, ``uri`` holds the image itself."""
+    """One figure: paths are relative to the report, ``uri`` holds the image itself."""
 
     name: str
     title: str
@@ -113,7 +113,7 @@ class Picture:
 
 
 def write(root: Path, theory: str) -> list[Path]:
-    """Write ``reports/index.html`` and ``reports/README.md``, each atomically.
+    """Write ``index.html`` and ``README.md`` of the scale in force, each atomically.
 
     Args:
         root: the checkout.
@@ -134,10 +134,10 @@ def write(root: Path, theory: str) -> list[Path]:
     page = html(report, theory, choices, curves.dumps(curves.collect(root))).encode()
     if len(page) > MAX_BYTES:
         raise ValueError(
-            f"reports/index.html would have {len(page) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: set "
+            f"index.html would have {len(page) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: set "
             "figures.style to paper in params.yaml, or plot fewer points"
         )
-    folder = paths.claims(root).parent
+    folder = paths.reports(root)
     targets = [folder / "index.html", folder / "README.md"]
     atomic.replace(targets[0], page)
     atomic.replace(targets[1], markdown(report, theory, choices).encode())
@@ -266,7 +266,7 @@ def picture(folder: Path, name: str) -> Picture:
         caption = str(image.info.get("Description", ""))
         width, height = (round(pixels * SCREEN) for pixels in image.size)
     if not caption:
-        raise ValueError(f"reports/figures/{name}.png has no caption in its metadata: run `{command}`")
+        raise ValueError(f"{name}.png has no caption in its metadata: run `{command}`")
     title = "Figure " + name.removeprefix("fig")
     smaller, kind = min((png, "png"), (svg, "svg+xml"), key=lambda pair: pair[0].stat().st_size)
     content = base64.b64encode(smaller.read_bytes()).decode()

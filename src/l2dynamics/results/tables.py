@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import paths
+from l2dynamics.paths import DEFAULT_SCALE
 from l2dynamics.storage import line_endings
 from l2dynamics.storage.atomic import json_bytes, plain, replace
 
@@ -84,6 +85,11 @@ class Results:
     table: pd.DataFrame
     passport: dict[str, Any]
 
+    @property
+    def file(self) -> str:
+        """Where the table lies in the checkout, for messages."""
+        return f"results/{self.passport.get('scale', DEFAULT_SCALE)}/{self.name}.csv"
+
 
 def stage(name: str) -> str:
     """Return the DVC stage that writes the results ``name``."""
@@ -97,31 +103,32 @@ def block_sizes(images: int) -> np.ndarray:
     return np.bincount(np.arange(images) % len(BLOCKS), minlength=len(BLOCKS))
 
 
-def names(root: Path | None = None) -> list[str]:
-    """Return the names of all results in the checkout that are long tables, sorted."""
-    folder = paths.results(root or paths.find_root())
+def names(root: Path | None = None, scale: str | None = None) -> list[str]:
+    """Return the names of all results of a scale (None: that in force) that are long tables, sorted."""
+    folder = paths.results(root or paths.find_root(), scale)
     return sorted(p.stem for p in folder.glob("*.json") if form(p.stem) is RUNS and _NAME.fullmatch(p.stem))
 
 
-def load(name: str, root: Path | None = None) -> Results:
+def load(name: str, root: Path | None = None, scale: str | None = None) -> Results:
     """Read and verify the results ``name``.
 
     Args:
         name: name of the sweep, e.g. ``fc`` or ``autol2_wrn``.
         root: the checkout; None finds it from the working directory.
+        scale: None is the one in force.
 
     Raises:
         ResultsError: a file is missing, unreadable, altered since it was written, or lacks a column. The
             message is one line that names the file and the stage that makes it anew.
     """
     root = root or paths.find_root()
-    passport = load_passport(name, root)
-    csv, passport_file = _files(name, root)
+    passport = load_passport(name, root, scale)
+    csv, passport_file = _files(name, root, scale)
     content = _read(name, csv)
     expected = passport.get("csv_sha256")
     if expected != hashlib.sha256(content).hexdigest():
         if isinstance(expected, str) and line_endings.converted(content, expected):
-            raise ResultsError(f"results/{csv.name} is damaged: {line_endings.CONVERTED}")
+            raise ResultsError(f"{_shown(csv)} is damaged: {line_endings.CONVERTED}")
         raise _damaged(name, csv, f"its checksum is not the one in {passport_file.name}")
     try:
         return Results(name, parse(content, form(name)), passport)
@@ -129,13 +136,13 @@ def load(name: str, root: Path | None = None) -> Results:
         raise _damaged(name, csv, str(error)) from error
 
 
-def load_passport(name: str, root: Path) -> dict[str, Any]:
+def load_passport(name: str, root: Path, scale: str | None = None) -> dict[str, Any]:
     """Read the passport alone, e.g. for the scale of the results.
 
     Raises:
         ResultsError: it is missing or damaged.
     """
-    _, path = _files(name, root)
+    _, path = _files(name, root, scale)
     content = _read(name, path)
     try:
         passport = json.loads(content)
@@ -159,7 +166,7 @@ def write(results: Results, root: Path) -> None:
         ResultsError: the table lacks a column, a run's steps do not increase, or a run's name occurs twice.
         OSError: a file cannot be written, e.g. the disk is full; the previous file is intact.
     """
-    csv, passport_file = _files(results.name, root)
+    csv, passport_file = _files(results.name, root, results.passport.get("scale"))
     try:
         content = table_bytes(results.table, form(results.name))
     except ResultsError as error:
@@ -230,21 +237,25 @@ def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
         raise ValueError("the results table has no rows: re-run the sweep that wrote it")
 
 
-def _files(name: str, root: Path) -> tuple[Path, Path]:
+def _files(name: str, root: Path, scale: str | None) -> tuple[Path, Path]:
     if not _NAME.fullmatch(name):
         raise ResultsError(f"results name {name!r}: use letters, digits, - and _ only")
-    folder = paths.results(root)
+    folder = paths.results(root, scale)
     return folder / f"{name}.csv", folder / f"{name}.json"
 
 
+def _shown(path: Path) -> str:
+    return "/".join(path.parts[-3:])
+
+
 def _damaged(name: str, path: Path, reason: str) -> ResultsError:
-    return ResultsError(f"results/{path.name} is damaged: {reason}; run `dvc repro {stage(name)}`")
+    return ResultsError(f"{_shown(path)} is damaged: {reason}; run `dvc repro {stage(name)}`")
 
 
 def _read(name: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ResultsError(f"results/{path.name} is missing: run `dvc repro {stage(name)}`") from None
+        raise ResultsError(f"{_shown(path)} is missing: run `dvc repro {stage(name)}`") from None
     except OSError as error:
-        raise ResultsError(f"results/{path.name} cannot be read: {error.strerror}") from error
+        raise ResultsError(f"{_shown(path)} cannot be read: {error.strerror}") from error

@@ -94,7 +94,7 @@ def summary(passport: Mapping[str, Any]) -> list[str]:
     return [
         f"theory: {passport['runs']} networks trained, {passport['wall_seconds']:.0f} s",
         f"time of the loss minimum ∝ λ^{fit['slope']:.3f} [{fit['low']:.3f}, {fit['high']:.3f}]; the paper: −1",
-        "look: results/theory.csv and .json; `dvc repro fig@5`; reports/README.md has a section on it",
+        f"look: results/{passport['scale']}/theory.csv and .json; `dvc repro fig@5`; the report has a section on it",
     ]
 
 
