@@ -115,6 +115,25 @@ def reach(times: npt.ArrayLike, values: npt.ArrayLike, chance: float, part: floa
     return np.where(best > chance, _first(at, curves, chance + part * (best - chance)), np.nan)
 
 
+def first_at(times: npt.ArrayLike, values: npt.ArrayLike, level: npt.ArrayLike) -> np.ndarray:
+    """Return the first time at which the running median over three neighbours is at a level.
+
+    Args:
+        times: of the evaluations, increasing, ≥ 0, shape ``[times]``; any unit.
+        values: mean curves of the seeds, fractions, shape ``[..., times]``.
+        level: of each curve, shape ``[...]``.
+
+    Returns:
+        Times in the unit of ``times``, shape ``[...]``; NaN where the curve stays below.
+
+    Raises:
+        ValueError: the number of times is not that of the evaluations.
+    """
+    at, curves = _checked(times, running_median(values))
+    reached = curves >= np.asarray(level, dtype=np.float64)[..., None] - _ROUNDING_SLACK
+    return np.where(reached.any(axis=-1), at[np.argmax(reached, axis=-1)], np.nan)
+
+
 def early_maximum(values: npt.ArrayLike, margin: float = EARLY) -> np.ndarray:
     """Say whether the accuracy stays at its maximum: at the end ≥ maximum − 0.01, of the running median.
 

@@ -1,9 +1,9 @@
 """Correct test images counted per block: what is chosen on one half of the images is scored on the other.
 
-The test images of a setup are split into 20 equal blocks by image index modulo 20. Blocks 0 to 9 are half A, 10 to 19 half B.
-Whatever is chosen by looking at accuracy (the best λ, the best η, the epoch of the maximum) is chosen on one half and
-scored on the other, both ways round, and averaged: the maximum of noisy numbers is too high, the score of the chosen one
-on other images is not.
+The test images of a setup are split into 20 equal blocks by image index modulo 20. Blocks 0 to 9 are half A, 10 to 19
+half B. Whatever is chosen by looking at accuracy (the best λ, the best η, the epoch of the maximum) is chosen on one
+half and scored on the other, both ways round, and averaged: the maximum of noisy numbers is too high, the score of
+the chosen one on other images is not.
 """
 
 from collections.abc import Sequence
@@ -41,8 +41,8 @@ class Curves:
         shape = (len(self.seeds), len(self.steps), BLOCKS)
         if self.correct.shape != shape or self.sizes.shape != (BLOCKS,) or 0 in shape:
             raise ValueError(
-                f"counts of shape {self.correct.shape} and sizes of shape {self.sizes.shape} do not fit {len(self.seeds)} "
-                f"seeds, {len(self.steps)} evaluations and {BLOCKS} blocks"
+                f"counts of shape {self.correct.shape} and {self.sizes.shape} sizes, but {len(self.seeds)} seeds, "
+                f"{len(self.steps)} evaluations and {BLOCKS} blocks"
             )
         if (np.diff(self.steps) <= 0).any():
             raise ValueError("the steps of the evaluations must increase")

@@ -1,7 +1,7 @@
 """The optimal λ of a budget: the summit of a parabola through the accuracy over log λ, with an interval.
 
-The best λ of a grid is one of a few values and has no interval worth the name. A parabola through the λ next to the best
-has a summit between them, and each draw of seeds and images moves it.
+The best λ of a grid is one of a few values and has no interval worth the name. A parabola through the λ next to the
+best has a summit between them, and each draw of seeds and images moves it.
 """
 
 import math
@@ -44,8 +44,8 @@ def optimum(
 ) -> Optimum:
     """Find the optimal λ within a budget.
 
-    The accuracy of each λ is the maximum within the budget, its epoch chosen on one half of the images and scored on the
-    other.
+    The accuracy of each λ is the maximum within the budget, its epoch chosen on one half of the images and scored on
+    the other.
 
     Args:
         candidates: curves of the λ > 0 of a grid at one η, with the same seeds.

@@ -103,7 +103,8 @@ class Estimate:
         value: of the data as they are.
         se: standard error; NaN if it cannot be told.
         df: degrees of freedom of its Student interval.
-        n_seeds: seeds it rests on. With one, ``se`` is of the images alone and the estimate enters no verdict over seeds.
+        n_seeds: seeds it rests on. With one, ``se`` is of the images alone and the estimate enters no verdict over
+            seeds.
         n_units: λ drawn; 0 if none were.
         parts: variances by source.
         lost: part of the draws without a value.

@@ -1,9 +1,9 @@
 """Exponents: the slope of log t* on log λ, its placebo, and its curvature.
 
-t* and t₉₅ are taken on the mean curve of the seeds (:mod:`l2dynamics.peaks`), in every draw of seeds and images anew, and
-λ are drawn too. Runs with T ∝ 1/λ whose accuracy did not depend on λ at all would also show t* falling with λ, by
-noise alone. So each exponent comes with its *placebo*, the exponent of the λ = 0 curves cut at the length of each run;
-an exponent counts only if it lies clearly below that.
+t* and t₉₅ are taken on the mean curve of the seeds (:mod:`l2dynamics.peaks`), in every draw of seeds and images anew,
+and λ are drawn too. Runs with T ∝ 1/λ whose accuracy did not depend on λ at all would also show t* falling with λ, by
+noise alone. So each exponent comes with its *placebo*, the exponent of the λ = 0 curves cut at the length of each
+run; an exponent counts only if it lies clearly below that.
 """
 
 import math
@@ -146,8 +146,8 @@ def curvature(
 ) -> Estimate:
     """Fit log t = a + b u + q u², u = log λ, and return q.
 
-    By a law with q > 0 the slope b + 2 q u is less steep at large λ. Twice the coefficient c = t*λ at a λ that is smaller
-    by D decades is, on its own, a slope of −1 − log₁₀(2)/D.
+    By a law with q > 0 the slope b + 2 q u is less steep at large λ. Twice the coefficient c = t*λ at a λ that is
+    smaller by D decades is, on its own, a slope of −1 − log₁₀(2)/D.
 
     Args:
         sweep: see :func:`exponent`.

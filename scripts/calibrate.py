@@ -1,0 +1,395 @@
+"""How often do the rules of the claims decide, and how often wrongly? Synthetic sweeps drawn from a known truth.
+
+``python scripts/calibrate.py`` prints the tables of docs/calibration.md (five minutes on one core). ``--repeats N``
+draws fewer or more sweeps. It trains nothing.
+"""
+
+import argparse
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from l2dynamics import peaks
+from l2dynamics.analysis import optimum, pooling, resampling, slopes, verdicts
+from l2dynamics.analysis.blocks import BLOCKS, HALF_A, HALF_B, Curves, block_sizes, crossed_best
+from l2dynamics.analysis.resampling import Estimate, View
+from l2dynamics.analysis.slopes import Sweep, best_within
+from l2dynamics.analysis.verdicts import Test, Verdict
+
+CHANCE, BEST = 0.1, 0.75
+#: Of the resampling: with 400 draws a standard error is known within 4 %, less than its own noise at five seeds.
+DRAWS = 400
+
+
+@dataclass(frozen=True)
+class World:
+    """How a sweep is measured, and its noise (accuracies are absolute).
+
+    Attributes:
+        seeds: of every run.
+        setups: over which a claim is pooled.
+        images: test images.
+        per_decade: evaluations per decade of time.
+        common: sd of a seed's accuracy, the same in all of its runs.
+        own: sd of a run's accuracy beside that.
+        jitter: sd from one evaluation to the next.
+        disagree: share of images on which two networks of equal accuracy differ; half of it changes from
+            evaluation to evaluation.
+        between: sd of the truth between setups, in the unit of the claim's number.
+    """
+
+    seeds: int = 5
+    setups: int = 4
+    images: int = 10_000
+    per_decade: int = 12
+    common: float = 0.005
+    own: float = 0.003
+    jitter: float = 0.004
+    disagree: float = 0.15
+    between: float = 0.0
+
+
+def measured(
+    rng: np.random.Generator, world: World, runs: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> list[Curves]:
+    """Draw the curves of grid points that share seeds and images from (steps, true accuracy) of each."""
+    sizes = block_sizes(world.images)
+    common = rng.normal(0, world.common, (world.seeds, 1, 1))
+    shared = rng.normal(0, 1, BLOCKS)
+    found = []
+    for steps, truth in runs:
+        # Variance of an image's being correct: part is the image's, part the network's.
+        own_part = np.minimum(world.disagree / 2, truth * (1 - truth))
+        image = np.sqrt((truth * (1 - truth) - own_part) / sizes[0])[None, :, None] * shared
+        spread = np.sqrt(own_part / 2 / sizes[0])[None, :, None]
+        shape = (world.seeds, len(steps), BLOCKS)
+        images = spread * (rng.normal(0, 1, (world.seeds, 1, BLOCKS)) + rng.normal(0, 1, shape))
+        run = rng.normal(0, world.own, (world.seeds, 1, 1)) + rng.normal(0, world.jitter, (*shape[:2], 1))
+        # What makes networks differ fades where they have learned nothing.
+        learned = np.clip((truth - CHANCE) / (BEST - CHANCE), 0, 1)[None, :, None]
+        accuracy = truth[None, :, None] + image + images + learned * (common + run)
+        counts = np.clip(np.rint(accuracy * sizes), 0, sizes)
+        found.append(Curves(steps, counts, sizes, tuple(range(world.seeds))))
+    return found
+
+
+def evaluations(world: World, last: float, decades: float = 3.0) -> np.ndarray:
+    """Log-spaced steps up to ``last``, the first at 10^−decades of it."""
+    return np.unique(np.rint(np.geomspace(last / 10**decades, last, round(decades * world.per_decade) + 1)))
+
+
+def rise(steps: np.ndarray, star: float, top: float = BEST, fall: float = 0.01) -> np.ndarray:
+    """Accuracy that comes within 0.005 of ``top`` at ``star`` and then falls by ``fall`` for every factor e."""
+    u = steps / star
+    return (
+        CHANCE
+        + (top - CHANCE) * (1 - np.exp(-math.log((top - CHANCE) / 0.005) * np.sqrt(u)))
+        - fall * np.log(np.maximum(u, 1))
+    )
+
+
+def power_law(rng: np.random.Generator, world: World, law: float, l2s: np.ndarray) -> slopes.Exponent:
+    """t* ∝ λ^law; runs of at least 3 t*."""
+    relative = l2s / l2s.max()
+    stars = 100 * relative ** (law + rng.normal(0, world.between))
+    lengths = 3 * np.maximum(stars, 100 / relative)
+    runs = [
+        (steps := evaluations(world, length), rise(steps, star))
+        for length, star in zip(lengths, stars, strict=True)
+    ]
+    return exponent(rng, world, l2s, runs, lambda steps: rise(steps, 100.0, top=BEST - 0.03, fall=0.0))
+
+
+def no_law(rng: np.random.Generator, world: World, creep: float, l2s: np.ndarray) -> slopes.Exponent:
+    """Accuracy does not depend on λ; T ∝ 1/λ; after a fast rise it creeps up by ``creep`` for every decade of time."""
+
+    def truth(steps: np.ndarray) -> np.ndarray:
+        return rise(steps, 100.0, top=BEST - 0.1, fall=-creep / math.log(10))
+
+    runs = [(steps := evaluations(world, length), truth(steps)) for length in 300 * l2s.max() / l2s]
+    return exponent(rng, world, l2s, runs, truth)
+
+
+def exponent(
+    rng: np.random.Generator,
+    world: World,
+    l2s: np.ndarray,
+    runs: Sequence[tuple[np.ndarray, np.ndarray]],
+    zero: Callable[[np.ndarray], np.ndarray],
+) -> slopes.Exponent:
+    """Measure the exponent of one setup, and its placebo on the λ = 0 curve ``zero``."""
+    steps = evaluations(world, max(at[-1] for at, _ in runs), 3 + math.log10(l2s.max() / l2s.min()))
+    *curves, reference = measured(rng, world, [*runs, (steps, zero(steps))])
+    sweep = Sweep(tuple(curves), np.full(len(l2s), 0.1), l2s, {0.1: reference})
+    return slopes.exponent(sweep, draws=DRAWS)
+
+
+def inverse(found: Sequence[slopes.Exponent]) -> Verdict:
+    """Claim 01: slope −1 ± 0.25, placebo excluded."""
+    mean, placebo, difference = (
+        pooling.pooled([getattr(one, part) for one in found]).mean
+        for part in ("slope", "placebo", "difference")
+    )
+    whole = replace(found[0], slope=mean, placebo=placebo, difference=difference)
+    return over([verdicts.inverse(one) for one in found], verdicts.inverse(whole))
+
+
+def over(tests: Sequence[Test], pooled: Test) -> Verdict:
+    """The verdict over setups."""
+    return verdicts.over_setups({str(number): test for number, test in enumerate(tests)}, pooled).verdict
+
+
+def pooled_test(found: Sequence[Estimate], test: Callable[[Estimate], Test]) -> Verdict:
+    """Judge one number of every setup, and its mean."""
+    return over([test(one) for one in found], test(pooling.pooled(found).mean))
+
+
+def estimate(world: World, statistic: resampling.Statistic) -> Estimate:
+    """With as many draws as this script makes."""
+    return resampling.estimate(statistic, world.seeds, draws=DRAWS)
+
+
+def plateau(rng: np.random.Generator, world: World, deficit: float) -> list[Estimate]:
+    """Claim 03: the smallest λ, worse by ``deficit``, minus each of the next two; T ∝ 1/λ over a decade."""
+    stars = 100 * np.array([10.0, 10**0.5, 1.0])
+    tops = BEST - np.array([deficit, 0, 0])
+    runs = [
+        (steps := evaluations(world, 3 * star), rise(steps, star, top))
+        for star, top in zip(stars, tops, strict=True)
+    ]
+    smallest, *others = measured(rng, world, runs)
+
+    def best(view: View, curves: Curves) -> np.ndarray:
+        return best_within(view, curves, math.inf)
+
+    return [
+        estimate(world, lambda view, other=other: best(view, smallest) - best(view, other))
+        for other in others
+    ]
+
+
+def on_plateau(found: Sequence[list[Estimate]]) -> Verdict:
+    """Claim 03: both differences within ± 0.01."""
+
+    def both(differences: Sequence[Estimate]) -> Test:
+        return verdicts.all_of([verdicts.equivalent(one, 0.01) for one in differences])
+
+    means = [pooling.pooled(differences).mean for differences in zip(*found, strict=True)]
+    return over([both(differences) for differences in found], both(means))
+
+
+def tuned(view: View, candidates: Sequence[Curves]) -> np.ndarray:
+    """Accuracy of the best λ, chosen on one half and scored on the other."""
+    first, second = ([view.accuracy(one, half) for one in candidates] for half in (HALF_A, HALF_B))
+    return crossed_best(first, second)
+
+
+def advantage(rng: np.random.Generator, world: World, gain: float, candidates: int) -> Estimate:
+    """The best of several λ that are equally good, minus a run that is worse by ``gain``: claims 05 and 08."""
+    steps = evaluations(world, 3000.0)
+    truths = [rise(steps, 1000.0)] * candidates + [rise(steps, 1000.0, BEST - gain)]
+    *others, reference = measured(rng, world, [(steps, truth) for truth in truths])
+    return estimate(world, lambda view: tuned(view, others) - best_within(view, reference, math.inf))
+
+
+def shifted(rng: np.random.Generator, world: World, factor: float) -> list[optimum.Optimum]:
+    """Claim 07: log10 of the optimum of four budgets over a decade, which truly is ``factor`` times c/T."""
+    budgets = 1000 * 10 ** np.linspace(0, 1, 4)
+    # The grid brackets the optimum of every budget, by half decades.
+    places = np.arange(-2, 2.25, 0.5)
+    found = []
+    for budget in budgets:
+        away = places - (math.log10(factor) + rng.normal(0, world.between))
+        # As measured: flat towards small λ, steep towards large ones; 0.02 at a decade below, 0.06 above.
+        loss = np.where(away < 0, 0.02, 0.06) * away**2
+        steps = evaluations(world, budget)
+        candidates = measured(
+            rng, world, [(steps, rise(steps, budget / 2, BEST - min(x, 0.5), 0.0)) for x in loss]
+        )
+        found.append(optimum.optimum(candidates, 10**places, budget, draws=DRAWS))
+    return found
+
+
+def predicted(found: Sequence[list[optimum.Optimum]]) -> Verdict:
+    """Claim 07, in one setup: every optimum within a factor 10."""
+    (budgets,) = found
+    tests = [verdicts.only_if(verdicts.within(one.log10_l2, -1, 1), one.bracketed) for one in budgets]
+    return verdicts.all_of(tests).verdict
+
+
+def adaptive(rng: np.random.Generator, world: World, gain: float) -> tuple[Estimate, Estimate]:
+    """Claim 10: AutoL2 minus the tuned of seven λ in accuracy, and log of the times to the tuned maximum − 0.005.
+
+    Constant λ, by half decades, reach what they do at the best one or lose 0.02 a decade², and AutoL2 reaches ``gain``
+    more, in half the time if ``gain`` is positive and in twice that if it is negative.
+    """
+    steps = evaluations(world, 3000.0)
+    tops = BEST - 0.02 * np.arange(-1.5, 1.75, 0.5) ** 2
+    speed = 2.0 ** np.sign(gain)
+    truths = [*(rise(steps, 1000.0, top) for top in tops), rise(steps, 1000.0 / speed, BEST + gain)]
+    *constant, auto = measured(rng, world, [(steps, truth) for truth in truths])
+    best = constant[len(constant) // 2]
+
+    def ahead(view: View) -> np.ndarray:
+        return best_within(view, auto, math.inf) - tuned(view, constant)
+
+    def sooner(view: View) -> np.ndarray:
+        level = tuned(view, constant) - 0.005
+        taken = [peaks.first_at(steps, view.accuracy(one), level) for one in (auto, best)]
+        # A run that does not get there takes at least its length.
+        first, second = (np.where(np.isnan(at), steps[-1], at) for at in taken)
+        return np.asarray(np.log(second / first))
+
+    return estimate(world, ahead), estimate(world, sooner)
+
+
+def ahead(found: Sequence[tuple[Estimate, Estimate]]) -> Verdict:
+    """Claim 10: higher accuracy and shorter time."""
+
+    def both(pair: Sequence[Estimate]) -> Test:
+        return verdicts.all_of([verdicts.better(one) for one in pair])
+
+    means = [pooling.pooled(parts).mean for parts in zip(*found, strict=True)]
+    return over([both(pair) for pair in found], both(means))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A truth, what should be found and what must not be.
+
+    Attributes:
+        claim: number in the list of claims.
+        truth: in words.
+        right: the verdict that is true; None if the truth lies on the boundary.
+        wrong: verdicts that are false.
+        draw: from noise and world to what is measured in one setup.
+        judge: from what is measured in every setup to the verdict.
+        setups: None for those of the world.
+    """
+
+    claim: str
+    truth: str
+    right: Verdict | None
+    wrong: tuple[Verdict, ...]
+    draw: Callable[[np.random.Generator, World], Any]
+    judge: Callable[[Any], Verdict]
+    setups: int | None = None
+
+    def verdicts(self, world: World, repeats: int) -> Counter[Verdict]:
+        """Judge so many synthetic results."""
+        found: Counter[Verdict] = Counter()
+        for repeat in range(repeats):
+            # Worlds differ in size, not in luck.
+            rng = np.random.default_rng([repeat, *self.truth.encode()])
+            found[self.judge([self.draw(rng, world) for _ in range(self.setups or world.setups)])] += 1
+        return found
+
+
+YES, NO = Verdict.CONFIRMED, Verdict.CONTRADICTED
+#: λ over 1.5 decades, as few as a setup may have.
+FIVE = np.geomspace(1e-3, 10**-1.5, 5)
+
+
+def scenarios() -> list[Scenario]:
+    """All of them."""
+
+    def law(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], value: float) -> Scenario:
+        return Scenario("01", truth, right, wrong, lambda rng, w: power_law(rng, w, value, FIVE), inverse)
+
+    def flat(truth: str, creep: float) -> Scenario:
+        return Scenario("01", truth, NO, (YES,), lambda rng, w: no_law(rng, w, creep, FIVE), inverse)
+
+    def level(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], deficit: float) -> Scenario:
+        return Scenario("03", truth, right, wrong, lambda rng, w: plateau(rng, w, deficit), on_plateau)
+
+    def against(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], gain: float) -> Scenario:
+        return Scenario(
+            "05",
+            truth,
+            right,
+            wrong,
+            lambda rng, w: advantage(rng, w, gain, 6),
+            lambda found: pooled_test(found, verdicts.better),
+        )
+
+    def close(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], gain: float) -> Scenario:
+        # 0.10 in log-odds at the accuracy of these worlds.
+        bound = 0.1 * BEST * (1 - BEST)
+        return Scenario(
+            "08",
+            truth,
+            right,
+            wrong,
+            lambda rng, w: advantage(rng, w, gain, 6),
+            lambda found: pooled_test(found, lambda one: verdicts.at_most(one, bound)),
+        )
+
+    def moved(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], factor: float) -> Scenario:
+        return Scenario(
+            "07", truth, right, wrong, lambda rng, w: shifted(rng, w, factor), predicted, setups=1
+        )
+
+    def auto(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], gain: float) -> Scenario:
+        return Scenario("10", truth, right, wrong, lambda rng, w: adaptive(rng, w, gain), ahead)
+
+    return [
+        law("slope −1", YES, (NO,), -1.0),
+        law("slope −1.1", YES, (NO,), -1.1),
+        law("slope −1.25, the bound", None, (YES,), -1.25),
+        law("slope −0.5", NO, (YES,), -0.5),
+        flat("no dependence on λ", 0.0),
+        flat("no dependence, accuracy creeps up 0.02 a decade", 0.02),
+        level("equal on the plateau", YES, (NO,), 0.0),
+        level("smallest λ worse by 0.01, the bound", None, (YES,), 0.01),
+        level("smallest λ worse by 0.03", NO, (YES,), 0.03),
+        against("λ > 0 better by 0.015", YES, (NO,), 0.015),
+        against("λ > 0 equal to λ = 0", None, (YES, NO), 0.0),
+        moved("optimum at c/T", YES, (NO,), 1.0),
+        moved("optimum at 5 c/T", YES, (NO,), 5.0),
+        moved("optimum at 10 c/T, the bound", None, (YES,), 10.0),
+        moved("optimum at 20 c/T", NO, (YES,), 20.0),
+        close("predicted λ as good as tuned", YES, (NO,), 0.0),
+        close("predicted λ worse by the bound", None, (YES,), 0.1 * BEST * (1 - BEST)),
+        close("predicted λ worse by 0.04", NO, (YES,), 0.04),
+        auto("AutoL2 equal", None, (YES, NO), 0.0),
+        auto("AutoL2 better by 0.01, twice as fast", YES, (NO,), 0.01),
+        auto("AutoL2 worse by 0.01, half as fast", NO, (YES,), -0.01),
+    ]
+
+
+def table(world: World, repeats: int, claims: Sequence[str] = ()) -> Iterator[str]:
+    """Lines of a table in Markdown, as they are found."""
+    yield "| claim | truth | confirmed | contradicted | not decided | wrong | decided |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for scenario in scenarios():
+        if claims and scenario.claim not in claims:
+            continue
+        found = scenario.verdicts(world, repeats)
+        wrong = sum(found[one] for one in scenario.wrong)
+        decided = f"{found[scenario.right] / repeats:.0%}" if scenario.right else "–"
+        shares = " | ".join(f"{found[one] / repeats:.0%}" for one in Verdict)
+        yield f"| {scenario.claim} | {scenario.truth} | {shares} | {wrong / repeats:.0%} | {decided} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=100, help="synthetic results for each truth")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5])
+    parser.add_argument("--claims", nargs="*", default=[])
+    chosen = parser.parse_args()
+    for seeds in chosen.seeds:
+        world = World(seeds=seeds)
+        print(
+            f"\n{seeds} seeds, {world.setups} setups, {world.images} test images, {chosen.repeats} results each\n"
+        )
+        for line in table(world, chosen.repeats, chosen.claims):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
