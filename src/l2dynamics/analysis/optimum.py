@@ -4,7 +4,6 @@ The best λ of a grid is one of a few values and has no interval worth the name.
 best has a summit between them, and each draw of seeds and images moves it.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,10 +12,15 @@ import numpy as np
 from l2dynamics.analysis import resampling
 from l2dynamics.analysis.blocks import Curves
 from l2dynamics.analysis.resampling import Estimate, View
-from l2dynamics.analysis.slopes import best_within
+from l2dynamics.analysis.slopes import best_within, quadratic
 
-WINDOW = 5
-"""λ that the parabola goes through: the best of the draw and two on either side. Beyond, accuracy is no parabola."""
+WIDTH = 0.7
+"""The parabola goes through the λ within so many decades of the best one, and through its two neighbours in any case.
+
+Accuracy falls slowly towards small λ and steeply towards large ones: the wider the parabola, the farther its summit
+lies on the slow side. Where it falls three times as steeply, half a decade shifts the summit by an eighth of a
+decade, one decade by almost a quarter.
+"""
 
 
 @dataclass(frozen=True)
@@ -73,26 +77,23 @@ def optimum(
     return Optimum(found, bool(inside and held), (float(10 ** u[0]), float(10 ** u[-1])))
 
 
-def summit(u: np.ndarray, y: np.ndarray, window: int = WINDOW) -> np.ndarray:
-    """Summit of the parabola through the best point and its neighbours, held inside the grid.
+def summit(u: np.ndarray, y: np.ndarray, width: float = WIDTH) -> np.ndarray:
+    """Summit of the parabola through the points around the best one.
 
-    Where the points do not bend downwards it is the end of the grid that the parabola rises to.
+    If the best point is the first or last, that is where it lies: nothing brackets it.
 
     Args:
-        u: increasing, shape ``[points]``, at least 3.
+        u: log10 λ, increasing, shape ``[points]``, at least 3.
         y: shape ``[draws, points]``.
-        window: points that the parabola goes through; fewer if there are no more.
+        width: how far from the best point the parabola goes, in the unit of u.
 
     Returns:
-        Shape ``[draws]``.
+        Shape ``[draws]``, inside the grid.
     """
-    width = min(window, len(u))
-    first = np.clip(y.argmax(axis=-1) - width // 2, 0, len(u) - width)
-    index = first[:, None] + np.arange(width)
-    x, values = u[index], np.take_along_axis(y, index, axis=-1)
-    middle = x.mean(axis=-1, keepdims=True)
-    design = np.stack([np.ones_like(x), x - middle, (x - middle) ** 2], axis=-1)
-    _, b, q = np.moveaxis((np.linalg.pinv(design) @ values[..., None])[..., 0], -1, 0)
-    bends = q < -1e-12
-    top = middle[:, 0] + np.where(bends, -b / np.where(bends, 2 * q, 1.0), np.copysign(math.inf, b))
+    best = y.argmax(axis=-1)
+    near = np.abs(u - u[best][:, None]) <= width * (1 + 1e-9)
+    near |= np.abs(np.arange(len(u)) - best[:, None]) <= 1
+    linear, square = quadratic(u, y, near.astype(float), np.zeros(len(u), dtype=int))
+    inner = (best > 0) & (best < len(u) - 1) & (square < 0)
+    top = np.where(inner, -linear / np.where(inner, 2 * square, 1.0), u[best])
     return np.clip(top, u[0], u[-1])

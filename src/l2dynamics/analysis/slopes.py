@@ -163,7 +163,7 @@ def curvature(
 
     def statistic(view: View) -> np.ndarray:
         v, weights = np.broadcast_arrays(sweep.log_times(view, find), view.units[:, unit])
-        return _quadratic(u, v, weights, groups)[1]
+        return quadratic(u, v, weights, groups)[1]
 
     return resampling.estimate(statistic, sweep.seeds, units=len(values), distinct=4, draws=draws)
 
@@ -210,6 +210,32 @@ def slope(u: np.ndarray, v: np.ndarray, weights: np.ndarray, groups: np.ndarray)
     return np.where(flat, np.nan, product / np.where(flat, 1.0, square))
 
 
+def quadratic(
+    u: np.ndarray, v: np.ndarray, weights: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted least-squares coefficients b and q of v = a + b u + q u², with one a for each group.
+
+    Args:
+        u: shape ``[points]``.
+        v: shape ``[draws, points]``.
+        weights: ≥ 0, same shape.
+        groups: 0, 1, …, shape ``[points]``.
+
+    Returns:
+        b and q, each of shape ``[draws]``; NaN where the points do not fix them.
+    """
+    middle = u - u.mean()
+    a, s, b = (_centred(x, weights, groups) for x in (middle[None, :], middle[None, :] ** 2, v))
+    aa, ass, ss = ((weights * x * y).sum(axis=-1) for x, y in ((a, a), (a, s), (s, s)))
+    ab, sb = ((weights * x * b).sum(axis=-1) for x in (a, s))
+    determinant = aa * ss - ass * ass
+    flat = determinant <= 1e-9 * aa * ss
+    filled = np.where(flat, 1.0, determinant)
+    linear = np.where(flat, np.nan, (ab * ss - sb * ass) / filled)
+    square = np.where(flat, np.nan, (sb * aa - ab * ass) / filled)
+    return linear - 2 * square * u.mean(), square
+
+
 def best_within(view: View, curves: Curves, step: float) -> np.ndarray:
     """Maximum accuracy within a budget, the epoch chosen on one half and scored on the other, ``[draws or 1]``."""
     kept = curves.until(step)
@@ -234,22 +260,6 @@ def _centred(x: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarr
     total = weights @ member
     mean = ((weights * x) @ member) / np.where(total > 0, total, 1.0)
     return x - mean @ member.T
-
-
-def _quadratic(
-    u: np.ndarray, v: np.ndarray, weights: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients b and q of v = a + b u + q u² by weighted least squares, each of shape ``[draws]``."""
-    middle = u - u.mean()
-    a, s, b = (_centred(x, weights, groups) for x in (middle[None, :], middle[None, :] ** 2, v))
-    aa, ass, ss = ((weights * x * y).sum(axis=-1) for x, y in ((a, a), (a, s), (s, s)))
-    ab, sb = ((weights * x * b).sum(axis=-1) for x in (a, s))
-    determinant = aa * ss - ass * ass
-    flat = determinant <= 1e-9 * aa * ss
-    filled = np.where(flat, 1.0, determinant)
-    linear = np.where(flat, np.nan, (ab * ss - sb * ass) / filled)
-    square = np.where(flat, np.nan, (sb * aa - ab * ass) / filled)
-    return linear - 2 * square * u.mean(), square
 
 
 def _unresolved(sweep: Sweep, u: np.ndarray, groups: np.ndarray, find: Finder) -> float:
