@@ -97,7 +97,7 @@ def regime(rows: pd.DataFrame) -> Regime:
 
 def _mean_curve(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds at every step."""
-    at = runs.groupby("step")[["train_accuracy", "test_accuracy"]]
-    if (at["test_accuracy"].count() != runs["run"].nunique()).any():
+    at = runs.groupby("step")
+    if (at.size() != runs["run"].nunique()).any():
         raise ValueError(f"runs with l2 = {runs['l2'].iloc[0]:g} are evaluated at different steps")
-    return at.mean()
+    return at[["train_accuracy", "test_accuracy"]].mean()
