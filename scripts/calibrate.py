@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from l2dynamics import peaks
-from l2dynamics.analysis import optimum, pooling, resampling, slopes, verdicts
-from l2dynamics.analysis.blocks import BLOCKS, HALF_A, HALF_B, Curves, block_sizes, crossed_best
+from l2dynamics.analysis import choice, optimum, pooling, resampling, slopes, verdicts
+from l2dynamics.analysis.blocks import BLOCKS, Curves, block_sizes
 from l2dynamics.analysis.resampling import Estimate, View
-from l2dynamics.analysis.slopes import Sweep, best_within
+from l2dynamics.analysis.slopes import Sweep
 from l2dynamics.analysis.verdicts import Test, Verdict
 
 CHANCE, BEST = 0.1, 0.75
@@ -164,7 +164,7 @@ def plateau(rng: np.random.Generator, world: World, deficit: float) -> list[Esti
     smallest, *others = measured(rng, world, runs)
 
     def best(view: View, curves: Curves) -> np.ndarray:
-        return best_within(view, curves, math.inf)
+        return choice.best(view, [curves])
 
     return [
         estimate(world, lambda view, other=other: best(view, smallest) - best(view, other))
@@ -182,18 +182,19 @@ def on_plateau(found: Sequence[list[Estimate]]) -> Verdict:
     return over([both(differences) for differences in found], both(means))
 
 
-def tuned(view: View, candidates: Sequence[Curves]) -> np.ndarray:
-    """Accuracy of the best λ, chosen on one half and scored on the other."""
-    first, second = ([view.accuracy(one, half) for one in candidates] for half in (HALF_A, HALF_B))
-    return crossed_best(first, second)
-
-
-def advantage(rng: np.random.Generator, world: World, gain: float, candidates: int) -> Estimate:
+def advantage(
+    rng: np.random.Generator, world: World, gain: float, candidates: int = 6, across_seeds: bool = False
+) -> Estimate:
     """The best of several λ that are equally good, minus a run that is worse by ``gain``: claims 05 and 08."""
     steps = evaluations(world, 3000.0)
     truths = [rise(steps, 1000.0)] * candidates + [rise(steps, 1000.0, BEST - gain)]
     *others, reference = measured(rng, world, [(steps, truth) for truth in truths])
-    return estimate(world, lambda view: tuned(view, others) - best_within(view, reference, math.inf))
+
+    def statistic(view: View) -> np.ndarray:
+        best, single = (choice.best(view, some, across_seeds=across_seeds) for some in (others, [reference]))
+        return np.asarray(best - single)
+
+    return estimate(world, statistic)
 
 
 def shifted(
@@ -240,10 +241,10 @@ def adaptive(rng: np.random.Generator, world: World, gain: float) -> tuple[Estim
     best = constant[len(constant) // 2]
 
     def ahead(view: View) -> np.ndarray:
-        return best_within(view, auto, math.inf) - tuned(view, constant)
+        return choice.best(view, [auto]) - choice.best(view, constant)
 
     def sooner(view: View) -> np.ndarray:
-        level = tuned(view, constant) - 0.005
+        level = choice.best(view, constant) - 0.005
         taken = [peaks.first_at(steps, view.accuracy(one), level) for one in (auto, best)]
         # A run that does not get there takes at least its length.
         first, second = (np.where(np.isnan(at), steps[-1], at) for at in taken)
@@ -302,8 +303,13 @@ FIVE = np.geomspace(1e-3, 10**-1.5, 5)
 def scenarios() -> list[Scenario]:
     """All of them."""
 
-    def law(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], value: float) -> Scenario:
-        return Scenario("01", truth, right, wrong, lambda rng, w: power_law(rng, w, value, FIVE), inverse)
+    def law(
+        truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], value: float, between: float = 0.0
+    ) -> Scenario:
+        def draw(rng: np.random.Generator, world: World) -> slopes.Exponent:
+            return power_law(rng, replace(world, between=between), value, FIVE)
+
+        return Scenario("01", truth, right, wrong, draw, inverse)
 
     def flat(truth: str, right: Verdict | None, creep: float) -> Scenario:
         return Scenario("01", truth, right, (YES,), lambda rng, w: no_law(rng, w, creep, FIVE), inverse)
@@ -311,13 +317,15 @@ def scenarios() -> list[Scenario]:
     def level(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], deficit: float) -> Scenario:
         return Scenario("03", truth, right, wrong, lambda rng, w: plateau(rng, w, deficit), on_plateau)
 
-    def against(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], gain: float) -> Scenario:
+    def against(
+        truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], gain: float, across: bool = False
+    ) -> Scenario:
         return Scenario(
             "05",
             truth,
             right,
             wrong,
-            lambda rng, w: advantage(rng, w, gain, 6),
+            lambda rng, w: advantage(rng, w, gain, across_seeds=across),
             lambda found: pooled_test(found, verdicts.better),
         )
 
@@ -329,7 +337,7 @@ def scenarios() -> list[Scenario]:
             truth,
             right,
             wrong,
-            lambda rng, w: advantage(rng, w, gain, 6),
+            lambda rng, w: advantage(rng, w, gain),
             lambda found: pooled_test(found, lambda one: verdicts.at_most(one, bound)),
         )
 
@@ -346,6 +354,7 @@ def scenarios() -> list[Scenario]:
     return [
         law("slope −1", YES, (NO,), -1.0),
         law("slope −1.1", YES, (NO,), -1.1),
+        law("slope −1.1, between setups ± 0.1", YES, (NO,), -1.1, 0.1),
         law("slope −1.25, the bound", None, (YES,), -1.25),
         law("slope −0.5", NO, (YES,), -0.5),
         flat("no dependence on λ", NO, 0.0),
@@ -354,7 +363,9 @@ def scenarios() -> list[Scenario]:
         level("smallest λ worse by 0.01, the bound", None, (YES,), 0.01),
         level("smallest λ worse by 0.03", NO, (YES,), 0.03),
         against("λ > 0 better by 0.015", YES, (NO,), 0.015),
+        against("λ > 0 better by 0.015, chosen across seeds", YES, (NO,), 0.015, True),
         against("λ > 0 equal to λ = 0", None, (YES, NO), 0.0),
+        against("λ > 0 equal to λ = 0, chosen across seeds", None, (YES, NO), 0.0, True),
         moved("optimum at c/T", YES, (NO,), 1.0),
         moved("optimum at 5 c/T", YES, (NO,), 5.0),
         moved("optimum at 10 c/T, the bound, equally steep on both sides", None, (YES,), 10.0, 0.02),
@@ -383,20 +394,66 @@ def table(world: World, repeats: int, claims: Sequence[str] = ()) -> Iterator[st
         yield f"| {scenario.claim} | {scenario.truth} | {shares} | {wrong / repeats:.0%} | {decided} |"
 
 
+def gain(rng: np.random.Generator, world: World) -> Estimate:
+    """Difference of two runs that are equally accurate, at their last evaluation."""
+    steps = evaluations(world, 1000.0, 1.0)
+    one, other = measured(rng, world, [(steps, rise(steps, 300.0))] * 2)
+    return estimate(world, lambda view: (view.accuracy(one) - view.accuracy(other))[:, -1])
+
+
+def place(rng: np.random.Generator, world: World) -> Estimate:
+    """log10 of an optimum at 1, accuracy falling by 0.02 a decade on both sides."""
+    return shifted(rng, world, 10.0, 0.02)[0].log10_l2
+
+
+def coverage(world: World, repeats: int) -> Iterator[str]:
+    """Lines of a table: how often the interval of a single setup holds the truth."""
+    yield "| number | true sd | standard error | 90 % interval | 95 % interval |"
+    yield "| --- | --- | --- | --- | --- |"
+    numbers: list[tuple[str, float, Callable[[np.random.Generator, World], Estimate]]] = [
+        ("difference of two accuracies", 0.0, gain),
+        ("exponent of t*", -1.1, lambda rng, w: power_law(rng, w, -1.1, FIVE).slope),
+        ("log10 of the optimal λ", 1.0, place),
+    ]
+    for name, truth, draw in numbers:
+        found = [draw(np.random.default_rng([repeat, *name.encode()]), world) for repeat in range(repeats)]
+        held = (
+            sum(one.low(level) <= truth <= one.high(level) for one in found) / repeats
+            for level in (0.9, 0.95)
+        )
+        spread = np.std([one.value for one in found])
+        error = np.sqrt(np.mean([one.se**2 for one in found]))
+        yield (
+            f"| {name} | {spread:.4f} | {error:.4f} | " + " | ".join(f"{share:.0%}" for share in held) + " |"
+        )
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=100, help="synthetic results for each truth")
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5])
-    parser.add_argument("--claims", nargs="*", default=[])
+    parser.add_argument(
+        "--noise", type=float, default=1.0, help="factor of the noise of seeds and evaluations"
+    )
+    parser.add_argument(
+        "--claims", nargs="*", default=[], help="numbers of claims; none: all, and the intervals"
+    )
     chosen = parser.parse_args()
     for seeds in chosen.seeds:
-        world = World(seeds=seeds)
-        print(
-            f"\n{seeds} seeds, {world.setups} setups, {world.images} test images, {chosen.repeats} results each\n"
-        )
+        world = noisier(World(seeds=seeds), chosen.noise)
+        print(f"\n## {seeds} seeds, noise × {chosen.noise:g}\n")
         for line in table(world, chosen.repeats, chosen.claims):
             print(line, flush=True)
+        if not chosen.claims:
+            print()
+            for line in coverage(world, 2 * chosen.repeats):
+                print(line, flush=True)
+
+
+def noisier(world: World, factor: float) -> World:
+    """The same world with more noise of seeds and evaluations; that of images is fixed by their number."""
+    return replace(world, common=factor * world.common, own=factor * world.own, jitter=factor * world.jitter)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from l2dynamics import peaks
-from l2dynamics.analysis import blocks, optimum, slopes
+from l2dynamics.analysis import optimum, resampling, slopes
 from l2dynamics.analysis.blocks import Curves
-from l2dynamics.analysis.resampling import View
 from l2dynamics.analysis.slopes import Sweep
 
 SIZES = np.full(20, 100_000)
@@ -88,7 +87,7 @@ def test_t95_is_found_by_its_finder():
     star = slopes.exponent(sweep, draws=100)
     early = slopes.exponent(sweep, find=slopes.within_095(CHANCE), draws=100)
     assert early.slope.value == pytest.approx(star.slope.value, abs=0.05)
-    view = View(np.full((1, 3), 1 / 3), np.ones((1, 20)), np.ones((1, 6)))
+    view = resampling.as_measured(3, 6)
     ratio = np.exp(sweep.log_times(view, slopes.within_095(CHANCE)) - sweep.log_times(view, peaks.star))
     assert (ratio <= 1).all()
     assert ratio.mean() == pytest.approx(0.95, abs=0.05)
@@ -100,7 +99,7 @@ def test_the_placebo_is_the_zero_curve_cut_at_each_length():
     rising = dataclasses.replace(
         sweep, zero={0.1: curves_of(steps, 0.1 + 0.6 * np.log(steps) / np.log(steps[-1]))}
     )
-    view = View(np.full((1, 3), 1 / 3), np.ones((1, 20)), np.ones((1, 6)))
+    view = resampling.as_measured(3, 6)
     for point, curves in enumerate(sweep.curves):
         cut = rising.zero[0.1].until(curves.steps[-1])
         expected = peaks.star(cut.steps, cut.accuracy().mean(0))
@@ -225,15 +224,6 @@ def test_the_optimum_does_not_depend_on_the_order_of_the_candidates():
     found = candidates(places, 0.2, np.random.default_rng(0))
     straight = optimum.optimum(found, 10**places, 100, draws=100)
     assert optimum.optimum(found[::-1], 10 ** places[::-1], 100, draws=100) == straight
-
-
-def test_the_maximum_within_a_budget_is_chosen_on_one_half_and_scored_on_the_other():
-    rng = np.random.default_rng(0)
-    curves = curves_of([1, 10, 100], [0.5, 0.5, 0.5], noise=0.01, rng=rng)
-    view = View(np.full((1, 3), 1 / 3), np.ones((1, 20)), np.ones((1, 0)))
-    halves = [curves.until(10).accuracy(half).mean(0) for half in (blocks.HALF_A, blocks.HALF_B)]
-    expected = (halves[1][halves[0].argmax()] + halves[0][halves[1].argmax()]) / 2
-    assert slopes.best_within(view, curves, 10)[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("l2", [[0.1, 0.2], [0.1, 0.1, 0.2]])

@@ -140,18 +140,27 @@ def crossed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns:
         Scores, shape ``[...]``. Their expectation is that of an option, never above that of the best one.
     """
-    return 0.5 * (_at(second, first.argmax(axis=-1)) + _at(first, second.argmax(axis=-1)))
+    return 0.5 * (at(second, first_best(first)) + at(first, first_best(second)))
 
 
-def crossed_best(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> np.ndarray:
-    """:func:`crossed` over λ (or η) and the epoch of the maximum together.
+def first_best(values: np.ndarray) -> np.ndarray:
+    """Index of the best option, the first of several, shape ``[...]`` from ``[..., options]``.
+
+    Accuracies are ratios of whole numbers, so equals are common, and rounding must not choose between them.
+    """
+    return np.asarray((values >= values.max(axis=-1, keepdims=True) - 1e-9).argmax(axis=-1))
+
+
+def at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Take one option of each row.
 
     Args:
-        first: one curve on half A for every candidate, each of shape ``[..., times]``; the times may differ in number.
-        second: the same on half B.
+        values: shape ``[..., options]``; one row serves many indices.
+        index: shape ``[...]``.
+
+    Returns:
+        Shape ``[...]``.
     """
-    return crossed(np.concatenate(first, axis=-1), np.concatenate(second, axis=-1))
-
-
-def _at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-    return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+    options = values.shape[-1]
+    rows = np.broadcast_to(values, (*index.shape, options))
+    return np.take_along_axis(rows, index[..., None], axis=-1)[..., 0]

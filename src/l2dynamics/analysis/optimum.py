@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l2dynamics.analysis import resampling
-from l2dynamics.analysis.blocks import Curves
+from l2dynamics.analysis import choice, resampling
+from l2dynamics.analysis.blocks import Curves, first_best
 from l2dynamics.analysis.resampling import Estimate, View
-from l2dynamics.analysis.slopes import best_within, quadratic
+from l2dynamics.analysis.slopes import quadratic
 
 WIDTH = 0.7
 """The parabola goes through the λ within so many decades of the best one, and through its two neighbours in any case.
@@ -67,14 +67,14 @@ def optimum(
     curves = [candidates[k] for k in order]
 
     def accuracies(view: View) -> np.ndarray:
-        return np.stack([best_within(view, one, step) for one in curves], axis=-1)
+        return np.stack([choice.best(view, [one], step) for one in curves], axis=-1)
 
-    found = resampling.estimate(lambda view: summit(u, accuracies(view)), len(curves[0].seeds), draws=draws)
     seeds = len(curves[0].seeds)
-    observed = accuracies(View(np.full((1, seeds), 1 / seeds), np.ones((1, 20)), np.ones((1, 0))))[0]
-    inside = 0 < int(observed.argmax()) < len(u) - 1
+    found = resampling.estimate(lambda view: summit(u, accuracies(view)), seeds, draws=draws)
+    observed = int(first_best(accuracies(resampling.as_measured(seeds)))[0])
+    inside = 0 < observed < len(u) - 1
     held = u[0] < found.low(0.9) and found.high(0.9) < u[-1]
-    return Optimum(found, bool(inside and held), (float(10 ** u[0]), float(10 ** u[-1])))
+    return Optimum(found, inside and held, (float(10 ** u[0]), float(10 ** u[-1])))
 
 
 def summit(u: np.ndarray, y: np.ndarray, width: float = WIDTH) -> np.ndarray:
@@ -90,7 +90,7 @@ def summit(u: np.ndarray, y: np.ndarray, width: float = WIDTH) -> np.ndarray:
     Returns:
         Shape ``[draws]``, inside the grid.
     """
-    best = y.argmax(axis=-1)
+    best = first_best(y)
     near = np.abs(u - u[best][:, None]) <= width * (1 + 1e-9)
     near |= np.abs(np.arange(len(u)) - best[:, None]) <= 1
     linear, square = quadratic(u, y, near.astype(float), np.zeros(len(u), dtype=int))

@@ -48,23 +48,31 @@ class View:
     blocks: np.ndarray
     units: np.ndarray
 
-    def accuracy(self, curves: Curves, half: slice = ALL) -> np.ndarray:
-        """Mean accuracy over the seeds in each draw, shape ``[draws or 1, times]``.
+    def by_seed(self, curves: Curves, half: slice = ALL) -> np.ndarray:
+        """Accuracy of each seed on the images of each draw, shape ``[draws or 1, seeds, times]``.
 
         Args:
             curves: with as many seeds as the view.
             half: of the images, see :mod:`l2dynamics.analysis.blocks`.
         """
-        counts = curves.correct[..., half]
+        seeds, times = curves.correct.shape[:2]
+        counts = curves.correct[..., half].reshape(seeds * times, -1)
         weights = self.blocks[:, half]
         per_image = weights / (weights @ curves.sizes[half])[:, None]
-        if len(self.blocks) == 1:  # then the blocks first: the smaller product
-            return np.asarray(self.seeds @ (counts @ per_image[0]))
-        if len(self.seeds) == 1:
-            return np.asarray(per_image @ np.tensordot(self.seeds[0], counts, 1).T)
-        seeds, times = counts.shape[:2]
-        by_seed = (per_image @ counts.reshape(seeds * times, -1).T).reshape(-1, seeds, times)
-        return np.asarray((self.seeds[:, None, :] @ by_seed)[:, 0])
+        return np.asarray((per_image @ counts.T).reshape(-1, seeds, times))
+
+    def accuracy(self, curves: Curves, half: slice = ALL) -> np.ndarray:
+        """Mean accuracy over the seeds in each draw, shape ``[draws or 1, times]``.
+
+        Args:
+            curves: with as many seeds as the view.
+            half: of the images.
+        """
+        if len(self.seeds) == 1:  # the mean over seeds first: the smaller product
+            mean = np.tensordot(self.seeds[0], curves.correct[..., half], 1)
+            weights = self.blocks[:, half]
+            return np.asarray(weights @ mean.T / (weights @ curves.sizes[half])[:, None])
+        return np.asarray((self.seeds[:, None, :] @ self.by_seed(curves, half))[:, 0])
 
 
 Statistic = Callable[[View], np.ndarray]
@@ -250,10 +258,15 @@ def estimates(
     ]
 
 
+def as_measured(seeds: int, units: int = 0) -> View:
+    """The data as they are: one row of equal weights."""
+    return View(np.full((1, seeds), 1 / seeds), np.ones((1, BLOCKS)), np.ones((1, units)))
+
+
 def _views(seeds: int, units: int, distinct: int, draws: int, seed: int) -> tuple[View, View]:
     """All draws, and the data as they are."""
     rng = np.random.default_rng(seed)
-    plain = View(np.full((1, seeds), 1 / seeds), np.ones((1, BLOCKS)), np.ones((1, units)))
+    plain = as_measured(seeds, units)
     of_seeds = rng.multinomial(seeds, plain.seeds[0], size=draws) / seeds
     of_blocks = _redrawn(rng, BLOCKS, draws, lambda w: (w[:, HALF_A].sum(1) % BLOCKS) > 0)
     of_units = np.ones((1, 0))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from l2dynamics import peaks
-from l2dynamics.analysis import blocks, resampling
+from l2dynamics.analysis import resampling
 from l2dynamics.analysis.blocks import Curves
 from l2dynamics.analysis.resampling import Estimate, View
 
@@ -234,12 +234,6 @@ def quadratic(
     linear = np.where(flat, np.nan, (ab * ss - sb * ass) / filled)
     square = np.where(flat, np.nan, (sb * aa - ab * ass) / filled)
     return linear - 2 * square * u.mean(), square
-
-
-def best_within(view: View, curves: Curves, step: float) -> np.ndarray:
-    """Maximum accuracy within a budget, the epoch chosen on one half and scored on the other, ``[draws or 1]``."""
-    kept = curves.until(step)
-    return blocks.crossed(view.accuracy(kept, blocks.HALF_A), view.accuracy(kept, blocks.HALF_B))
 
 
 def _coordinates(sweep: Sweep, over_eta: bool) -> tuple[np.ndarray, np.ndarray]:
