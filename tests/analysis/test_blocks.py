@@ -118,3 +118,26 @@ def test_the_best_of_equal_options_scores_what_they_all_have():
 def test_of_equals_the_first_is_best_whatever_the_rounding():
     values = np.array([[0.1, 0.3, 0.3 + 1e-15, 0.2], [0.5, 0.1, 0.5, 0.5]])
     assert blocks.first_best(values).tolist() == [1, 0]
+
+
+def test_a_table_of_a_sweep_gives_its_grid_points_without_what_diverged():
+    points = {(0.1, 0.0): random_curves(0), (0.1, 0.01): random_curves(1), (0.2, 0.01): random_curves(2)}
+    frames = [
+        table_of(curves).assign(eta=eta, l2=l2, run=lambda t, e=eta, w=l2: t["run"] + f"-{e}-{w}")
+        for (eta, l2), curves in points.items()
+    ]
+    table = pd.concat(frames, ignore_index=True)
+    table.loc[(table["run"] == "s1-0.1-0.01") & (table["step"] > 2), "correct_04"] = np.nan
+    table.loc[table["eta"] == 0.2, "correct_19"] = np.nan
+    found = blocks.grid(table, np.full(20, 10))
+    assert list(found) == [(0.1, 0.0), (0.1, 0.01)]
+    assert found[(0.1, 0.01)].seeds == (0, 2)
+    np.testing.assert_array_equal(found[(0.1, 0.0)].correct, points[(0.1, 0.0)].correct)
+
+
+def test_runs_are_compared_at_the_same_times_up_to_their_common_budget():
+    long, short, other = random_curves(times=6), random_curves(times=3), random_curves(times=4)
+    blocks.require_same_times([long, short, other])
+    shifted = Curves(short.steps * 2, short.correct, short.sizes, short.seeds)
+    with pytest.raises(ValueError, match="up to step 4 the runs"):
+        blocks.require_same_times([other, shifted])

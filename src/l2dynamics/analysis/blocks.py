@@ -118,6 +118,42 @@ def from_table(rows: pd.DataFrame, sizes: npt.ArrayLike) -> Curves:
     return Curves(steps, counts, np.asarray(sizes), seeds)
 
 
+def grid(rows: pd.DataFrame, sizes: npt.ArrayLike) -> dict[tuple[float, float], Curves]:
+    """Read all grid points of a results table, by (η, λ) ascending.
+
+    Args:
+        rows: evaluations of runs that differ in η, λ and seed only, with the columns of :func:`from_table`, ``eta`` and
+            ``l2``. Runs that diverged (some count is missing) are left out, and grid points without any other.
+        sizes: images in each block, shape ``[20]``.
+
+    Raises:
+        ValueError: see :func:`from_table`.
+    """
+    tables.require(rows, ("run", "eta", "l2", "seed", "step", *COLUMNS))
+    broken = rows.loc[rows[list(COLUMNS)].isna().any(axis=1), "run"]
+    kept = rows[~rows["run"].isin(broken)]
+    points = kept[["eta", "l2"]].drop_duplicates().sort_values(["eta", "l2"]).to_numpy(dtype=float)
+    return {
+        (float(eta), float(l2)): from_table(kept[(kept["eta"] == eta) & (kept["l2"] == l2)], sizes)
+        for eta, l2 in points
+    }
+
+
+def require_same_times(points: Sequence[Curves]) -> None:
+    """Check that runs to be compared are evaluated at the same steps up to their common budget.
+
+    A run that is looked at more often has more chances to be at its best.
+
+    Raises:
+        ValueError: they are not.
+    """
+    end = min(float(point.steps[-1]) for point in points)
+    cut = [point.until(end).steps for point in points]
+    for steps in cut[1:]:
+        if not np.array_equal(steps, cut[0]):
+            raise ValueError(f"up to step {end:g} the runs are not evaluated at the same steps")
+
+
 def common(points: Sequence[Curves]) -> list[Curves]:
     """Keep the seeds that all grid points have, so that their differences are paired.
 
