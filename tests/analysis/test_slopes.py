@@ -85,10 +85,10 @@ def test_without_zero_there_is_no_placebo_and_the_exponent_does_not_count():
 def test_t95_is_found_by_its_finder():
     sweep = sweep_of(lambda eta, l2: 0.1 / l2, L2S)
     star = slopes.exponent(sweep, draws=100)
-    early = slopes.exponent(sweep, find=slopes.within_095(CHANCE), draws=100)
+    early = slopes.exponent(sweep, find=slopes.t95(CHANCE), draws=100)
     assert early.slope.value == pytest.approx(star.slope.value, abs=0.05)
     view = resampling.as_measured(3, 6)
-    ratio = np.exp(sweep.log_times(view, slopes.within_095(CHANCE)) - sweep.log_times(view, peaks.star))
+    ratio = np.exp(sweep.log_times(view, slopes.t95(CHANCE)) - sweep.log_times(view, peaks.star))
     assert (ratio <= 1).all()
     assert ratio.mean() == pytest.approx(0.95, abs=0.05)
 
@@ -162,6 +162,14 @@ def test_the_distance_of_evaluations_bounds_the_error_from_below():
     floor = np.sqrt((u**2 * np.square(gaps) / 12).sum()) / (u**2).sum()
     assert found.slope.se >= floor * (1 - 1e-9)
     assert found.slope.se > 0
+
+
+@pytest.mark.parametrize("fit", [slopes.exponent, slopes.curvature, slopes.prefactor_spread])
+def test_runs_that_did_not_learn_have_no_time_and_are_named(fit):
+    sweep = sweep_of(lambda eta, l2: 0.1 / l2, L2S[:4], (0.1, 1.0), flat=False)
+    dead = curves_of([0, 1, 10], [0.1, 0.1, 0.1])
+    with pytest.raises(ValueError, match=r"eta 0\.1 and l2 0\.001 did not learn"):
+        fit(dataclasses.replace(sweep, curves=(dead, *sweep.curves[1:])))
 
 
 @pytest.mark.parametrize(

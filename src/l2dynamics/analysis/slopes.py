@@ -21,7 +21,7 @@ Finder = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From times ``[times]`` and curves ``[..., times]`` to one time for each curve."""
 
 
-def within_095(chance: float) -> Finder:
+def t95(chance: float) -> Finder:
     """The finder of t₉₅, given the accuracy of guessing; that of t* is :func:`l2dynamics.peaks.star`."""
     return lambda times, values: peaks.reach(times, values, chance)
 
@@ -59,6 +59,20 @@ class Sweep:
     def seeds(self) -> int:
         """Number of seeds."""
         return len(self.curves[0].seeds)
+
+    def times(self, find: Finder) -> np.ndarray:
+        """Time of every grid point in the data as they are, steps, shape ``[points]``.
+
+        Raises:
+            ValueError: a grid point has none: its mean curve is never better than at step 0.
+        """
+        found = np.array(
+            [float(find(curves.steps, curves.accuracy().mean(axis=0))) for curves in self.curves]
+        )
+        for time, eta, l2 in zip(found, self.eta, self.l2, strict=True):
+            if not time > 0:
+                raise ValueError(f"the runs with eta {eta:g} and l2 {l2:g} did not learn: leave them out")
+        return found
 
     def log_times(self, view: View, find: Finder) -> np.ndarray:
         """Log of the time of every grid point in each draw, shape ``[draws or 1, points]``; NaN for time 0."""
@@ -110,16 +124,17 @@ def exponent(
     Args:
         sweep: the runs.
         over_eta: fit over ηλ with one prefactor.
-        find: ``peaks.star`` for t*, :func:`within_095` for t₉₅.
+        find: ``peaks.star`` for t*, :func:`t95` for t₉₅.
         draws: of the resampling.
 
     Returns:
         Slope and placebo. Their standard errors are at least what the distance of the evaluations leaves open.
 
     Raises:
-        ValueError: there are fewer than three λ.
+        ValueError: there are fewer than three λ, or runs did not learn.
     """
     u, groups = _coordinates(sweep, over_eta)
+    floor = _unresolved(sweep, u, groups, find)
     values, unit = np.unique(sweep.l2, return_inverse=True)
 
     def statistic(view: View) -> np.ndarray:
@@ -131,7 +146,6 @@ def exponent(
         return np.stack([found, placebo, found - placebo], axis=-1)
 
     found = resampling.estimates(statistic, sweep.seeds, units=len(values), draws=draws)
-    floor = _unresolved(sweep, u, groups, find)
     found = [one.no_finer_than(floor) for one in found]
     placebo, difference = found[1:] if sweep.zero else (None, None)
     return Exponent(found[0], placebo, difference, float(np.ptp(u) / math.log(10)), len(values))
@@ -156,8 +170,9 @@ def curvature(
         draws: see :func:`exponent`.
 
     Raises:
-        ValueError: there are fewer than four λ.
+        ValueError: there are fewer than four λ, or runs did not learn.
     """
+    sweep.times(find)
     u, groups = _coordinates(sweep, over_eta)
     values, unit = np.unique(sweep.l2, return_inverse=True)
 
@@ -177,8 +192,9 @@ def prefactor_spread(sweep: Sweep, *, find: Finder = peaks.star, draws: int = re
         draws: see :func:`exponent`.
 
     Raises:
-        ValueError: there is one η.
+        ValueError: there is one η, or runs did not learn.
     """
+    sweep.times(find)
     etas, groups = np.unique(sweep.eta, return_inverse=True)
     if len(etas) < 2:
         raise ValueError("a spread over eta needs two of them")
@@ -262,10 +278,9 @@ def _unresolved(sweep: Sweep, u: np.ndarray, groups: np.ndarray, find: Finder) -
     The time lies somewhere between the evaluation that is found and the one before: a uniform error of log t.
     """
     errors = []
-    for curves in sweep.curves:
-        time = float(find(curves.steps, curves.accuracy().mean(axis=0)))
+    for curves, time in zip(sweep.curves, sweep.times(find), strict=True):
         earlier = curves.steps[(curves.steps < time) & (curves.steps > 0)]
-        errors.append(math.log(time / earlier[-1]) if earlier.size and time > 0 else math.log(2))
+        errors.append(math.log(time / earlier[-1]) if earlier.size else math.log(2))
     a = _centred(u[None, :], np.ones((1, len(u))), groups)[0]
     square = float((a * a).sum())
     return float(np.sqrt((a * a * np.square(errors)).sum() / 12)) / square if square > 0 else 0.0
