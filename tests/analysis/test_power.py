@@ -69,6 +69,27 @@ def test_lambda_needed_for_a_slope():
     assert units == expected
 
 
+@pytest.mark.parametrize("distance", [0.002, 0.004, 0.02])
+def test_needs_are_the_smallest_of_each_kind(distance):
+    parts = Parts(seeds=6e-6, blocks=2e-6, interaction=1e-6)
+    measured = Estimate(0.0, math.sqrt(parts.total), 4.0, n_seeds=3, parts=parts)
+    found = power.needs(measured, 2000, distance, level=0.95)
+    variances = power.variances(measured, 2000)
+    assert found.decides == power.decides(variances, Size(3, 2000), distance, level=0.95)
+    assert found.units is None
+    assert found.seeds is None or found.seeds <= 3 or not found.decides
+    for number, size in ((found.seeds, lambda n: Size(n, 2000)), (found.images, lambda n: Size(3, n))):
+        if number is None:
+            assert not power.decides(variances, size(1_000_000), distance, level=0.95)
+        else:
+            assert power.decides(variances, size(number), distance, level=0.95)
+
+
+def test_nothing_helps_where_the_expected_value_is_on_the_wrong_side():
+    measured = Estimate(0.0, 0.01, 4.0, n_seeds=3)
+    assert power.needs(measured, 2000, -0.1, level=0.9) == power.Needs(False, None, None, None)
+
+
 def test_numbers_of_the_criteria():
     """√(p(1−p)/N): 0.005 at 10,000 and 0.011 at 2,000; √(d/N): 0.0039 at d = 0.15."""
     assert power.accuracy_se(0.5, 10_000) == pytest.approx(0.005)

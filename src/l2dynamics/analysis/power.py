@@ -140,6 +140,47 @@ def units_needed(
     )
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What would decide a test, one number changed at a time; None: no number of that kind does.
+
+    Attributes:
+        decides: whether the measured size does.
+        seeds: seeds needed.
+        images: test images needed.
+        units: λ needed; None for a statistic without slope.
+    """
+
+    decides: bool
+    seeds: int | None
+    images: int | None
+    units: int | None
+
+
+def needs(estimate: Estimate, images: int, distance: float, *, level: float, power: float = 0.8) -> Needs:
+    """Size a test from what was measured.
+
+    Args:
+        estimate: of at least two seeds.
+        images: test images it was measured on.
+        distance: see :func:`decides`; at most 0, as where the expected value lies on the wrong side, nothing helps.
+        level: see :func:`decides`.
+        power: see :func:`decides`.
+
+    Raises:
+        ValueError: one seed tells nothing of others.
+    """
+    found, size = variances(estimate, images), Size(estimate.n_seeds, images, estimate.n_units)
+    if distance <= 0:
+        return Needs(False, None, None, None)
+    return Needs(
+        decides(found, size, distance, level=level, power=power),
+        seeds_needed(found, size, distance, level=level, power=power),
+        images_needed(found, size, distance, level=level, power=power),
+        units_needed(found, size, distance, level=level, power=power) if size.units else None,
+    )
+
+
 def evaluations_needed(scatter: float, share: float = 0.1) -> int:
     """Return evaluations per decade of time at which their distance adds little to the scatter of log t*.
 
