@@ -13,7 +13,7 @@ FLOORS = (
     {"paths"},
     {"storage"},
     {"results"},
-    {"arguments"},
+    {"arguments", "peaks"},
     {"autol2", "prediction"},
     {"autol2_optax"},
     {"probes"},

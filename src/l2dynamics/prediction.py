@@ -10,10 +10,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from l2dynamics import peaks
 from l2dynamics.arguments import real
 
-# Accuracies are multiples of 1/N_test and often come as float32, so "exactly 0.005 below the maximum" is a
-# common case that rounding must not decide.
 _ROUNDING_SLACK = 1e-7
 
 
@@ -49,11 +48,7 @@ def t_star(steps: npt.ArrayLike, test_accuracy: npt.ArrayLike, *, tolerance: flo
         lambda value: value >= 0,
         "it must be zero or a positive number, such as 0.005",
     )
-    best = accuracies.max()
-    reached = accuracies >= best - tolerance - _ROUNDING_SLACK
-    if times[0] == 0 and accuracies[0] < best:
-        reached[0] = False
-    return float(times[int(np.argmax(reached))])
+    return float(peaks.first_within(times, accuracies, tolerance))
 
 
 def measure_c(

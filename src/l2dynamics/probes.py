@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from l2dynamics import peaks
 from l2dynamics.prediction import t_star
 
 MakeRun = Callable[[float, int], Iterable[tuple[float, float]]]
@@ -82,7 +83,7 @@ def judge(
     steps, accuracies = np.array(probe.steps), np.array(probe.test_accuracy)
     if steps.size == 0:
         return replace(probe, status="not_peaked")
-    smooth = _running_median(accuracies)
+    smooth = peaks.running_median(accuracies, half=max(1, accuracies.size // 20))
     # With a thousand classes a large coefficient allows little more than chance.
     margin = LEARNED if chance is None else min(LEARNED, max(2 * tolerance, chance))
     if smooth.max() < margin + (accuracies.min() if chance is None else chance):
@@ -195,12 +196,6 @@ class Lab:
 
     def _judge(self, probe: Probe, *, ended: bool) -> Probe:
         return judge(probe, tolerance=self.tolerance, chance=self.chance, ended=ended)
-
-
-def _running_median(values: np.ndarray) -> np.ndarray:
-    half = max(1, values.size // 20)
-    padded = np.pad(values, half, mode="edge")
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
 
 
 def _evaluations(run: Any) -> Iterator[tuple[float, float]]:

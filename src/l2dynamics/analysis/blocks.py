@@ -1,0 +1,202 @@
+"""Correct test images counted per block: what is chosen on one half of the images is scored on the other.
+
+The test images of a setup are split into 20 equal blocks by image index modulo 20. Blocks 0 to 9 are half A, 10 to 19
+half B. Whatever is chosen by looking at accuracy (the best λ, the best η, the epoch of the maximum) is chosen on one
+half and scored on the other, both ways round, and averaged: the maximum of noisy numbers is too high, the score of
+the chosen one on other images is not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from l2dynamics.results import tables
+
+BLOCKS = 20
+COLUMNS = tuple(f"correct_{block:02d}" for block in range(BLOCKS))
+"""Of a results table: correct test images of each block at each evaluation."""
+ALL, HALF_A, HALF_B = slice(0, BLOCKS), slice(0, BLOCKS // 2), slice(BLOCKS // 2, BLOCKS)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The runs of one grid point: one curve for every seed, evaluated at the same steps.
+
+    Attributes:
+        steps: of the evaluations, increasing, shape ``[times]``.
+        correct: correct test images, shape ``[seeds, times, 20]``.
+        sizes: images in each block, shape ``[20]``.
+        seeds: labels of the first axis; runs are paired by them.
+    """
+
+    steps: np.ndarray
+    correct: np.ndarray
+    sizes: np.ndarray
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.seeds), len(self.steps), BLOCKS)
+        if self.correct.shape != shape or self.sizes.shape != (BLOCKS,) or 0 in shape:
+            raise ValueError(
+                f"counts of shape {self.correct.shape} and {self.sizes.shape} sizes, but {len(self.seeds)} seeds, "
+                f"{len(self.steps)} evaluations and {BLOCKS} blocks"
+            )
+        if (np.diff(self.steps) <= 0).any():
+            raise ValueError("the steps of the evaluations must increase")
+        if (self.sizes <= 0).any() or not ((self.correct >= 0) & (self.correct <= self.sizes)).all():
+            raise ValueError(
+                "a block has no image, or its count is none of its number of images: leave out runs that diverged"
+            )
+
+    def accuracy(self, half: slice = ALL) -> np.ndarray:
+        """Accuracies on all images or on one half, shape ``[seeds, times]``."""
+        return np.asarray(self.correct[..., half].sum(axis=-1) / self.sizes[half].sum())
+
+    def until(self, step: float) -> "Curves":
+        """The evaluations up to a step, itself included.
+
+        Raises:
+            ValueError: there is none.
+        """
+        # Budgets come from epochs times steps per epoch.
+        kept = self.steps <= step * (1 + 1e-9)
+        return Curves(self.steps[kept], self.correct[:, kept], self.sizes, self.seeds)
+
+    def of_seeds(self, seeds: Sequence[int]) -> "Curves":
+        """The same runs with these seeds only, in this order.
+
+        Raises:
+            ValueError: one is missing.
+        """
+        if missing := set(seeds) - set(self.seeds):
+            raise ValueError(f"no run with seed {min(missing)}: compare runs of common seeds")
+        kept = [self.seeds.index(seed) for seed in seeds]
+        return Curves(self.steps, self.correct[kept], self.sizes, tuple(seeds))
+
+
+def block_sizes(images: int) -> np.ndarray:
+    """Images in each block, shape ``[20]``: block b holds the images with index ≡ b modulo 20.
+
+    Raises:
+        ValueError: some block would be empty.
+    """
+    if images < BLOCKS:
+        raise ValueError(f"{images} test images do not fill {BLOCKS} blocks")
+    return np.array([len(range(block, images, BLOCKS)) for block in range(BLOCKS)])
+
+
+def from_table(rows: pd.DataFrame, sizes: npt.ArrayLike) -> Curves:
+    """Read the runs of one grid point from a results table.
+
+    Args:
+        rows: evaluations of runs that differ in their seed only, with the columns ``run, seed, step`` and
+            ``correct_00`` … ``correct_19``.
+        sizes: images in each block, shape ``[20]``.
+
+    Returns:
+        Curves, seeds ascending.
+
+    Raises:
+        ValueError: a column is missing, a seed has two runs, the runs are evaluated at different steps, or a run
+            diverged (it has no curve; leave it out).
+    """
+    tables.require(rows, ("run", "seed", "step", *COLUMNS))
+    runs = {int(run["seed"].iloc[0]): run.sort_values("step") for _, run in rows.groupby("run", sort=False)}
+    if len(runs) != rows["run"].nunique():
+        raise ValueError(
+            "two runs have one seed: pass the runs of one grid point, which differ in the seed only"
+        )
+    seeds = tuple(sorted(runs))
+    steps = runs[seeds[0]]["step"].to_numpy()
+    for seed in seeds[1:]:
+        if not np.array_equal(runs[seed]["step"].to_numpy(), steps):
+            raise ValueError(f"the runs with seeds {seeds[0]} and {seed} are evaluated at different steps")
+    counts = np.stack([runs[seed][list(COLUMNS)].to_numpy(dtype=float) for seed in seeds])
+    return Curves(steps, counts, np.asarray(sizes), seeds)
+
+
+def grid(rows: pd.DataFrame, sizes: npt.ArrayLike) -> dict[tuple[float, float], Curves]:
+    """Read all grid points of a results table, by (η, λ) ascending.
+
+    Args:
+        rows: evaluations of runs that differ in η, λ and seed only, with the columns of :func:`from_table`, ``eta`` and
+            ``l2``. Runs that diverged (some count is missing) are left out, and grid points without any other.
+        sizes: images in each block, shape ``[20]``.
+
+    Raises:
+        ValueError: see :func:`from_table`.
+    """
+    tables.require(rows, ("run", "eta", "l2", "seed", "step", *COLUMNS))
+    broken = rows.loc[rows[list(COLUMNS)].isna().any(axis=1), "run"]
+    kept = rows[~rows["run"].isin(broken)]
+    points = kept[["eta", "l2"]].drop_duplicates().sort_values(["eta", "l2"]).to_numpy(dtype=float)
+    return {
+        (float(eta), float(l2)): from_table(kept[(kept["eta"] == eta) & (kept["l2"] == l2)], sizes)
+        for eta, l2 in points
+    }
+
+
+def require_same_times(points: Sequence[Curves]) -> None:
+    """Check that runs to be compared are evaluated at the same steps up to their common budget.
+
+    A run that is looked at more often has more chances to be at its best.
+
+    Raises:
+        ValueError: they are not.
+    """
+    end = min(float(point.steps[-1]) for point in points)
+    cut = [point.until(end).steps for point in points]
+    for steps in cut[1:]:
+        if not np.array_equal(steps, cut[0]):
+            raise ValueError(f"up to step {end:g} the runs are not evaluated at the same steps")
+
+
+def common(points: Sequence[Curves]) -> list[Curves]:
+    """Keep the seeds that all grid points have, so that their differences are paired.
+
+    Raises:
+        ValueError: there is none.
+    """
+    shared = sorted(set.intersection(*(set(point.seeds) for point in points)))
+    if not shared:
+        raise ValueError("the runs have no seed in common")
+    return [point.of_seeds(shared) for point in points]
+
+
+def crossed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Choose the best option on one half, score it on the other; mean of both ways round.
+
+    Args:
+        first: accuracies of the options on half A, shape ``[..., options]``.
+        second: on half B, same shape.
+
+    Returns:
+        Scores, shape ``[...]``. Their expectation is that of an option, never above that of the best one.
+    """
+    return 0.5 * (at(second, first_best(first)) + at(first, first_best(second)))
+
+
+def first_best(values: np.ndarray) -> np.ndarray:
+    """Index of the best option, the first of several, shape ``[...]`` from ``[..., options]``.
+
+    Accuracies are ratios of whole numbers, so equals are common, and rounding must not choose between them.
+    """
+    return np.asarray((values >= values.max(axis=-1, keepdims=True) - 1e-9).argmax(axis=-1))
+
+
+def at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Take one option of each row.
+
+    Args:
+        values: shape ``[..., options]``; one row serves many indices.
+        index: shape ``[...]``.
+
+    Returns:
+        Shape ``[...]``.
+    """
+    options = values.shape[-1]
+    rows = np.broadcast_to(values, (*index.shape, options))
+    return np.take_along_axis(rows, index[..., None], axis=-1)[..., 0]
