@@ -221,7 +221,7 @@
     links(run) {
       const name = this.sweep.value;
       const filter = `tags.results = "${name}" and attributes.run_name = "${run.name}"`;
-      const csv = element("a", { href: `../../${data.sweeps[name].file}`, textContent: data.sweeps[name].file });
+      const csv = element("a", { href: `../../${sweeps[name].file}`, textContent: sweeps[name].file });
       const { experiment } = sweeps[name];
       if (experiment === null) return [csv];
       const place = `${server}/#/experiments/${experiment}/runs?workflowType=machine_learning&searchFilter=${encodeURIComponent(filter)}`;
