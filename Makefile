@@ -77,12 +77,12 @@ reproduce: setup
 	@$(BIN)/python scripts/set_scale.py $(SCALE)
 	@$(BIN)/dvc repro fig@S5 # two minutes to a first figure: it needs one sweep only
 	@$(BIN)/dvc repro
-	@echo "Done: reports/README.md (figures and claims), reports/index.html (the same, one file); \`make ui\` shows the runs."
+	@echo "Done: reports/$(SCALE)/README.md (figures and claims), reports/$(SCALE)/index.html (the same, one file); \`make ui\` shows the runs."
 
 figures: setup
 	@$(if $(STYLE),$(BIN)/python scripts/set_scale.py --style $(STYLE),:)
 	@$(BIN)/dvc repro --single-item code fig
-	@echo "Done: reports/figures/"
+	@echo "Done: reports/, figures of the scale in force"
 
 docs: setup
 	@$(BIN)/python scripts/make_reference.py

@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from l2dynamics import paths
+
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {
     "sweep": ["sweep.py", "fc_mse"],
@@ -252,14 +254,14 @@ def outcome(root: Path, stage: str) -> dict[str, Any]:
     if stage == "track":
         return {"store": store(root), "receipt": (root / "mlflow/receipt.json").read_bytes()}
     name = {"sweep": "fc_mse", "autol2": "autol2_fc"}.get(stage, stage)
-    folder = root / "results"
+    folder = paths.results(root)
     found = {
         "table": (folder / f"{name}.csv").read_bytes(),
         "passport": untimed(json.loads((folder / f"{name}.json").read_text())),
     }
     if stage in FIGURES:
         finish(root, "figure.py", FIGURES[stage])
-        drawn = sorted((root / "reports/figures").rglob(f"{FIGURES[stage]}.*"))
+        drawn = sorted(paths.figures(root).rglob(f"{FIGURES[stage]}.*"))
         found["figure"] = {str(file.relative_to(root)): file.read_bytes() for file in drawn}
     return found
 
@@ -330,7 +332,7 @@ def campaign(
             found = outcome(root, stage)
             differing = [part for part in expected if found[part] != expected[part]]
             tally.problems += [f"trial {tally.trials}: {part} differs" for part in differing]
-            if remnants := list((root / "work").rglob("*.tmp")) + list((root / "results").glob(".*.tmp")):
+            if remnants := list((root / "work").rglob("*.tmp")) + list((root / "results").rglob(".*.tmp")):
                 tally.problems.append(f"left behind: {[file.name for file in remnants]}")
             shutil.rmtree(root)
         print(summary(stage, tally), flush=True)

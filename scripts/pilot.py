@@ -1,6 +1,6 @@
 """Pilot runs, from which the settings of a scale are chosen: on seeds that no committed run uses.
 
-    python scripts/pilot.py work/pilots.jsonl scales/laptop.yaml wrn --set data.name=mnist --eta 0.8 1.6 --l2 0 0.001 0.002
+    python scripts/pilot.py work/pilots.jsonl scales/laptop.yaml wrn --set batch=64 --eta 0.8 1.6 --l2 0 0.001 0.002
 
 trains the setup, changed as ``--set`` says, for T = ``--tau`` / (η_eff λ) steps (λ = 0: as long as the smallest λ) and
 appends one line of JSON per run; runs that the file holds already are left out, so that it can be stopped and resumed.
@@ -38,7 +38,10 @@ FIRST_SEED = 1000
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("scale", type=Path, nargs="?")
     parser.add_argument("setup", nargs="?")
@@ -56,6 +59,7 @@ def arguments() -> argparse.Namespace:
 
 
 def setup_of(given: argparse.Namespace) -> Setup:
+    """The setup of the scale, changed as the command line says."""
     content = YAML(typ="safe").load(given.scale)
     node, _ = inheritance.resolve(content, {"setup": {"from": given.setup}}, given.setup)
     changed: dict[str, Any] = node["setup"]
@@ -70,6 +74,7 @@ def setup_of(given: argparse.Namespace) -> Setup:
 
 
 def show(file: Path) -> None:
+    """Print the runs of a file as a table."""
     for line in file.read_text().splitlines():
         run = json.loads(line)
         effective = run["eta"] / (1 - run["setup"].get("momentum", 0))
@@ -84,6 +89,7 @@ def show(file: Path) -> None:
 
 
 def main() -> None:
+    """Train what the file does not hold yet."""
     given = arguments()
     if given.show:
         show(given.out)
@@ -102,7 +108,10 @@ def main() -> None:
     plain = Trainer(setup, loaded)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     done = given.out.read_text().splitlines() if given.out.exists() else []
-    keys = {json.dumps([json.loads(line)[k] for k in ("setup", "eta", "l2", "auto", "seed", "steps")]) for line in done}
+    keys = {
+        json.dumps([json.loads(line)[k] for k in ("setup", "eta", "l2", "auto", "seed", "steps")])
+        for line in done
+    }
     record = setup.model_dump(mode="json", exclude_defaults=True)
     smallest = min((l2 for l2 in given.l2 if l2), default=0.0)
     runs = [(eta, l2, False) for eta in given.eta for l2 in sorted(given.l2, reverse=True)]
@@ -124,7 +133,9 @@ def main() -> None:
             run, found = trainer.init(hyper), []
             for before, after in zip([0, *times], times, strict=False):
                 run = trainer.advance(run, hyper, int(before), int(after))
-                found.append({k: float(v) for k, v in trainer.evaluate(run, hyper).items() if "correct" not in k})
+                found.append(
+                    {k: float(v) for k, v in trainer.evaluate(run, hyper).items() if "correct" not in k}
+                )
                 if not np.isfinite(found[-1]["train_loss"]):
                     break
             line = {
@@ -137,7 +148,16 @@ def main() -> None:
             }  # fmt: skip
             with given.out.open("a") as out:
                 out.write(json.dumps(line) + "\n")
-            print(given.setup, eta, l2, auto, seed, f"best {max(line['test_accuracy']):.4f}, {line['seconds']} s", file=sys.stderr, flush=True)
+            print(
+                given.setup,
+                eta,
+                l2,
+                auto,
+                seed,
+                f"best {max(line['test_accuracy']):.4f}, {line['seconds']} s",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from l2dynamics import paths
 from l2dynamics.prediction import predict_l2
 
 BEGIN = "<!-- measured: written by scripts/update_library_docs.py, do not edit -->"
@@ -35,7 +36,7 @@ def interval(found: Mapping[str, Any]) -> str:
 def coefficients(path: Path) -> list[str]:
     """Return the table of c, and of the coefficients that it predicts."""
     if not path.is_file():
-        return [f"No coefficients yet: `results/{path.name}` is written by stage `measure_c`."]
+        return [f"No coefficients yet: `{path.name}` is written by stage `measure_c`."]
     passport = json.loads(path.read_text(encoding="utf-8"))
     lines = [
         f"c at scale `{passport.get('scale', 'unknown')}`, and the λ that follows from it:",
@@ -61,11 +62,11 @@ def coefficients(path: Path) -> list[str]:
 
 def claims(folder: Path) -> list[str]:
     """Return the table of the claims that concern the library."""
-    paths = [path for path in sorted(folder.glob("*.json")) if path.stem.startswith(CLAIMS)]
-    if not paths:
-        return ["No claims yet: `reports/claims/` is written by stage `claims`."]
+    files = [path for path in sorted(folder.glob("*.json")) if path.stem.startswith(CLAIMS)]
+    if not files:
+        return ["No claims yet: `claims/` is written by stage `claims`."]
     lines = ["| claim | what | measured | range | n | holds |", "| --- | --- | --- | --- | --- | --- |"]
-    for path in paths:
+    for path in files:
         claim = json.loads(path.read_text(encoding="utf-8"))
         text = " ".join(str(claim.get("claim", "")).split()).replace("|", "\\|")
         holds = {True: "yes", False: "no"}.get(claim.get("ok"), "not judged")
@@ -91,7 +92,8 @@ def updated(page: str, root: Path) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"docs/library.md lacks one of its markers: {BEGIN} … {END}")
-    body = [*coefficients(root / "results" / "measure_c.json"), "", *claims(root / "reports" / "claims")]
+    measured = paths.results(root, paths.DEFAULT_SCALE) / "measure_c.json"
+    body = [*coefficients(measured), "", *claims(paths.claims(root, paths.DEFAULT_SCALE))]
     return "\n".join([before + begin, "", *body, "", end + after])
 
 

@@ -13,7 +13,13 @@ import pandas as pd
 
 from l2dynamics.results.tables import BLOCKS, COLUMNS, METRICS, Results
 
-_SIZES: dict[str, Any] = {"source": "sample", "version": "3.0.1", "train": 512, "test": 2000, "image_size": 28}
+_SIZES: dict[str, Any] = {
+    "source": "sample",
+    "version": "3.0.1",
+    "train": 512,
+    "test": 2000,
+    "image_size": 28,
+}
 
 
 def evaluation_steps(steps: int, points: int = 40) -> np.ndarray:

@@ -26,7 +26,7 @@ full_data = pytest.mark.skipif(
 
 
 def write_manifest(name: str, root: Path, source: str = "sample") -> Path:
-    target = paths.manifest(root, name)
+    target = paths.manifest(root, name, source)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(manifests.describe(name, source, root)))
     return target
@@ -214,7 +214,7 @@ def test_decoded_images_are_kept_for_these_files_and_numbers(checkout, monkeypat
 
 
 def test_missing_manifest_names_the_command(checkout):
-    paths.manifest(checkout, "mnist").unlink()
+    paths.manifest(checkout, "mnist", "sample").unlink()
     with pytest.raises(ValueError, match=r"mnist\.json does not exist: run `dvc repro data@mnist`"):
         load("mnist", root=checkout, verify_manifest=True)
 
@@ -232,7 +232,7 @@ def test_missing_manifest_names_the_command(checkout):
     ],
 )
 def test_foreign_manifest_is_refused(checkout, change, message):
-    path = paths.manifest(checkout, "mnist")
+    path = paths.manifest(checkout, "mnist", "sample")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=message):
         load("mnist", root=checkout, verify_manifest=True)
@@ -240,7 +240,7 @@ def test_foreign_manifest_is_refused(checkout, change, message):
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"name": "mnist"'])
 def test_broken_manifest_is_named(checkout, content):
-    paths.manifest(checkout, "mnist").write_text(content)
+    paths.manifest(checkout, "mnist", "sample").write_text(content)
     with pytest.raises(ValueError, match=r"mnist\.json is not a manifest .*dvc repro data@mnist"):
         load("mnist", root=checkout, verify_manifest=True)
 
@@ -264,7 +264,7 @@ def test_manifest_is_the_same_in_every_place(name, tmp_path):
     for file, entry in here["files"].items():
         content = (ROOT / "data" / "sample" / file).read_bytes()
         assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert json.loads(paths.manifest(ROOT, name).read_text()) == here
+    assert json.loads(paths.manifest(ROOT, name, "sample").read_text()) == here
 
 
 def test_changed_file_is_hashed_again(tmp_path):
@@ -302,21 +302,24 @@ def stage(
 
 
 def test_stage_writes_the_committed_manifest(checkout):
-    paths.manifest(checkout, "mnist").unlink()
+    paths.manifest(checkout, "mnist", "sample").unlink()
     done = stage(checkout, "mnist")
     assert (done.returncode, done.stderr) == (0, "")
     assert "mnist 3.0.1 (sample): 2048 train, 2000 test; 2 record files hashed" in done.stdout
-    assert paths.manifest(checkout, "mnist").read_bytes() == paths.manifest(ROOT, "mnist").read_bytes()
+    assert (
+        paths.manifest(checkout, "mnist", "sample").read_bytes()
+        == paths.manifest(ROOT, "mnist", "sample").read_bytes()
+    )
 
 
 def test_stage_refuses_a_damaged_sample_and_keeps_the_manifest(checkout):
-    before = paths.manifest(checkout, "mnist").read_bytes()
+    before = paths.manifest(checkout, "mnist", "sample").read_bytes()
     damage(record_file(checkout), "flipped bit")
     done = stage(checkout, "mnist")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "mnist-train.array_record-00000-of-00001 is corrupted" in done.stderr
-    assert paths.manifest(checkout, "mnist").read_bytes() == before
+    assert paths.manifest(checkout, "mnist", "sample").read_bytes() == before
 
 
 def test_offline_and_unprepared_fails_at_once_with_one_line(checkout, tmp_path):

@@ -31,9 +31,9 @@ def test_four_steps_add_an_experiment(tmp_path):
     output = "".join(guides.run(command, copy) for command in commands[:-1])
     assert guides.stages_run(output) == ["code", "data@mnist", "sweep@fc_shallow", "fig@X1"]
     assert "src/l2dynamics/figures/figX1.py" in (copy / "data" / "code" / "figX1.txt").read_text()
-    passport = json.loads((copy / "results" / "fc_shallow.json").read_text())
+    passport = json.loads((copy / "results" / "smoke" / "fc_shallow.json").read_text())
     assert (passport["runs"], passport["setup"]["model"]["depth"]) == (4, 1)
     for name in ("figX1.png", "figX1.svg", "data/figX1.csv"):
-        assert (copy / "reports" / "figures" / name).stat().st_size > 500
+        assert (copy / "reports" / "smoke" / "figures" / name).stat().st_size > 500
     log = (copy / "work" / "logs" / "sweep@fc_shallow.log").read_text(encoding="utf-8")
-    assert "look: results/fc_shallow.csv" in log
+    assert "look: results/smoke/fc_shallow.csv" in log

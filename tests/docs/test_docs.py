@@ -192,7 +192,7 @@ def images(folder):
     "dvc dag --collapse-foreach-matrix --md",
     "dvc status --with-deps fig@S5",
     "dvc plots show",
-    "dvc plots show reports/figures/figS5.png",
+    "dvc plots show reports/laptop/figures/figS5.png",
 )
 def test_dvc_commands(tmp_path):
     """Those that only look; what they print begins as the guide says."""
@@ -204,7 +204,7 @@ def test_dvc_commands(tmp_path):
         "dvc dag --collapse-foreach-matrix --md",
         "dvc status --with-deps fig@S5",
         f"dvc plots show -o {tmp_path / 'all'}",
-        f"dvc plots show reports/figures/figS5.png -o {tmp_path / 'one'}",
+        f"dvc plots show reports/laptop/figures/figS5.png -o {tmp_path / 'one'}",
     )
     for command in looks:
         words = command.split()

@@ -143,15 +143,15 @@ CLAIM = {
     "scale": "laptop",
     "figure": "fig4",
     "claim": "c predicts | the tuned λ",
-    "data": "results/wrn_aug.csv",
+    "data": "results/laptop/wrn_aug.csv",
 }
 
 
 @pytest.fixture
 def checkout(tmp_path):
     (tmp_path / "docs").mkdir()
-    (tmp_path / "results").mkdir()
-    (tmp_path / "reports" / "claims").mkdir(parents=True)
+    (tmp_path / "results/laptop").mkdir(parents=True)
+    (tmp_path / "reports" / "laptop" / "claims").mkdir(parents=True)
     page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
     (tmp_path / "docs" / "library.md").write_text(page, encoding="utf-8")
     return tmp_path
@@ -171,8 +171,8 @@ def test_table_is_filled_from_results_and_claims(checkout):
     found = {"c": 0.02, "low": 0.01, "high": 0.03, "eta": 0.2, "unit": "epochs", "per_run": []}
     broken = {"c": None, "low": None, "high": None, "eta": 0.15}
     passport = {"scale": "laptop", "c": {"wrn": found, "fc": broken}}
-    (checkout / "results" / "measure_c.json").write_text(json.dumps(passport))
-    folder = checkout / "reports" / "claims"
+    (checkout / "results" / "laptop" / "measure_c.json").write_text(json.dumps(passport))
+    folder = checkout / "reports" / "laptop" / "claims"
     (folder / "07.json").write_text(json.dumps(CLAIM))
     (folder / "11.json").write_text(json.dumps(CLAIM | {"ok": False, "measured": None}))
     (folder / "12.json").write_text(json.dumps(CLAIM))

@@ -16,8 +16,8 @@ def text_of(page):
 
 def trained(copy, name):
     """The passport and the table of a sweep, complete and of finite numbers."""
-    passport = json.loads((copy / "results" / f"{name}.json").read_text())
-    table = pd.read_csv(copy / "results" / f"{name}.csv")
+    passport = json.loads((copy / "results" / "smoke" / f"{name}.json").read_text())
+    table = pd.read_csv(copy / "results" / "smoke" / f"{name}.csv")
     assert (passport["status"], passport["runs"], passport["diverged"]) == ("done", 3, 0)
     assert sorted(table["l2"].unique()) == [0.02, 0.05, 0.1]
     assert np.isfinite(table["test_loss"]).all()
@@ -46,7 +46,7 @@ def test_own_data(tmp_path):
     command = guides.block(guide, "5.", "console").removeprefix("$ ")
     output = guides.run(command, copy, TFDS_DATA_DIR=str(folder))
     assert guides.stages_run(output) == ["code", "data_stripes", "sweep@stripes_fc"]
-    manifest = json.loads((copy / "data" / "manifests" / "stripes.json").read_text())
+    manifest = json.loads((copy / "data" / "manifests" / "sample" / "stripes.json").read_text())
     assert manifest["splits"] == {"train": 256, "test": 128}
     passport, table = trained(copy, "stripes_fc")
     assert (passport["data"]["name"], passport["classes"]) == ("stripes", 4)

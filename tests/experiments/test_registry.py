@@ -55,7 +55,7 @@ def test_the_dag_trains_the_experiments_of_the_registry(kind):
         one = wanted[key]
         assert str(item["figures"]) == ", ".join(one.panels)
         assert item["data"] == one.data[0]
-        assert (item.get("c") == "results/measure_c.json") == one.needs_c
+        assert (item.get("c") == "results/${scale}/measure_c.json") == one.needs_c
 
 
 @EXPERIMENTS
@@ -63,7 +63,10 @@ def test_the_dag_has_its_stage_and_its_data(one):
     stage = STAGES[one.kind]
     body = stage.get("do", stage)
     read = {
-        name for dep in body["deps"] if isinstance(dep, str) for name in re.findall(r"manifests/(\w+)\.", dep)
+        name
+        for dep in body["deps"]
+        if isinstance(dep, str)
+        for name in re.findall(r"manifests/\S+/(\w+)\.", dep)
     }
     assert read == (set() if one.key else set(one.data))
 

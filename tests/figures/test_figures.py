@@ -454,7 +454,9 @@ def test_runs_that_had_not_peaked_are_open_triangles(everything):
 def test_missing_groups_are_named(everything):
     table = everything["wrn_aug"].table
     odd = {**everything, "wrn_aug": synthetic.results("wrn_aug", table[table["group"] == "grid"])}
-    with pytest.raises(ValueError, match=r"results/wrn_aug\.csv has no runs of group 'predicted_double'"):
+    with pytest.raises(
+        ValueError, match=r"results/laptop/wrn_aug\.csv has no runs of group 'predicted_double'"
+    ):
         gallery.draw("figS4", odd, style.STYLES["paper"])
 
 
@@ -588,9 +590,9 @@ def test_stage_draws_from_files_whatever_the_users_settings(everything, tmp_path
     done = run_stage(root, "fig4")
     assert done.returncode == 0, done.stderr
     assert "[]" in done.stderr
-    png, svg = (root / "reports" / "figures" / f"fig4.{end}" for end in ("png", "svg"))
+    png, svg = (root / "reports" / "laptop" / "figures" / f"fig4.{end}" for end in ("png", "svg"))
     first = png.read_bytes(), svg.read_bytes()
-    assert (root / "reports" / "figures" / "data" / "fig4.csv").is_file()
+    assert (root / "reports" / "laptop" / "figures" / "data" / "fig4.csv").is_file()
     settings = tmp_path / "matplotlibrc"
     settings.write_text("lines.linewidth: 9\naxes.facecolor: red\nfont.size: 30\nsavefig.bbox: tight\n")
     done = run_stage(root, "fig4", MATPLOTLIBRC=str(settings), PYTHONHASHSEED="7")
@@ -606,7 +608,7 @@ def test_stage_draws_from_files_whatever_the_users_settings(everything, tmp_path
         (["fig4"], PARAMS + "figures: {style: poster}", "error: params.yaml: figures.style: "),
         (["fig4"], PARAMS + "figures: 3", "error: params.yaml: figures: "),
         (["fig4"], "- a list", "/params.yaml: must be a mapping of sections"),
-        (["fig4"], PARAMS, "error: results/measure_c.json is missing: run `dvc repro measure_c`"),
+        (["fig4"], PARAMS, "error: results/laptop/measure_c.json is missing: run `dvc repro measure_c`"),
     ],
 )
 def test_stage_says_in_one_line_what_is_wrong(tmp_path, arguments, params, message):

@@ -52,14 +52,19 @@ def expanded(text, key, item):
     if isinstance(item, dict):
         for field, value in item.items():
             text = text.replace("${item." + field + "}", str(value))
-    return text
+    return in_force(text)
+
+
+def in_force(text):
+    """``text`` with the placeholders of params.yaml filled in, as committed."""
+    return str(text).replace("${scale}", "laptop").replace("${data.source}", "sample")
 
 
 def instances():
     """(name of the stage as DVC prints it, body, function that fills in placeholders)."""
     for name, stage in STAGES.items():
         if "foreach" not in stage:
-            yield name, stage, str
+            yield name, stage, in_force
             continue
         each = stage["foreach"]
         items = each.items() if isinstance(each, dict) else ((item, item) for item in each)
@@ -137,11 +142,11 @@ def test_every_figure_has_a_node_that_reads_its_results_and_never_trains(name):
     assert fill(stage["cmd"]) == f"python stages/figure.py {name}"
     # A passport holds the checksum of its table, and `history.load` refuses another table.
     deps = {fill(dep) for dep in names(stage["deps"])}
-    assert deps == {f"data/code/{name}.txt", *(f"results/{result}.json" for result in module.RESULTS)}
+    assert deps == {f"data/code/{name}.txt", *(f"results/laptop/{result}.json" for result in module.RESULTS)}
     assert set(produced(instance)) == {
-        f"reports/figures/{name}.png",
-        f"reports/figures/{name}.svg",
-        f"reports/figures/data/{name}.csv",
+        f"reports/laptop/figures/{name}.png",
+        f"reports/laptop/figures/{name}.svg",
+        f"reports/laptop/figures/data/{name}.csv",
     }
     assert names(stage["params"]) == ["figures.style"]
     assert fill(stage["desc"]).startswith(f"Figure {name.removeprefix('fig')}: ")
@@ -155,12 +160,17 @@ def test_every_result_is_made_by_one_stage_and_used():
     made = [path for name in INSTANCES for path in produced(name)]
     assert len(set(made)) == len(made)
     used = {fill(dep) for stage, fill in INSTANCES.values() for dep in names(stage["deps"])}
-    passports = {path for path in made if path.startswith("results/") and path.endswith(".json")}
+    passports = {path for path in made if path.startswith("results/laptop/") and path.endswith(".json")}
     figured = [INSTANCES[name] for name in FIGURE_STAGES.values()]
     used_by_figures = {fill(dep) for stage, fill in figured for dep in names(stage["deps"])}
-    assert passports == {dep for dep in used_by_figures if dep.startswith("results/")}
+    assert passports == {dep for dep in used_by_figures if dep.startswith("results/laptop/")}
     assert len(passports) == len(registry.SWEEPS) + len(registry.AUTOL2) + 2
-    made_or_tracked = set(made) | {"results", "reports/claims", "reports/figures", "constraints.txt"}
+    made_or_tracked = set(made) | {
+        "results/laptop",
+        "reports/laptop/claims",
+        "reports/laptop/figures",
+        "constraints.txt",
+    }
     for dep in used:
         assert dep in made_or_tracked or (ROOT / dep).exists(), dep
 
@@ -200,7 +210,7 @@ def test_training_depends_on_scale_seed_source_section_data_and_versions(name):
     )
     setups = [wanted.fc, wanted.cnn, wanted.wrn] if kind == "measure_c" else [wanted]
     for setup in {s.setup.data.name for s in setups}:
-        assert f"data/manifests/{setup}.json" in deps
+        assert f"data/manifests/sample/{setup}.json" in deps
     assert not any("executor" in str(entry) for entry in stage["params"]), "it changes no number"
 
 
@@ -235,5 +245,5 @@ def test_sweeps_with_predicted_runs_depend_on_the_measured_c(scale):
     for name in registry.SWEEPS:
         section = scales.load_section(ROOT, scale, name, schema.Sweep)
         stage, fill = INSTANCES[f"sweep@{name}"]
-        reads = "results/measure_c.json" in {fill(dep) for dep in names(stage["deps"])}
+        reads = "results/laptop/measure_c.json" in {fill(dep) for dep in names(stage["deps"])}
         assert reads == (section.predicted is not None), (scale, name)

@@ -81,7 +81,7 @@ def copy(tmp_path):
     "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' fig@S5",
     "dvc exp show --md --drop '.*' --keep 'Experiment|params.yaml:scale|.*fc_mse.evaluations'",
     "dvc metrics diff HEAD~4",
-    "dvc plots diff HEAD~1 --targets results/fc_mse.csv",
+    "dvc plots diff HEAD~1 --targets results/smoke/fc_mse.csv",
 )
 @pytest.mark.e2e
 def test_the_pipeline_at_scale_smoke(copy):
@@ -103,16 +103,20 @@ def test_the_pipeline_at_scale_smoke(copy):
     }
 
     for name in RESULTS:
-        passport = json.loads((copy / "results" / f"{name}.json").read_text())
+        passport = json.loads((copy / "results" / "smoke" / f"{name}.json").read_text())
         assert (passport["name"], passport["scale"], passport["status"]) == (name, "smoke", "done")
-        assert (copy / "results" / f"{name}.csv").stat().st_size > 1000
+        assert (copy / "results" / "smoke" / f"{name}.csv").stat().st_size > 1000
     for name in gallery.NAMES:
-        png, svg = (copy / "reports" / "figures" / f"{name}.{kind}" for kind in ("png", "svg"))
+        png, svg = (copy / "reports" / "smoke" / "figures" / f"{name}.{kind}" for kind in ("png", "svg"))
         assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert "</svg>" in svg.read_text()
-        assert len((copy / "reports" / "figures" / "data" / f"{name}.csv").read_text().splitlines()) > 1
+        assert (
+            len((copy / "reports" / "smoke" / "figures" / "data" / f"{name}.csv").read_text().splitlines())
+            > 1
+        )
     claims = {
-        path.stem: json.loads(path.read_text()) for path in (copy / "reports" / "claims").glob("*.json")
+        path.stem: json.loads(path.read_text())
+        for path in (copy / "reports" / "smoke" / "claims").glob("*.json")
     }
     assert set(claims) >= {f"{number:02d}" for number in range(1, 19)}
     wanted = {"claim", "figure", "paper", "measured", "low", "high", "n", "ok", "scale", "data"}
@@ -120,7 +124,7 @@ def test_the_pipeline_at_scale_smoke(copy):
         assert set(record) == wanted, name
         assert record["scale"] == "smoke", name
     for report in ("README.md", "index.html"):
-        text = (copy / "reports" / report).read_text()
+        text = (copy / "reports" / "smoke" / report).read_text()
         assert all(name in text for name in gallery.NAMES)
     assert (copy / "mlflow" / "receipt.json").is_file()
 
@@ -132,14 +136,14 @@ def test_the_pipeline_at_scale_smoke(copy):
     # Another style redraws figures and trains nothing.
     params = copy / "params.yaml"
     params.write_text(params.read_text().replace("style: paper", "style: slides"))
-    picture = (copy / "reports" / "figures" / "fig2.png").read_bytes()
+    picture = (copy / "reports" / "smoke" / "figures" / "fig2.png").read_bytes()
     ran = stages_run(call(copy, "dvc", "repro", "fig@2", "fig@S5"))
     assert ran == {"fig@2", "fig@S5"}
-    assert (copy / "reports" / "figures" / "fig2.png").read_bytes() != picture
+    assert (copy / "reports" / "smoke" / "figures" / "fig2.png").read_bytes() != picture
     # And back: the same bytes.
     params.write_text(params.read_text().replace("style: slides", "style: paper"))
     call(copy, "dvc", "repro", "fig@2", "fig@S5")
-    assert (copy / "reports" / "figures" / "fig2.png").read_bytes() == picture
+    assert (copy / "reports" / "smoke" / "figures" / "fig2.png").read_bytes() == picture
 
     # The commands of README and guides that have not run yet, with numbers of this scale.
     table = call(copy, "dvc", "metrics", "show")
@@ -159,5 +163,5 @@ def test_the_pipeline_at_scale_smoke(copy):
     # It may be empty: at this scale few claims are judged.
     call(copy, "dvc", "metrics", "diff", "HEAD")
     page = copy / "compared"
-    call(copy, "dvc", "plots", "diff", "HEAD", "--targets", "results/fc.csv", "-o", str(page))
+    call(copy, "dvc", "plots", "diff", "HEAD", "--targets", "results/smoke/fc.csv", "-o", str(page))
     assert "results" in (page / "index.html").read_text()

@@ -50,14 +50,14 @@ def test_edited_code_does_not_train_under_the_old_listing(copy):
     text = losses.read_text(encoding="utf-8")
     losses.write_text(text.replace("/ (2 * classes)", "/ (3 * classes)"), encoding="utf-8")
     assert losses.read_text(encoding="utf-8") != text
-    before = {file: file.read_bytes() for file in (copy / "results").glob("*")}
+    before = {file: file.read_bytes() for file in (copy / "results" / "laptop").glob("*")}
     for words in (("stages/sweep.py", "fc"), ("stages/autol2.py", "fc"), ("stages/measure_c.py",)):
         done = stage(copy, *words)
         assert done.returncode == 2
         assert done.stderr.startswith("error: the code has changed since data/code/")
         assert "dvc repro code" in done.stderr
         assert len(done.stderr.splitlines()) == 1
-    assert before == {file: file.read_bytes() for file in (copy / "results").glob("*")}
+    assert before == {file: file.read_bytes() for file in (copy / "results" / "laptop").glob("*")}
 
 
 def test_comments_are_no_other_code(copy):

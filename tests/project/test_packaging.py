@@ -237,8 +237,8 @@ def test_a_folder_of_the_user_that_is_no_environment_is_left_alone(offline):
 
 def test_clean_deletes_what_it_names_and_no_more(makefile):
     kept = [
-        "results/fc.csv",
-        "reports/README.md",
+        "results/laptop/fc.csv",
+        "reports/laptop/README.md",
         "mlflow/mlflow.db",
         ".venv/bin/python",
         ".dvc/config",

@@ -35,7 +35,7 @@ def record(claim="t* ∝ 1/λ. True if it is.", **changed):
         "n": 45,
         "ok": True,
         "scale": "laptop",
-        "data": "results/fc.csv",
+        "data": "results/laptop/fc.csv",
     } | changed
 
 
@@ -138,7 +138,7 @@ def test_links_to_files_exist(root, page):
     files = [a["href"] for tag, a in page.tags if tag == "a" and not a["href"].startswith(elsewhere)]
     assert files
     for file in files:
-        assert (root / "reports" / file).is_file(), file
+        assert (root / "reports" / "laptop" / file).is_file(), file
 
 
 def test_names_from_files_are_escaped(page):
@@ -237,9 +237,12 @@ def test_same_files_give_the_same_bytes(root):
 @pytest.mark.parametrize(
     ("remove", "message"),
     [
-        ("reports/figures/figS3.png", r"reports/figures/figS3\.png is missing: run `dvc repro fig@S3`"),
-        ("reports/figures/data/fig2.csv", "dvc repro fig@2"),
-        ("reports/claims", "dvc repro claims"),
+        (
+            "reports/laptop/figures/figS3.png",
+            r"reports/laptop/figures/figS3\.png is missing: run `dvc repro fig@S3`",
+        ),
+        ("reports/laptop/figures/data/fig2.csv", "dvc repro fig@2"),
+        ("reports/laptop/claims", "dvc repro claims"),
         ("results", "no passports"),
     ],
 )
@@ -249,16 +252,16 @@ def test_missing_inputs_name_the_stage(root, remove, message):
         path.unlink()
     with pytest.raises(ValueError, match=message):
         document.write(root, THEORY)
-    assert not (root / "reports" / "index.html").exists()
+    assert not (root / "reports" / "laptop" / "index.html").exists()
 
 
 def test_figure_without_caption_and_broken_passport_are_refused(root):
     Figure(figsize=(1, 1)).savefig(paths.figures(root) / "fig1.png")
     with pytest.raises(ValueError, match=r"fig1\.png has no caption.*dvc repro fig@1"):
         document.write(root, THEORY)
-    (root / "results" / "fc.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"results/fc\.json is no passport: run `dvc repro sweep@fc`"):
-        provenance.read(root / "results")
+    (root / "results" / "laptop" / "fc.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"results/laptop/fc\.json is no passport: run `dvc repro sweep@fc`"):
+        provenance.read(root / "results" / "laptop")
 
 
 def test_a_page_too_large_is_refused(root, monkeypatch):
@@ -276,24 +279,26 @@ def test_numbers_for_readers(value, shown):
 
 
 def test_setups_of_one_and_of_several(root):
-    made = provenance.read(root / "results")
+    made = provenance.read(root / "results" / "laptop")
     lines = [line for passport in made for line in provenance.setups(passport)]
     assert [line["name"] for line in lines] == ["fc", "measure_c (fc)", "measure_c (cnn)", "measure_c (wrn)"]
     assert "momentum 0.9" in lines[-1]["training"]
 
 
 def test_a_model_in_words_is_shown_as_it_is(root):
-    passport = json.loads((root / "results" / "fc.json").read_text())
+    passport = json.loads((root / "results" / "laptop" / "fc.json").read_text())
     passport |= {"name": "theory", "setup": {"model": "ReLU networks", "loss": "sum"}}
     (line,) = provenance.setups(passport)
     assert (line["model"], line["training"]) == ("ReLU networks", "sum")
 
 
 def test_minutes_add_up(root):
-    made = provenance.making(provenance.read(root / "results"), "smoke")
+    made = provenance.making(provenance.read(root / "results" / "laptop"), "smoke")
     assert made["minutes"] == f"{2 * 12.5 / 60:.1f}"
     assert made["command"] == "make reproduce SCALE=smoke"
-    assert made["runs"] == sum(json.loads(p.read_text())["runs"] for p in (root / "results").glob("*.json"))
+    assert made["runs"] == sum(
+        json.loads(p.read_text())["runs"] for p in (root / "results" / "laptop").glob("*.json")
+    )
 
 
 def test_templates_are_package_files():
@@ -327,8 +332,8 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     judge.main(root)
     assert "16 of the paper's 16 claims hold, 0 fail" in capsys.readouterr().out
     write.main(root)
-    assert "reports/index.html: 0." in capsys.readouterr().out
-    page = Page((root / "reports" / "index.html").read_text(encoding="utf-8"))
+    assert "reports/laptop/index.html: 0." in capsys.readouterr().out
+    page = Page((root / "reports" / "laptop" / "index.html").read_text(encoding="utf-8"))
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {f"claim-{id}" for id in evaluation.read(paths.claims(root))} <= ids
     assert "What does not hold here" not in page.text

@@ -29,7 +29,7 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     read = tables.load("fc", tmp_path)
     pd.testing.assert_frame_equal(read.table, written.table, check_exact=True)
     assert tuple(read.table.columns) == tables.COLUMNS
-    checksum = hashlib.sha256((tmp_path / "results/fc.csv").read_bytes()).hexdigest()
+    checksum = hashlib.sha256((tmp_path / "results/laptop/fc.csv").read_bytes()).hexdigest()
     assert read.passport == written.passport | {"csv_sha256": checksum}
 
 
@@ -39,7 +39,9 @@ def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     tables.write(results, first)
     tables.write(tables.load("fc", first), second)
     for name in ("fc.csv", "fc.json"):
-        assert (first / "results" / name).read_bytes() == (second / "results" / name).read_bytes()
+        assert (first / "results" / "laptop" / name).read_bytes() == (
+            second / "results" / "laptop" / name
+        ).read_bytes()
 
 
 def test_float32_metrics_survive(tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_columns_are_put_in_order_and_extra_ones_come_last(tmp_path: Path) -> No
     results = fake("measure_c")
     table = results.table.assign(setup="fc")[["setup", *reversed(tables.COLUMNS)]]
     tables.write(replace(results, table=table), tmp_path)
-    header = (tmp_path / "results/measure_c.csv").read_text().splitlines()[0]
+    header = (tmp_path / "results/laptop/measure_c.csv").read_text().splitlines()[0]
     assert header == ",".join([*tables.COLUMNS, "setup"])
     assert tables.load("measure_c", tmp_path).table["setup"].eq("fc").all()
 
@@ -72,7 +74,7 @@ def test_text_stays_text(tmp_path: Path, word: str) -> None:
 def test_passport_takes_numpy_values_and_stays_strict_json(tmp_path: Path) -> None:
     extra = {"c": np.float32(0.5), "low": float("nan"), "grid": np.arange(3), "shape": (np.int64(2), 3)}
     tables.write(fake(**extra), tmp_path)
-    text = (tmp_path / "results/fc.json").read_text()
+    text = (tmp_path / "results/laptop/fc.json").read_text()
     assert "NaN" not in text
     assert {k: json.loads(text)[k] for k in extra} == {
         "c": 0.5,
@@ -110,25 +112,37 @@ def _without_column(path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "damage", "message"),
     [
-        (".csv", Path.unlink, r"results/fc\.csv is missing: run `dvc repro sweep@fc`"),
-        (".json", Path.unlink, r"results/fc\.json is missing: run `dvc repro sweep@fc`"),
-        (".csv", _drop_byte, r"results/fc\.csv is damaged: its checksum .* run `dvc repro sweep@fc`"),
-        (".csv", _flip_digit, r"results/fc\.csv is damaged: its checksum"),
+        (".csv", Path.unlink, r"results/laptop/fc\.csv is missing: run `dvc repro sweep@fc`"),
+        (".json", Path.unlink, r"results/laptop/fc\.json is missing: run `dvc repro sweep@fc`"),
+        (".csv", _drop_byte, r"results/laptop/fc\.csv is damaged: its checksum .* run `dvc repro sweep@fc`"),
+        (".csv", _flip_digit, r"results/laptop/fc\.csv is damaged: its checksum"),
         (
             ".csv",
             _convert_line_ends,
-            r"results/fc\.csv is damaged: line endings .*`git config core\.autocrlf false ",
+            r"results/laptop/fc\.csv is damaged: line endings .*`git config core\.autocrlf false ",
         ),
-        (".csv", _convert_and_flip, r"results/fc\.csv is damaged: its checksum .* run `dvc repro sweep@fc`"),
-        (".csv", _without_column, r"results/fc\.csv is damaged: column l2_norm is missing"),
-        (".json", _drop_byte, r"results/fc\.json is damaged: it is not JSON"),
-        (".json", lambda p: p.write_text("[]"), r"results/fc\.json is damaged: it is not a JSON object"),
-        (".json", lambda p: p.write_bytes(b"\xff\xfe{"), r"results/fc\.json is damaged: it is not JSON"),
+        (
+            ".csv",
+            _convert_and_flip,
+            r"results/laptop/fc\.csv is damaged: its checksum .* run `dvc repro sweep@fc`",
+        ),
+        (".csv", _without_column, r"results/laptop/fc\.csv is damaged: column l2_norm is missing"),
+        (".json", _drop_byte, r"results/laptop/fc\.json is damaged: it is not JSON"),
+        (
+            ".json",
+            lambda p: p.write_text("[]"),
+            r"results/laptop/fc\.json is damaged: it is not a JSON object",
+        ),
+        (
+            ".json",
+            lambda p: p.write_bytes(b"\xff\xfe{"),
+            r"results/laptop/fc\.json is damaged: it is not JSON",
+        ),
     ],
 )
 def test_damage_is_named_in_one_line(tmp_path: Path, suffix: str, damage: object, message: str) -> None:
     tables.write(fake(), tmp_path)
-    damage(tmp_path / f"results/fc{suffix}")  # type: ignore[operator]
+    damage(tmp_path / f"results/laptop/fc{suffix}")  # type: ignore[operator]
     with pytest.raises(ResultsError, match=message) as caught:
         tables.load("fc", tmp_path)
     assert "\n" not in str(caught.value)
@@ -162,7 +176,7 @@ def test_full_disk_leaves_the_previous_results(tmp_path: Path, monkeypatch: pyte
         tables.write(fake(seeds=(1,)), tmp_path)
     monkeypatch.undo()
     pd.testing.assert_frame_equal(tables.load("fc", tmp_path).table, before.table)
-    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["fc.csv", "fc.json"]
+    assert sorted(p.name for p in (tmp_path / "results/laptop").iterdir()) == ["fc.csv", "fc.json"]
 
 
 def test_malformed_tables_are_refused(tmp_path: Path) -> None:
@@ -189,7 +203,7 @@ def test_names_lists_the_long_tables(tmp_path: Path) -> None:
     assert tables.names(tmp_path) == []
     for name in ("wrn_aug", "fc"):
         tables.write(fake(name), tmp_path)
-    (tmp_path / "results/theory.json").write_text("{}")
+    (tmp_path / "results/laptop/theory.json").write_text("{}")
     assert tables.names(tmp_path) == ["fc", "wrn_aug"]
 
 

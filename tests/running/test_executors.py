@@ -260,7 +260,7 @@ def test_sigterm_saves_exits_75_and_the_same_command_ends_with_the_same_bits(sam
     assert process.returncode == interruption.EXIT_CODE, err
     assert "stopped: " in err
     assert "Traceback" not in err
-    assert not (samples / "results" / "fc.csv").exists()
+    assert not (samples / "results" / "smoke" / "fc.csv").exists()
     resumed = finish(samples)
     shutil.rmtree(samples / "work")
     whole = finish(samples)

@@ -237,7 +237,7 @@ def checkout(tmp_path):
     root = tmp_path / "checkout"
     for folder in ("data/sample/mnist", "stages"):
         shutil.copytree(ROOT / folder, root / folder)
-    for file in ("dvc.yaml", "params.yaml", "data/manifests/mnist.json", "data/sample/SHA256SUMS"):
+    for file in ("dvc.yaml", "params.yaml", "data/manifests/sample/mnist.json", "data/sample/SHA256SUMS"):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, root / file)
     text = (root / "params.yaml").read_text()
@@ -459,8 +459,8 @@ def leftovers(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/kept").touch()
     (tmp_path / "work/link").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results/fc.csv").touch()
+    (tmp_path / "results/smoke").mkdir(parents=True)
+    (tmp_path / "results/smoke/fc.csv").touch()
     return tmp_path
 
 
@@ -485,7 +485,7 @@ def test_clean_shows_and_asks_before_it_deletes(leftovers, monkeypatch, capsys):
     clean.clean_command(yes=True, as_json=False)
     assert list((leftovers / "work").iterdir()) == []
     assert (leftovers / "elsewhere/kept").exists()
-    assert (leftovers / "results/fc.csv").exists()
+    assert (leftovers / "results/smoke/fc.csv").exists()
     clean.clean_command(yes=True, as_json=False)
     assert "work/ holds nothing" in capsys.readouterr().out
 

@@ -74,7 +74,7 @@ def test_a_stage_ends_with_what_it_did_the_best_run_and_where_to_look():
     row = table.loc[table["test_accuracy"].idxmax()]
     assert f"{row['test_accuracy']:.4f}" in best
     assert best.endswith(row["run"])
-    assert look == "look: results/fc.csv and .json; figures: `dvc repro`; runs: `make ui`"
+    assert look == "look: results/laptop/fc.csv and .json; figures: `dvc repro`; runs: `make ui`"
     diverged = table.assign(test_accuracy=float("nan"))
     assert (
         "every run diverged" in training_stage.summary("s", synthetic.results("fc", diverged, run_steps=1))[1]

@@ -85,7 +85,7 @@ def finish(driver: subprocess.Popen, root: Path) -> tuple[str, bytes]:
 def expected(root: Path) -> bytes:
     """The table of a run in this one process, from the beginning."""
     shutil.rmtree(root / "work")
-    (root / "results" / "fc.csv").unlink()
+    (root / "results" / "smoke" / "fc.csv").unlink()
     return finish(start(root, "in_process"), root)[1]
 
 
@@ -214,7 +214,10 @@ def test_a_sweep_on_ray_has_the_bits_of_this_process_and_the_driver_has_no_jax(t
     root = checkout(tmp_path / "checkout", seeds=2, epochs=300)
     out, table = finish(start(root, "ray"), root)
     assert out.splitlines()[-1] == "False"
-    assert json.loads((root / "results" / "fc.json").read_text())["device"] == f"cpu: {machine.processor()}"
+    assert (
+        json.loads((root / "results" / "smoke" / "fc.json").read_text())["device"]
+        == f"cpu: {machine.processor()}"
+    )
     assert table == expected(root)
 
 
@@ -286,7 +289,7 @@ def test_sigterm_saves_what_the_cluster_trains(cluster, tmp_path):
     _, err = driver.communicate(timeout=200)
     assert driver.returncode == interruption.EXIT_CODE, err
     assert "Traceback" not in err
-    assert not (root / "results" / "fc.csv").exists()
+    assert not (root / "results" / "smoke" / "fc.csv").exists()
     assert checkpointed(root)
     _, table = finish(start(root, "ray", cluster.address), root)
     assert table == expected(root)

@@ -20,11 +20,11 @@ SAMPLE = "data/sample"
 #: A table, the sample of MNIST and one file of every other kind that a checksum is compared with.
 FILES = (
     ".gitattributes",
-    "results/fc.csv",
-    "results/fc.json",
-    "reports/figures/fig2.svg",
-    "reports/figures/fig2.png",
-    "data/manifests/mnist.json",
+    "results/laptop/fc.csv",
+    "results/laptop/fc.json",
+    "reports/laptop/figures/fig2.svg",
+    "reports/laptop/figures/fig2.png",
+    "data/manifests/sample/mnist.json",
     "data/code/fig2.txt",
     "constraints.txt",
     "params.yaml",
@@ -63,8 +63,8 @@ def sha256(path: Path) -> str:
 def test_a_converting_clone_keeps_every_byte(tmp_path):
     clone = converting_clone(tmp_path, FILES)
     assert [file for file in FILES if (clone / file).read_bytes() != (ROOT / file).read_bytes()] == []
-    assert json.loads((clone / "results/fc.json").read_text())["csv_sha256"] == sha256(
-        clone / "results/fc.csv"
+    assert json.loads((clone / "results/laptop/fc.json").read_text())["csv_sha256"] == sha256(
+        clone / "results/laptop/fc.csv"
     )
     sums = [line.split("  ") for line in (clone / SAMPLE / "SHA256SUMS").read_text().splitlines()]
     mnist = [(expected, file) for expected, file in sums if file.startswith("mnist/")]
@@ -75,7 +75,7 @@ def test_a_converting_clone_keeps_every_byte(tmp_path):
 def test_without_attributes_the_reason_is_named_and_its_remedy_works(tmp_path):
     clone = converting_clone(tmp_path, FILES[1:])
     with pytest.raises(
-        ResultsError, match=r"results/fc\.csv is damaged: line endings were converted"
+        ResultsError, match=r"results/laptop/fc\.csv is damaged: line endings were converted"
     ) as caught:
         tables.load("fc", clone)
     with pytest.raises(ValueError, match="is corrupted: line endings were converted"):
@@ -92,11 +92,11 @@ def test_without_attributes_the_reason_is_named_and_its_remedy_works(tmp_path):
 
 def test_everything_generated_is_marked():
     generated = (
-        "results/fc.csv",
-        "reports/index.html",
+        "results/laptop/fc.csv",
+        "reports/laptop/index.html",
         "dvc.lock",
         "data/code/fig2.txt",
-        "data/manifests/mnist.json",
+        "data/manifests/sample/mnist.json",
     )
     command = ["git", "check-attr", "linguist-generated", "--", *generated, "src/l2dynamics/data/datasets.py"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)

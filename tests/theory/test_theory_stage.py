@@ -64,7 +64,7 @@ def test_table_and_passport(results):
 
 
 def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, root, monkeypatch):
-    before = (root / "results/theory.csv").read_bytes()
+    before = (root / "results/smoke/theory.csv").read_bytes()
 
     def fail(*_, **__):
         raise AssertionError("a finished part was computed again")
@@ -78,7 +78,7 @@ def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, roo
     ):  # fmt: skip
         monkeypatch.setattr(module, name, fail)
     compute(root)
-    assert (root / "results/theory.csv").read_bytes() == before
+    assert (root / "results/smoke/theory.csv").read_bytes() == before
 
 
 def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypatch):
@@ -86,7 +86,9 @@ def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypa
     monkeypatch.setenv("L2DYNAMICS_CHECKPOINT_SECONDS", "0")
     params = PARAMS.model_copy(update={"executor": Executor(kind="processes", workers=2)})
     compute(tmp_path, params)
-    assert (tmp_path / "results/theory.csv").read_bytes() == (root / "results/theory.csv").read_bytes()
+    assert (tmp_path / "results/smoke/theory.csv").read_bytes() == (
+        root / "results/smoke/theory.csv"
+    ).read_bytes()
     found = tables.load("theory", tmp_path).passport
     # The other parts hold seconds; lemma1 is patched here and not in the workers.
     for part in ("modes", "minimum", "fixed_points", "decay"):
@@ -95,7 +97,7 @@ def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypa
 
 
 def test_a_stopped_descent_saves_and_goes_on_to_the_same_bits(results, root, monkeypatch):
-    before = (root / "results/theory.csv").read_bytes()
+    before = (root / "results/smoke/theory.csv").read_bytes()
     (file,) = (root / "work/theory").rglob("training@drawn.npz")
     file.unlink()
     shares = []
@@ -110,7 +112,7 @@ def test_a_stopped_descent_saves_and_goes_on_to_the_same_bits(results, root, mon
 
     monkeypatch.setattr(pool, "run", stopped)
     compute(root)
-    assert (root / "results/theory.csv").read_bytes() == before
+    assert (root / "results/smoke/theory.csv").read_bytes() == before
     assert sum(shares) == pytest.approx(1)
     assert shares[1] > 0.1, "it went on from the checkpoint"
 
@@ -166,11 +168,11 @@ def test_claims_report_and_figure(results, root):
 
 def test_damaged_results_are_refused(results, root, tmp_path):
     shutil.copytree(root / "results", tmp_path / "results")
-    with (tmp_path / "results/theory.csv").open("a") as file:
+    with (tmp_path / "results/smoke/theory.csv").open("a") as file:
         file.write("x")
     with pytest.raises(tables.ResultsError, match="run `dvc repro theory`"):
         tables.load("theory", tmp_path)
-    (tmp_path / "results/theory.csv").unlink()
+    (tmp_path / "results/smoke/theory.csv").unlink()
     with pytest.raises(tables.ResultsError, match="is missing"):
         tables.load("theory", tmp_path)
 

@@ -75,10 +75,10 @@ def test_damaged_results_are_named(tracked: Path, tmp_path: Path) -> None:
     root = checkout(tmp_path / "work")
     (root / "mlflow").mkdir()
     shutil.copy(tracked / "mlflow/mlflow.db", root / "mlflow")
-    with (root / "results/fc.csv").open("a") as file:
+    with (root / "results/laptop/fc.csv").open("a") as file:
         file.write("0")
     done = track(root)
     assert done.returncode == 2
-    assert done.stderr.startswith("results/fc.csv is damaged")
+    assert done.stderr.startswith("results/laptop/fc.csv is damaged")
     assert done.stderr.count("\n") == 1
     assert not (root / "mlflow/receipt.json").exists()

@@ -399,22 +399,22 @@ def test_three_processes_create_the_store_at_once(root: Path) -> None:
 def test_damaged_results_do_not_stop_the_others(root: Path) -> None:
     for name in ("fc", "cnn"):
         tables.write(fake(name), root)
-    (root / "results/cnn.csv").write_text("run\n")
+    (root / "results/laptop/cnn.csv").write_text("run\n")
     done = sync(root)
     assert_complete(root, fake("fc"))
     assert len(done.damaged) == 1
-    assert "results/cnn.csv is damaged" in done.damaged[0]
+    assert "results/laptop/cnn.csv is damaged" in done.damaged[0]
 
 
 def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[str]) -> None:
     tables.write(fake(), root)
-    (root / "results/theory.json").write_text(json.dumps({"fig5c": {"slope": -1.5}, "panels": ["a"]}))
-    (root / "results/theory.csv").write_text("panel,curve,x,y\na,k=2,0,1\n")
+    (root / "results/laptop/theory.json").write_text(json.dumps({"fig5c": {"slope": -1.5}, "panels": ["a"]}))
+    (root / "results/laptop/theory.csv").write_text("panel,curve,x,y\na,k=2,0,1\n")
     for folder in ("figures", "claims"):
-        (root / "reports" / folder).mkdir(parents=True)
-    (root / "reports/figures/fig2.png").write_bytes(b"png")
-    (root / "reports/index.html").write_text("<html>")
-    (root / "reports/claims/01-fc.json").write_text(json.dumps({"measured": -0.98, "ok": True}))
+        (root / "reports" / "laptop" / folder).mkdir(parents=True)
+    (root / "reports/laptop/figures/fig2.png").write_bytes(b"png")
+    (root / "reports/laptop/index.html").write_text("<html>")
+    (root / "reports/laptop/claims/01-fc.json").write_text(json.dumps({"measured": -0.98, "ok": True}))
     sync(root)
     client, _ = stored(root)
     for title, key, metrics, files in [
@@ -434,7 +434,7 @@ def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[s
     calls.clear()
     sync(root)
     assert calls == []
-    (root / "reports/figures/fig2.png").write_bytes(b"another")
+    (root / "reports/laptop/figures/fig2.png").write_bytes(b"another")
     assert sync(root).written == 1
 
 

@@ -288,6 +288,4 @@ def _momentum(measured: Results, setup: str) -> float:
     ):
         if isinstance(place, Mapping) and "momentum" in place:
             return float(place["momentum"] or 0.0)
-    raise ValueError(
-        f"results of measure_c: no momentum of {setup!r}: run `dvc repro measure_c`"
-    )
+    raise ValueError(f"results of measure_c: no momentum of {setup!r}: run `dvc repro measure_c`")

@@ -122,7 +122,9 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         texts = json.loads(folder.with_name(CRITERIA).read_text(encoding="utf-8"))
         found = {id: record | {"claim": texts[id]} for id, record in found.items()}
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{_shown(folder.with_name(CRITERIA))} is missing or damaged: run `dvc repro claims`") from error
+        raise ValueError(
+            f"{_shown(folder.with_name(CRITERIA))} is missing or damaged: run `dvc repro claims`"
+        ) from error
     return {id: found[id] for id in sorted(found, key=order)}
 
 

@@ -101,9 +101,7 @@ def of_setup(results: Results, setup: str) -> Results:
     """
     table = results.table[results.table["setup"] == setup]
     if table.empty:
-        raise ValueError(
-            f"{results.file} has no runs of setup {setup!r}: run `dvc repro measure_c`"
-        )
+        raise ValueError(f"{results.file} has no runs of setup {setup!r}: run `dvc repro measure_c`")
     last = table.groupby("run").tail(1)
     whole = results.passport
     passport = dict(

@@ -220,7 +220,10 @@ def halves(rows: pd.DataFrame, images: int) -> dict[str, float]:
         return {}
     sizes, middle = tables.block_sizes(images), len(tables.BLOCKS) // 2
     a, b = (correct[:, half].sum(1) / sizes[half].sum() for half in (slice(middle), slice(middle, None)))
-    return {"best/test_accuracy_half_a": float(a[b.argmax()]), "best/test_accuracy_half_b": float(b[a.argmax()])}
+    return {
+        "best/test_accuracy_half_a": float(a[b.argmax()]),
+        "best/test_accuracy_half_b": float(b[a.argmax()]),
+    }
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

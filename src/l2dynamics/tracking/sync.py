@@ -46,27 +46,27 @@ class _Family:
 
 
 def sync(root: Path, names: Sequence[str] | None = None, uri: str | None = None) -> Synced:
-    """Log to MLflow what is not there yet of the results ``names``, or (None) of all, the theory and the report.
+    """Log to MLflow what is not there yet: results ``names`` of the scale in force; None: all that every scale has.
 
     Raises:
         TrackingError: the store cannot be used. What was logged before stays and is not logged again.
     """
     done = Synced()
     families: list[_Family] = []
-    scales = set()
-    for name in tables.names(root) if names is None else names:
-        try:
-            scales.add(str(tables.load_passport(name, root).get("scale", "")))
-            files = [("", paths.results(root) / f"{name}.json")]
-            found = records.of_results(tables.load(name, root))
-            families.append(_Family(catalog.experiment(name), files, found[0], found[1:]))
-        except ResultsError as error:
-            done.damaged.append(str(error))
-    if names is None:
-        scale, report = "+".join(sorted(scales)), paths.figures(root).parent
-        shown = ("index.html", "README.md", "figures/*.png", "claims/*.json")
-        families += _files(paths.results(root), ("theory.*", "theory/*.csv"), catalog.THEORY, "", scale, done)
-        families += _files(report, shown, catalog.REPORT, f"/{scale}", scale, done)
+    for scale in paths.scales(root) if names is None else [paths.scale(root)]:
+        folder, report = paths.results(root, scale), paths.reports(root, scale)
+        for name in tables.names(root, scale) if names is None else names:
+            try:
+                found = records.of_results(tables.load(name, root, scale))
+                files = [("", folder / f"{name}.json")]
+                families.append(_Family(catalog.experiment(name), files, found[0], found[1:]))
+            except ResultsError as error:
+                done.damaged.append(str(error))
+        if names is None:
+            shown = ("index.html", "README.md", "figures/*.png", "claims/*.json")
+            suffix = f"/{scale}"
+            families += _files(folder, ("theory.*", "theory/*.csv"), catalog.THEORY, suffix, scale, done)
+            families += _files(report, shown, catalog.REPORT, suffix, scale, done)
     done.digests = {one.key: one.digest for family in families for one in (family.parent, *family.children)}
     store = Store(root, uri)
     with store.locked():

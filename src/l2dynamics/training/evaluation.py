@@ -72,7 +72,9 @@ class Evaluator:
             rests[split] = (first + batches * self._size, count % self._size)
             first += count
         starts = np.asarray([start for split in whole.values() for start in split], np.int32)
-        losses, hits = jax.lax.map(lambda start: score(start, self._size), starts)
+        losses, hits = jnp.zeros(0), jnp.zeros((0, self._size))
+        if len(starts):
+            losses, hits = jax.lax.map(lambda start: score(start, self._size), starts)
         found, done = {}, 0
         for split, (start, size) in rests.items():
             until = done + len(whole[split])
