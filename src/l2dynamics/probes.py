@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from l2dynamics.prediction import t_star
+from l2dynamics.runs import MakeRun
 
-MakeRun = Callable[[float, int], Iterable[tuple[float, float]]]
+
 
 # A run is followed to this multiple of its t* before the maximum is believed. The paper's own measurement
 # (figure 4a) is followed to 3.0: 2 epochs, t* = 0.66.
