@@ -239,7 +239,7 @@ def test_result_is_json():
 
 def test_known_chance_tells_learning_in_many_classes():
     curve = tuple(0.001 + 0.02 * x * math.exp(1 - x) for x in np.linspace(0, 6, 60))
-    probe = Probe(0.1, 0, steps=tuple(range(60)), test_accuracy=curve)
+    probe = Probe(0.1, 0, steps=tuple(range(60)), values=curve)
     assert judge(probe).status == "chance"
     assert judge(probe, chance=0.001).status == "peaked"
 

@@ -15,6 +15,7 @@ from l2dynamics.probes import Lab, Probe
 # What is known of c before any run: usual(rate), right within this factor (one standard deviation). What one run says
 # of it is right within the second one.
 _PRIOR, _MEASURED = 1.8, 1.6
+_ESTIMATED = 2.5  # as _PRIOR, where the rate itself is estimated
 # c that varies by more is doubtful; t* that depends on λ by less than this power does not come from L2.
 _SPREAD = 2.0
 _POWER = 0.25
@@ -99,7 +100,13 @@ class NoPeakError(ValueError):
 
 
 def answer(
-    lab: Lab, meant: Sequence[Probe], budget: float, first_decay: float | None, rate: float | None
+    lab: Lab,
+    meant: Sequence[Probe],
+    budget: float,
+    first_decay: float | None,
+    rate: float | None,
+    *,
+    given: bool,
 ) -> Suggestion:
     """Return what the runs of a search say about λ.
 
@@ -113,6 +120,7 @@ def answer(
         budget: length of the planned training.
         first_decay: as in :func:`l2dynamics.suggest_l2`.
         rate: η/(1 − momentum) per unit of time; None if unknown.
+        given: whether it was given, and not estimated.
 
     Raises:
         NoPeakError: no run peaked and nothing else is known, none learned, or L2 does not set the time of the peak.
@@ -125,21 +133,22 @@ def answer(
         raise NoPeakError(f"{wrong}: tune l2 on a few values", probes, budget)
     learned = [probe for probe in probes if probe.status in ("peaked", "not_peaked", "coarse")]
     if not peaked and (usual is None or not learned):
-        says = diagnose(probes, budget=budget, limit=lab.limit, rate=rate, chance=lab.chance)
+        says = diagnose(probes, budget=budget, limit=lab.limit, rate=rate, chance=lab.chance, given=given)
         raise NoPeakError(f"no run showed a peak of the test {lab.metric}: {says}", probes, budget)
     doubts = _doubts(peaked, meant)
     if not peaked or wrong:
         assert usual is not None
-        # A run that was still rising says that c is at least what was seen of it.
+        # A run that was still rising says that c is at least what was seen of it; noise makes that half true.
         rising = [probe.t_star * probe.l2 for probe in probes if probe.status == "not_peaked"]
-        c = max([usual, *rising])
-        says = wrong or diagnose(probes, budget=budget, limit=lab.limit, rate=rate, chance=lab.chance)
-        doubts = [f"no run gave c and this is what is usual for the learning rate: {says}"]
+        c = math.sqrt(usual * max([usual, *rising]))
+        says = wrong or diagnose(probes, budget=budget, limit=lab.limit, rate=rate, chance=lab.chance, given=given)
+        source = "the learning rate" if given else "the scale on which L2 acts"
+        doubts = [f"no run gave c and this is what is usual for {source}: {says}"]
         peaked = []
     else:
         c = finder.collapsed_c(peaked, lab.tolerance)
         c = min(max(c, min(probe.c for probe in peaked)), max(probe.c for probe in peaked))
-        c = _drawn(c, [probe.c for probe in peaked], usual)
+        c = _drawn(c, [probe.c for probe in peaked], usual, _PRIOR if given else _ESTIMATED)
     c_low, c_high, spread = math.nan, math.nan, 1.0
     if len(peaked) > 1:
         c_low = min(c, *(probe.c_low for probe in peaked))
@@ -167,13 +176,13 @@ def answer(
     )
 
 
-def _drawn(c: float, measured: Sequence[float], usual: float | None) -> float:
+def _drawn(c: float, measured: Sequence[float], usual: float | None, within: float) -> float:
     """Return the mean of log c and of the log of what is usual, weighted by their variances."""
     if usual is None:
         return c
     scatter = float(np.std(np.log(measured))) if len(measured) > 1 else 0.0
     variance = max(math.log(_MEASURED), scatter) ** 2 / len(measured)
-    weight = variance / (variance + math.log(_PRIOR) ** 2)
+    weight = variance / (variance + math.log(within) ** 2)
     return float(c ** (1 - weight) * usual**weight)
 
 

@@ -12,7 +12,13 @@ _PEAK_SHARE = 1 / 4
 
 
 def diagnose(
-    probes: Sequence[Probe], *, budget: float, limit: float, rate: float | None, chance: float | None
+    probes: Sequence[Probe],
+    *,
+    budget: float,
+    limit: float,
+    rate: float | None,
+    chance: float | None,
+    given: bool = True,
 ) -> str:
     """Return one line: what happened, and one remedy.
 
@@ -22,11 +28,17 @@ def diagnose(
         limit: time that all runs might take.
         rate: weight updates in a unit of time times η/(1 − momentum); None if unknown.
         chance: accuracy of guessing, if it is known.
+        given: whether the rate was given, and not estimated from the runs.
     """
     if not probes or all(probe.status == "empty" for probe in probes):
         return (
             "make_run yielded nothing: it must yield pairs (step, test accuracy), and go on until it is stopped"
         )
+    alone = [probe for probe in probes if probe.l2 == 0]
+    if alone and alone[0].status == "diverged":
+        return f"training diverged at {alone[0].length:g} without L2: lower the learning rate"
+    if alone and alone[0].status == "chance":
+        return _learns_too_slowly(alone[0], budget, limit, chance)
     learning = [probe for probe in probes if probe.status in ("coarse", "not_peaked")]
     if not learning:
         return _nothing_learned(probes, budget, limit, chance)
@@ -45,6 +57,11 @@ def diagnose(
     ended = all(probe.length < limit / 100 for probe in rising)
     if ended:
         return f"{_at(rising)} make_run ended at {largest.length:g}: let it go on until it is stopped from outside"
+    if rate is None and alone:
+        return (
+            f"the runs up to {largest.length:g} do not tell the scale on which L2 acts: give learning_rate= (and momentum=, "
+            "steps_per_unit=), from which it follows"
+        )
     failed = [probe.l2 for probe in probes if probe.status in ("chance", "coarse", "diverged")]
     expected = math.inf if rate is None else 2.5 * USUAL / (rate * largest.l2)
     share = min(2 * limit, 8 * expected) / budget
@@ -63,6 +80,20 @@ def diagnose(
         f"{_at(rising)} the accuracy was still rising at {largest.length:g}: a share of {_up(share):g} is needed for "
         f"this budget, max_share={_up(share):g}"
     )
+
+
+def _learns_too_slowly(alone: Probe, budget: float, limit: float, chance: float | None) -> str:
+    if chance is None and alone.best > 0.15 and alone.metric == "accuracy":
+        return (
+            f"without L2 the accuracy did not change clearly up to {alone.length:g} (at most {alone.best:.2g}): say what "
+            "guessing gives, classes= or chance="
+        )
+    share = 2 * limit / budget
+    if share > 1:
+        return (
+            f"without L2 nothing was learned up to {alone.length:g}: raise the learning rate, or the budget of {budget:g}"
+        )
+    return f"without L2 nothing was learned up to {alone.length:g}: give max_share={_up(share):g}"
 
 
 def _nothing_learned(probes: Sequence[Probe], budget: float, limit: float, chance: float | None) -> str:

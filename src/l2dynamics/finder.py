@@ -16,8 +16,8 @@ USUAL = 0.7
 """τ* of the fully-connected, convolutional and wide residual networks of this reproduction (claim c2)."""
 BELIEVED = 0.7
 """τ before which no peak is believed where the learning rate is known: curves are bumpy while networks learn."""
-_FIRST_L2 = 0.1
 _FIRST_STEPS = 300
+_UNKNOWN = 10.0
 _BRACKET_RUNS = 10
 # Evaluations up to t* that a ladder aims at: more cost time, fewer leave t* coarse.
 _WANTED = 2 * RESOLUTION
@@ -28,21 +28,19 @@ _LADDER = 4.0
 _BINS = 200
 
 
-def first_l2(lab: Lab, rate: float | None, steps_per_unit: float) -> float:
-    """Return the coefficient whose accuracy peaks at an eighth of the time that all runs may take, or sooner.
+def first_l2(lab: Lab, rate: float, steps_per_unit: float) -> float:
+    """Return the coefficient whose accuracy peaks at an eighth of the time that is left, or sooner.
 
     Args:
         lab: has the limit of time.
-        rate: η_eff per unit of time: weight updates in a unit times η/(1 − momentum); None if unknown.
+        rate: η_eff per unit of time: weight updates in a unit times η/(1 − momentum).
         steps_per_unit: weight updates in a unit: a peak after some hundred of them costs little of a long budget.
     """
-    if rate is None:
-        return _FIRST_L2
-    time = min(lab.limit / 8, max(lab.limit / 32, _FIRST_STEPS / steps_per_unit))
-    return USUAL / (rate * time)
+    time = min(lab.left / 8, max(lab.limit / 32, _FIRST_STEPS / steps_per_unit))
+    return USUAL / (rate * max(time, min(_WANTED * lab.spacing, lab.left / 4)))
 
 
-def bracket(lab: Lab, l2: float, seed: int, *, known: bool) -> Probe | None:
+def bracket(lab: Lab, l2: float, seed: int, step: float = 4.0) -> Probe | None:
     """Return the first run that peaked, or None when the time is used up.
 
     A coefficient at which the accuracy takes too long to peak is too small; one that lets nothing be learned, or peak
@@ -53,11 +51,10 @@ def bracket(lab: Lab, l2: float, seed: int, *, known: bool) -> Probe | None:
         lab: makes the runs.
         l2: coefficient to start from.
         seed: seed of all these runs.
-        known: whether ``l2`` is known within a factor of a few: then the steps are smaller and the runs longer.
+        step: factor between two coefficients as long as there is no bound on one side.
     """
-    step = 4.0 if known else 10.0
     slow, bad = 0.0, math.inf  # bounds found: too small to peak in time, too large to measure
-    cap = lab.limit / (3 if known else 6)
+    cap = lab.left / (3 if step < _UNKNOWN else 6)
     shortest = cap / 2
     for _ in range(_BRACKET_RUNS):
         if lab.left < max(shortest, RESOLUTION * lab.spacing):  # so short a run would say nothing
@@ -78,8 +75,7 @@ def bracket(lab: Lab, l2: float, seed: int, *, known: bool) -> Probe | None:
             nearer = max(l2 * min(probe.t_star / aim, 0.7), 1.5 * slow)
             if nearer >= l2:
                 return None
-            l2 = nearer
-            cap = max(cap, 1.5 * _COST * aim)
+            l2, cap = nearer, max(cap, 1.5 * _COST * aim)
         elif not slow:
             l2 = bad / step
         elif bad == math.inf:
@@ -91,6 +87,11 @@ def bracket(lab: Lab, l2: float, seed: int, *, known: bool) -> Probe | None:
             if l2 == slow and min(cap, lab.left) < 1.5 * max(p.length for p in lab.probes if p.l2 == slow):
                 return None
     return None
+
+
+def search(lab: Lab, l2: float, seed: int) -> Probe | None:
+    """Return the first run that peaked, from a coefficient of which nothing is known; see :func:`bracket`."""
+    return bracket(lab, l2, seed, step=_UNKNOWN)
 
 
 def ladder(lab: Lab, first: Probe, seeds: Sequence[int]) -> None:

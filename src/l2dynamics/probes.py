@@ -34,7 +34,7 @@ class Probe:
         seed: seed of the run.
         status: ``peaked`` (t* is known), ``not_peaked`` (stopped before that), ``coarse`` (best so early that
             t* falls between the first evaluations), ``chance`` (never learned), ``diverged``, ``empty`` (nothing was
-            yielded) or ``running``.
+            yielded), ``reference`` (learned without L2) or ``running``.
         steps: times of the evaluations, in the unit of the budget.
         values: test accuracies as fractions, or test losses.
         t_star: t* of the curve without its noise; of a run that has not peaked, of what was seen of it.
@@ -81,6 +81,7 @@ class Probe:
             "chance": "had not learned",
             "diverged": "diverged",
             "empty": "yielded nothing",
+            "reference": "learned without L2",
             "running": "running",
         }[self.status]
         value = f", {self.metric} {self.values[-1]:.3f}" if self.steps else ""
@@ -88,7 +89,12 @@ class Probe:
 
 
 def judge(
-    probe: Probe, *, tolerance: float = 0.005, chance: float | None = None, ended: bool = True
+    probe: Probe,
+    *,
+    tolerance: float = 0.005,
+    chance: float | None = None,
+    floor: float = math.inf,
+    ended: bool = True,
 ) -> Probe:
     """Return the run with its status, t* and c, as far as its evaluations show them.
 
@@ -98,7 +104,9 @@ def judge(
     Args:
         probe: the run, finite values only.
         tolerance: see :func:`l2dynamics.t_star`; of a loss, see :func:`scores`.
-        chance: accuracy of guessing; None: unknown, and a run has learned if its accuracy has changed.
+        chance: accuracy of guessing; None: unknown, and a run has learned if it is clearly above what it, or another run,
+            has had at its worst: guessing is not better than that.
+        floor: accuracy that another run has had at its worst.
         ended: whether nothing follows; if something does, a peak among the first evaluations is not yet believed.
     """
     steps, values = np.array(probe.steps), np.array(probe.values)
@@ -108,7 +116,7 @@ def judge(
     noise = noise_of(scored)
     probe = replace(probe, noise=noise)
     smooth = smoothed(scored)
-    if not _learned(smooth, noise, tolerance, chance, probe.metric):
+    if not _learned(smooth, noise, tolerance, chance, floor, probe.metric):
         return replace(probe, status="chance")
     left_over = 0.0 if math.isnan(noise) else left_by_median(noise)
     peak = _first_near_best(steps, smooth, max(tolerance, left_over))
@@ -138,8 +146,8 @@ def scores(values: np.ndarray, metric: Metric, tolerance: float) -> tuple[np.nda
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """Return the running median over a tenth of the evaluations, over three at least."""
-    half = max(1, values.size // 20)
+    """Return the running median over a tenth of the evaluations, over 3 to 41 of them."""
+    half = min(max(1, values.size // 20), 20)
     padded = np.pad(values, half, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
 
@@ -156,15 +164,17 @@ def left_by_median(noise: float) -> float:
     return 0.67 * noise
 
 
-def _learned(smooth: np.ndarray, noise: float, tolerance: float, chance: float | None, metric: Metric) -> bool:
-    clear = 0.0 if math.isnan(noise) else 3 * noise
-    change = float(smooth.max() - smooth.min())
+def _learned(
+    smooth: np.ndarray, noise: float, tolerance: float, chance: float | None, floor: float, metric: Metric
+) -> bool:
+    clear = 0.0 if math.isnan(noise) else 2 * noise
+    best, worst = float(smooth.max()), float(smooth.min())
     if metric == "loss":
-        return change > max(tolerance, clear)
+        return best - worst > max(tolerance, clear)
     if chance is None:
-        return change >= max(LEARNED, clear)
+        return best - min(worst, floor) >= max(LEARNED, clear)
     # With a thousand classes a large coefficient allows little more than chance.
-    return float(smooth.max()) >= chance + min(LEARNED, max(2 * tolerance, chance))
+    return best >= chance + min(LEARNED, max(2 * tolerance, chance))
 
 
 def _first_near_best(steps: np.ndarray, scored: np.ndarray, tolerance: float) -> float:
@@ -210,6 +220,7 @@ class Lab:
         self.make_run, self.limit, self.metric = make_run, limit, metric
         self.tolerance, self.chance, self.report = tolerance, chance, report
         self.believed = believed
+        self._floor = math.inf  # worst accuracy of all runs: where chance is unknown, it is at most this
         self.probes: list[Probe] = []
 
     @property
@@ -227,6 +238,35 @@ class Lab:
         """Distance of two evaluations; 0 as long as none was seen."""
         return max((probe.spacing for probe in self.probes if probe.steps), default=0.0)
 
+    def reference(self, seed: int, shortest: float, longest: float, evaluations: int) -> Probe:
+        """Train without L2 until something was learned; the status is ``reference`` if it was.
+
+        Args:
+            seed: seed of the run.
+            shortest: time to train for at least.
+            longest: time after which the run is given up.
+            evaluations: evaluations to make at least.
+        """
+
+        def enough(judged: Probe) -> bool:
+            long = judged.length >= shortest and len(judged.steps) >= evaluations
+            return judged.length >= longest or (long and judged.status != "chance")
+
+        probe = self._run(0.0, seed, enough)
+        if probe.status not in ("empty", "diverged", "chance"):
+            probe = replace(probe, status="reference", c=math.nan, c_low=math.nan)
+        return self._keep(probe)
+
+    def follow(self, l2: float, seed: int, end: float, enough: Callable[[Probe], bool]) -> Probe:
+        """Train with one coefficient till a time, or until it is enough."""
+        return self._keep(self._run(l2, seed, lambda probe: probe.length >= end or enough(probe), lambda: end))
+
+    def judge_again(self) -> None:
+        """Judge all runs by what all of them have shown."""
+        for index, probe in enumerate(self.probes):
+            if probe.status in ("peaked", "coarse", "chance", "not_peaked"):
+                self.probes[index] = self._judge(probe, ended=True)
+
     def probe(self, l2: float, seed: int, cap: float) -> Probe:
         """Train with one coefficient until the accuracy has peaked.
 
@@ -237,40 +277,60 @@ class Lab:
         Raises:
             ValueError: ``make_run`` yields something else than it should.
         """
+        end = min(cap, self.left)
+
+        def enough(judged: Probe) -> bool:
+            nonlocal end
+            over = judged.length >= end
+            if over:
+                end = self._extension(judged, cap)
+            clear = judged.status in ("peaked", "coarse") and judged.length * l2 >= self.believed
+            return judged.length >= end or clear
+
+        return self._keep(self._run(l2, seed, enough, lambda: end))
+
+    def _run(
+        self,
+        l2: float,
+        seed: int,
+        enough: Callable[[Probe], bool],
+        end: Callable[[], float] = lambda: math.inf,
+    ) -> Probe:
+        """Train until it is enough; between looks, at most till the time ``end()``."""
         steps: list[float] = []
         values: list[float] = []
+        look_at = 0.0
+        run: Any = None
 
-        def seen(status: str) -> Probe:
+        def seen(status: str = "running") -> Probe:
             return Probe(l2, seed, status, tuple(steps), tuple(values), metric=self.metric)
 
-        end, look_at = min(cap, self.left), 0.0
-        run: Any = None
         try:
             run = self.make_run(l2, seed)
             for step, value in _evaluations(run, self.metric):
                 steps.append(step)
                 values.append(value)
                 if not math.isfinite(value):
-                    probe = seen("diverged")
-                    break
+                    return seen("diverged")
                 # Looking costs time in proportion to the evaluations made: do it at a geometric sequence of them.
-                if step < end and len(steps) < look_at:
+                if step < end() and len(steps) < look_at:
                     continue
                 look_at = 1.05 * len(steps)
-                probe = self._judge(seen("running"), ended=step >= end)
-                if step >= end:
-                    end = self._extension(probe, cap)
-                believed = probe.status in ("peaked", "coarse") and step * l2 >= self.believed
-                if believed or step >= end:
-                    break
-                self.report(seen("running"))
-            else:
-                probe = self._judge(seen("running"), ended=True)
+                judged = self._judge(seen(), ended=step >= end())
+                if enough(judged):
+                    return judged
+                self.report(seen())
+            return self._judge(seen(), ended=True)
         except FloatingPointError:
-            probe = seen("diverged")
+            return seen("diverged")
         finally:
             if hasattr(run, "close"):
                 run.close()
+
+    def _keep(self, probe: Probe) -> Probe:
+        finite = np.array([value for value in probe.values if math.isfinite(value)])
+        if finite.size >= PATIENCE:
+            self._floor = min(self._floor, float(smoothed(finite).min()))
         self.probes.append(probe)
         self.report(probe)
         return probe
@@ -280,7 +340,7 @@ class Lab:
         return min(LONG_STRETCH * judged.t_star, self.left) if hopeful else 0.0
 
     def _judge(self, probe: Probe, *, ended: bool) -> Probe:
-        return judge(probe, tolerance=self.tolerance, chance=self.chance, ended=ended)
+        return judge(probe, tolerance=self.tolerance, chance=self.chance, floor=self._floor, ended=ended)
 
 
 def _evaluations(run: Any, metric: Metric) -> Iterator[tuple[float, float]]:

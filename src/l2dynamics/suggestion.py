@@ -14,6 +14,7 @@ from l2dynamics.autol2 import effective_rate
 from l2dynamics.prediction import predict_l2
 from l2dynamics.probes import Lab, Metric, Probe
 from l2dynamics.runs import MakeRun
+from l2dynamics.separation import FIRST_L2, rate_by_separation
 
 __all__ = ["NoPeakError", "Suggestion", "suggest_l2"]
 
@@ -101,6 +102,7 @@ def suggest_l2(
     if metric not in ("accuracy", "loss"):
         raise ValueError(f'metric is {metric!r}: it must be "accuracy" or "loss"; for R² yield 1 − R² as a loss')
     rate, unit = _rate(make_run, learning_rate, momentum, steps_per_unit)
+    given = rate is not None
     measure_at = None if l2 is None else _listed("l2", l2)
     coefficients = [
         real("l2", value, lambda value: value > 0, "the runs need a positive coefficient, such as 0.01")
@@ -132,13 +134,20 @@ def suggest_l2(
             lab.probe(value, seed, lab.left / (len(plan) - done))
         meant = lab.probes
     else:
-        start = finder.first_l2(lab, rate, unit) if l2 is None else coefficients[0]
-        first = finder.bracket(lab, start, numbers[0], known=l2 is None and rate is not None)
+        start = None if l2 is None else coefficients[0]
+        if not given:
+            rate = rate_by_separation(lab, numbers[0], start)
+            lab.believed = 0.0 if rate is None else finder.BELIEVED / rate
+        if rate is None:
+            first = finder.search(lab, FIRST_L2 if start is None else start, numbers[0])
+        else:
+            placed = finder.first_l2(lab, rate, unit) if start is None or not given else start
+            first = finder.bracket(lab, placed, numbers[0])
         searched = len(lab.probes)
         if first is not None:
             finder.ladder(lab, first, numbers)
         meant = lab.probes[searched - 1 :]
-    found = answer(lab, meant, budget, first_decay, rate)
+    found = answer(lab, meant, budget, first_decay, rate, given=given)
     for warning in found.warnings:
         warnings.warn(f"suggest_l2: {warning}", stacklevel=2)
     return found
