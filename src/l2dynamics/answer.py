@@ -128,7 +128,7 @@ def answer(
     probes = tuple(lab.probes)
     peaked = [probe for probe in probes if probe.status == "peaked"]
     usual = None if rate is None else finder.USUAL / rate
-    wrong = _not_of_l2(peaked, lab.metric)
+    wrong = _not_of_l2([probe for probe in meant if probe.status == "peaked"], lab.metric)
     if wrong and (usual is None or lab.metric == "loss"):
         raise NoPeakError(f"{wrong}: tune l2 on a few values", probes, budget)
     learned = [probe for probe in probes if probe.status in ("peaked", "not_peaked", "coarse")]

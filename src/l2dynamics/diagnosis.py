@@ -45,14 +45,20 @@ def diagnose(
     spacing = max(probe.spacing for probe in learning)
     needed = limit * _PEAK_SHARE / _GOOD
     coarse = [probe for probe in learning if probe.status == "coarse"]
-    if coarse and spacing > needed:
+    if spacing > needed:
         share = min(1.0, spacing * _GOOD / _PEAK_SHARE / budget)
         return (
-            f"{_at(coarse)} the accuracy peaked before evaluation {RESOLUTION}, and a smaller l2 would take longer than "
-            f"max_share allows: evaluate every ≤ {_rounded(needed)} instead of every {spacing:g}"
+            f"evaluations are too far apart for a budget of {budget:g}, of which the runs may take {limit:g}: evaluate "
+            f"every ≤ {_rounded(needed)} instead of every {spacing:g}"
             + (f" (or give max_share={share:.2g})" if share < 1 else "")
         )
-    rising = [probe for probe in learning if probe.status == "not_peaked"] or learning
+    rising = [probe for probe in learning if probe.status == "not_peaked"]
+    if not rising:
+        nearest = min(coarse, key=lambda probe: probe.l2)
+        smaller = nearest.l2 * max(nearest.t_star, nearest.spacing) / (2 * _GOOD * nearest.spacing)
+        return (
+            f"{_at(coarse)} the accuracy peaked before evaluation {RESOLUTION}: give a smaller coefficient, l2={smaller:.2g}"
+        )
     largest = max(rising, key=lambda probe: (probe.l2, probe.length))
     ended = all(probe.length < limit / 100 for probe in rising)
     if ended:
@@ -63,6 +69,11 @@ def diagnose(
             "steps_per_unit=), from which it follows"
         )
     failed = [probe.l2 for probe in probes if probe.status in ("chance", "coarse", "diverged")]
+    if not any(l2 > largest.l2 for l2 in failed):
+        return (
+            f"{_at(rising)} the accuracy was still rising at {largest.length:g}: start from a larger coefficient, "
+            f"l2={10 * largest.l2:.2g}"
+        )
     expected = math.inf if rate is None else 2.5 * USUAL / (rate * largest.l2)
     share = min(2 * limit, 8 * expected) / budget
     if share > 1:
@@ -70,11 +81,6 @@ def diagnose(
         return (
             f"{_at(rising)} the accuracy was still rising at {largest.length:g}: the budget of {budget:g} is too short "
             f"to measure in a part of it; tune on a few values{usual}"
-        )
-    if not any(l2 > largest.l2 for l2 in failed) and largest.length >= limit / 2:
-        return (
-            f"{_at(rising)} the accuracy was still rising at {largest.length:g}: start from a larger coefficient, "
-            f"l2={10 * largest.l2:.2g}"
         )
     return (
         f"{_at(rising)} the accuracy was still rising at {largest.length:g}: a share of {_up(share):g} is needed for "

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from l2dynamics.probes import RESOLUTION, Lab, Probe, left_by_median, scores, smoothed
+from l2dynamics.probes import RESOLUTION, Lab, Probe, scores, smoothed
 
 USUAL = 0.7
 """τ* of the fully-connected, convolutional and wide residual networks of this reproduction (claim c2)."""
@@ -133,10 +133,10 @@ def collapsed_c(probes: Sequence[Probe], tolerance: float) -> float:
         smooth = smoothed(scored)[-log.size :]
         curves.append(np.interp(grid, log, smooth - smooth.max(), left=np.nan, right=np.nan))
         allowed.append(own)
-        noise.append(0.0 if math.isnan(probe.noise) else left_by_median(probe.noise))
+        noise.append(probe.noise)
     stacked = np.array(curves)
     covered = 2 * np.sum(np.isfinite(stacked), axis=0) >= len(probes)
     mean = np.full(grid.shape, -np.inf)
     mean[covered] = np.nanmean(stacked[:, covered], axis=0)
-    near = mean >= mean.max() - max(np.mean(allowed), np.mean(noise) / math.sqrt(len(probes)))
+    near = mean >= mean.max() - max(np.mean(allowed), np.mean(noise))
     return float(np.exp(grid[int(np.argmax(near))]))

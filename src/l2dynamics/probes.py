@@ -21,6 +21,7 @@ RESOLUTION, PATIENCE = 4, 6
 # Accuracy above chance, or change of the accuracy where chance is unknown, below which a run counts as not having
 # learned. An output that does not depend on the input still moves between the frequencies of the classes.
 LEARNED = 0.05
+_MANY = 8
 # A clear difference, in units of the noise of one evaluation.
 _CLEAR = 2.0
 
@@ -99,7 +100,7 @@ def judge(
     """Return the run with its status, t* and c, as far as its evaluations show them.
 
     t* is that of :func:`l2dynamics.t_star` on the curve without its noise (:func:`smoothed`). The tolerance is raised to
-    the noise that is left, so that a lucky evaluation on a plateau does not become the maximum.
+    that of one evaluation, so that a lucky evaluation on a plateau does not become the maximum.
 
     Args:
         probe: the run, finite values only.
@@ -115,13 +116,14 @@ def judge(
     scored, tolerance = scores(values, probe.metric, tolerance)
     noise = noise_of(scored)
     probe = replace(probe, noise=noise)
+    if steps.size < 3:
+        return replace(probe, status="not_peaked", t_star=float(steps[-1]))
     smooth = smoothed(scored)
     if not _learned(smooth, noise, tolerance, chance, floor, probe.metric):
         return replace(probe, status="chance")
-    left_over = 0.0 if math.isnan(noise) else left_by_median(noise)
-    peak = _first_near_best(steps, smooth, max(tolerance, left_over))
+    peak = _first_near_best(steps, smooth, max(tolerance, noise))
     before, later = int(np.sum((steps > 0) & (steps <= peak))), smooth[steps > peak]
-    falls = later.size > 0 and np.median(later[-3:]) < smooth.max() - np.nanmax([2 * tolerance, _CLEAR * noise])
+    falls = later.size > 0 and np.median(later[-3:]) < smooth.max() - max(2 * tolerance, _CLEAR * noise)
     needed = STRETCH if falls else LONG_STRETCH
     # Compared with rounding in mind: times are often multiples of a fraction such as 0.1.
     followed = steps[-1] >= needed * peak * (1 - 1e-9) and later.size > 0
@@ -159,15 +161,10 @@ def noise_of(values: np.ndarray) -> float:
     return 1.4826 * float(np.median(np.abs(np.diff(values, n=2)))) / math.sqrt(6)
 
 
-def left_by_median(noise: float) -> float:
-    """Return the standard deviation of the median of three evaluations."""
-    return 0.67 * noise
-
-
 def _learned(
     smooth: np.ndarray, noise: float, tolerance: float, chance: float | None, floor: float, metric: Metric
 ) -> bool:
-    clear = 0.0 if math.isnan(noise) else 2 * noise
+    clear = 2 * noise
     best, worst = float(smooth.max()), float(smooth.min())
     if metric == "loss":
         return best - worst > max(tolerance, clear)
@@ -243,13 +240,14 @@ class Lab:
 
         Args:
             seed: seed of the run.
-            shortest: time to train for at least.
+            shortest: time to train for at least, unless there were very many evaluations.
             longest: time after which the run is given up.
             evaluations: evaluations to make at least.
         """
 
         def enough(judged: Probe) -> bool:
-            long = judged.length >= shortest and len(judged.steps) >= evaluations
+            long = judged.length >= shortest or len(judged.steps) >= _MANY * evaluations
+            long &= len(judged.steps) >= evaluations
             return judged.length >= longest or (long and judged.status != "chance")
 
         probe = self._run(0.0, seed, enough)
