@@ -109,4 +109,3 @@ def endless(n: int, seed: int) -> Iterator[np.ndarray]:
     """Indices of minibatches, one epoch after the other."""
     for number in range(10**9):
         yield from epoch(n, seed + 1_000_003 * number)
-

@@ -195,4 +195,3 @@ def train(training: Training, l2: float | AutoL2, seed: int) -> Curve:
         params, rest, state = update(graph, params, rest, state, x[chosen], y[chosen], value)
         if step % training.every == 0:
             yield step, float(measure(graph, params, rest))
-

@@ -84,7 +84,12 @@ def optimizer(training: Training, parameters: Any) -> torch.optim.Optimizer:
 def tensors(name: str) -> tuple[torch.Tensor, ...]:
     """Images with channels first, and labels."""
     x, y, x_test, y_test = (torch.from_numpy(part) for part in images(name))
-    return x.permute(0, 3, 1, 2).contiguous(), y.long(), x_test.permute(0, 3, 1, 2).contiguous(), y_test.long()
+    return (
+        x.permute(0, 3, 1, 2).contiguous(),
+        y.long(),
+        x_test.permute(0, 3, 1, 2).contiguous(),
+        y_test.long(),
+    )
 
 
 def accuracy(training: Training, model: nn.Module) -> float:

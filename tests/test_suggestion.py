@@ -114,7 +114,10 @@ def test_runs_that_fail_at_large_l2_are_left_behind():
     found = suggest_l2(make_run, 100_000, l2=0.1, progress=False)
     assert [probe.status for probe in found.probes[:4]] == [
         "chance",  # this stand-in learns nothing without L2
-        "diverged", "diverged", "peaked"]
+        "diverged",
+        "diverged",
+        "peaked",
+    ]
     assert found.c == pytest.approx(first_near_best(0.5), rel=0.1)
 
 
@@ -162,7 +165,12 @@ def half_way(l2, seed):
         (diverging, {}, "diverged", "training diverged at 2 without L2: lower the learning rate$"),
         (diverging, {"learning_rate": 0.1}, "diverged", "training diverged: lower the learning rate$"),
         (rising, {}, "not_peaked", "do not tell the scale on which L2 acts: give learning_rate="),
-        (rising, {"l2": [0.1]}, "not_peaked", "the accuracy was still rising at .*: start from a larger .*, l2=1$"),
+        (
+            rising,
+            {"l2": [0.1]},
+            "not_peaked",
+            "the accuracy was still rising at .*: start from a larger .*, l2=1$",
+        ),
         (rising_or_diverging, {"l2": [0.1, 1.0], "max_share": 0.2}, "not_peaked", "max_share=0.4$"),
         (bump(0.5, end=20), {"l2": [0.01]}, "not_peaked", "make_run ended at 20: let it go on"),
         (bump(0.5, spacing=25), {"l2": [0.01, 0.02]}, "coarse", "give a smaller coefficient, l2=0.001"),
@@ -346,7 +354,9 @@ def test_a_loss_whose_time_does_not_depend_on_l2_is_refused():
         for step in range(1, 4000):
             yield step, 1 + (math.log(step / 60)) ** 2
 
-    with pytest.raises(NoPeakError, match="t\\* goes with l2 to the power .*0.0 instead of -1.*: tune l2 on a few"):
+    with pytest.raises(
+        NoPeakError, match="t\\* goes with l2 to the power .*0.0 instead of -1.*: tune l2 on a few"
+    ):
         suggest_l2(make_run, 4000, l2=[0.1, 0.01], metric="loss", progress=False)
 
 

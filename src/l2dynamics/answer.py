@@ -141,7 +141,9 @@ def answer(
         # A run that was still rising says that c is at least what was seen of it; noise makes that half true.
         rising = [probe.t_star * probe.l2 for probe in probes if probe.status == "not_peaked"]
         c = math.sqrt(usual * max([usual, *rising]))
-        says = wrong or diagnose(probes, budget=budget, limit=lab.limit, rate=rate, chance=lab.chance, given=given)
+        says = wrong or diagnose(
+            probes, budget=budget, limit=lab.limit, rate=rate, chance=lab.chance, given=given
+        )
         source = "the learning rate" if given else "the scale on which L2 acts"
         doubts = [f"no run gave c and this is what is usual for {source}: {says}"]
         peaked = []

@@ -44,7 +44,9 @@ class AutoL2State(NamedTuple):
     min_step: "int | jax.Array"  # int32: no decay at or before this step
     min_loss: "float | jax.Array"  # float32, the largest float32 until two measurements were made
     min_error: "float | jax.Array"  # float32, as min_loss
-    previous_loss: "float | jax.Array"  # float32, the largest one before the first measurement, for a non-finite one
+    previous_loss: (
+        "float | jax.Array"  # float32, the largest one before the first measurement, for a non-finite one
+    )
     previous_error: "float | jax.Array"  # float32, as previous_loss
     measurements: "int | jax.Array"  # int32: how many were made
 

@@ -106,7 +106,9 @@ def auto_l2(
 
     def init_fn(params: optax.Params) -> AutoL2TransformState:
         del params
-        return AutoL2TransformState(step=jnp.zeros((), jnp.int32), auto=autol2_arrays.init(AutoL2State, rule.init_l2))
+        return AutoL2TransformState(
+            step=jnp.zeros((), jnp.int32), auto=autol2_arrays.init(AutoL2State, rule.init_l2)
+        )
 
     def update_fn(
         updates: optax.Updates,

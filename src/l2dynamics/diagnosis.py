@@ -31,9 +31,7 @@ def diagnose(
         given: whether the rate was given, and not estimated from the runs.
     """
     if not probes or all(probe.status == "empty" for probe in probes):
-        return (
-            "make_run yielded nothing: it must yield pairs (step, test accuracy), and go on until it is stopped"
-        )
+        return "make_run yielded nothing: it must yield pairs (step, test accuracy), and go on until it is stopped"
     alone = [probe for probe in probes if probe.l2 == 0]
     if alone and alone[0].status == "diverged":
         return f"training diverged at {alone[0].length:g} without L2: lower the learning rate"
@@ -56,9 +54,7 @@ def diagnose(
     if not rising:
         nearest = min(coarse, key=lambda probe: probe.l2)
         smaller = nearest.l2 * max(nearest.t_star, nearest.spacing) / (2 * _GOOD * nearest.spacing)
-        return (
-            f"{_at(coarse)} the accuracy peaked before evaluation {RESOLUTION}: give a smaller coefficient, l2={smaller:.2g}"
-        )
+        return f"{_at(coarse)} the accuracy peaked before evaluation {RESOLUTION}: give a smaller coefficient, l2={smaller:.2g}"
     largest = max(rising, key=lambda probe: (probe.l2, probe.length))
     ended = all(probe.length < limit / 100 for probe in rising)
     if ended:
@@ -77,7 +73,9 @@ def diagnose(
     expected = math.inf if rate is None else 2.5 * USUAL / (rate * largest.l2)
     share = min(2 * limit, 8 * expected) / budget
     if share > 1:
-        usual = "" if rate is None else f"; l2 = {USUAL / (rate * budget):.2g} is usual for this learning rate"
+        usual = (
+            "" if rate is None else f"; l2 = {USUAL / (rate * budget):.2g} is usual for this learning rate"
+        )
         return (
             f"{_at(rising)} the accuracy was still rising at {largest.length:g}: the budget of {budget:g} is too short "
             f"to measure in a part of it; tune on a few values{usual}"
@@ -96,9 +94,7 @@ def _learns_too_slowly(alone: Probe, budget: float, limit: float, chance: float 
         )
     share = 2 * limit / budget
     if share > 1:
-        return (
-            f"without L2 nothing was learned up to {alone.length:g}: raise the learning rate, or the budget of {budget:g}"
-        )
+        return f"without L2 nothing was learned up to {alone.length:g}: raise the learning rate, or the budget of {budget:g}"
     return f"without L2 nothing was learned up to {alone.length:g}: give max_share={_up(share):g}"
 
 

@@ -257,7 +257,9 @@ class Lab:
 
     def follow(self, l2: float, seed: int, end: float, enough: Callable[[Probe], bool]) -> Probe:
         """Train with one coefficient till a time, or until it is enough."""
-        return self._keep(self._run(l2, seed, lambda probe: probe.length >= end or enough(probe), lambda: end))
+        return self._keep(
+            self._run(l2, seed, lambda probe: probe.length >= end or enough(probe), lambda: end)
+        )
 
     def judge_again(self) -> None:
         """Judge all runs by what all of them have shown."""
@@ -351,7 +353,9 @@ def _evaluations(run: Any, metric: Metric) -> Iterator[tuple[float, float]]:
         try:
             step, value = (float(entry) for entry in item)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"make_run yields {item!r}: it must yield pairs (step, test {metric})") from error
+            raise ValueError(
+                f"make_run yields {item!r}: it must yield pairs (step, test {metric})"
+            ) from error
         if not (math.isfinite(step) and step >= 0 and step > last):
             raise ValueError(
                 f"make_run yields step {step:g} after {last:g}: steps start at 0 or later and increase"

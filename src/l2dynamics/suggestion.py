@@ -100,7 +100,9 @@ def suggest_l2(
     predict_l2(1.0, budget, first_decay=first_decay)
     budget, first_decay = float(budget), None if first_decay is None else float(first_decay)
     if metric not in ("accuracy", "loss"):
-        raise ValueError(f'metric is {metric!r}: it must be "accuracy" or "loss"; for R² yield 1 − R² as a loss')
+        raise ValueError(
+            f'metric is {metric!r}: it must be "accuracy" or "loss"; for R² yield 1 − R² as a loss'
+        )
     rate, unit = _rate(make_run, learning_rate, momentum, steps_per_unit)
     given = rate is not None
     measure_at = None if l2 is None else _listed("l2", l2)
@@ -153,12 +155,12 @@ def suggest_l2(
     return found
 
 
-def _rate(make_run: Any, learning_rate: Any, momentum: Any, steps_per_unit: Any) -> tuple[float | None, float]:
+def _rate(
+    make_run: Any, learning_rate: Any, momentum: Any, steps_per_unit: Any
+) -> tuple[float | None, float]:
     """Return η_eff per unit of time and updates in a unit; what is not given is what ``make_run`` says of itself."""
     given = {"learning_rate": learning_rate, "momentum": momentum, "steps_per_unit": steps_per_unit}
-    known = {
-        name: getattr(make_run, name, None) if value is None else value for name, value in given.items()
-    }
+    known = {name: getattr(make_run, name, None) if value is None else value for name, value in given.items()}
     unit = 1.0 if known["steps_per_unit"] is None else known["steps_per_unit"]
     unit = real("steps_per_unit", unit, lambda value: value > 0, "it must be a positive number of updates")
     if known["learning_rate"] is None:

@@ -90,7 +90,9 @@ class AutoL2:
     ):
         if rule is None:
             if steps is None:
-                raise ValueError("steps is missing: give the length of the training in weight updates, or a rule")
+                raise ValueError(
+                    "steps is missing: give the length of the training in weight updates, or a rule"
+                )
             rule = Rule.for_training(*rates(optimizer), steps)
         self.optimizer, self.rule = optimizer, rule
         self.groups = decayed_groups(optimizer) if groups is None else list(groups)
@@ -122,7 +124,9 @@ class AutoL2:
         loss, error, measured = self._sums
         if self.updates > 0 and self.updates % self.rule.every == 0:
             if not measured:
-                raise ValueError("AutoL2 was told no loss: call auto.measure(loss, error) before optimizer.step()")
+                raise ValueError(
+                    "AutoL2 was told no loss: call auto.measure(loss, error) before optimizer.step()"
+                )
             self.state = self.rule.update(
                 self.state, self.updates, float(loss) / measured, float(error) / measured
             )
@@ -206,9 +210,7 @@ def make_run(
         built.train()
         for step, (inputs, targets) in enumerate(_endless(batches), start=1):
             made.zero_grad(set_to_none=True)
-            inputs, targets = (
-                    (inputs, targets) if device is None else (inputs.to(device), targets.to(device))
-                )
+            inputs, targets = (inputs, targets) if device is None else (inputs.to(device), targets.to(device))
             loss(built(inputs), targets).backward()
             made.step()
             if step % every == 0:
