@@ -1,8 +1,8 @@
 """How good are suggestions? ``python -m bench suggest [NAME …]``, an hour on one core; goes on where it was stopped.
 
 Every training of :mod:`bench.trainings` with three seeds at every coefficient of a grid, without L2, with the two
-coefficients that people take by habit, with AutoL2, and with the coefficient that :func:`l2dynamics.suggest_l2` gives by
-default. Every finished run is kept in ``bench/suggest.json``.
+coefficients that people take by habit, with AutoL2, and with the coefficient that :func:`l2dynamics.suggest_l2`
+gives by default. Every finished run is kept in ``bench/suggest.json``.
 """
 
 import json
@@ -23,7 +23,7 @@ STORE = Path(__file__).with_suffix(".json")
 SEEDS = (0, 1, 2)
 HABITS = (5e-4, 1e-2)
 PRODUCTS = (0.1, 0.3, 1, 3, 10, 30)
-"""Grid of λ in units of t · η/(1 − momentum) · λ at the end of the budget: more than two decades around what is usual."""
+"""Grid of λ in units of t · η/(1 − momentum) · λ at the end of the budget, more than two decades."""
 RULES: dict[str, Callable[[Training], AutoL2]] = {
     "as printed": lambda _: AutoL2(),
     "for_training": lambda training: AutoL2.for_training(
@@ -158,8 +158,8 @@ def table(store: Store) -> str:
     """The table of all trainings that are complete, in Markdown, and what it comes to."""
     lines = [line(store, training) for training in TRAININGS if complete(store, training)]
     head = (
-        "| training | steps | suggested λ | share | tuned λ (level with it) | factor | accuracy: tuned | suggested | 5e-4 | "
-        "1e-2 | λ = 0 | AutoL2 as printed | for_training | not smoothed |"
+        "| training | steps | suggested λ | share | tuned λ (level with it) | factor | accuracy: tuned | suggested | "
+        "5e-4 | 1e-2 | λ = 0 | AutoL2 as printed | for_training | not smoothed |"
     )
     rows = [head, "| --- " * 14 + "|"]
     for one in lines:
@@ -185,9 +185,9 @@ def table(store: Store) -> str:
         worse = [one["training"] for one in answered if one["worse than habit"]]
         rows += [
             "",
-            f"{len(lines)} of {len(TRAININGS)} trainings measured. Answered by default: {len(answered)} of {len(lines)}. Within a "
-            f"factor of five of the tuned λ, or of one that is level with it: {within}. Median accuracy gap to the tuned λ: "
-            f"{gap:.4f}. Worse than the better habit by more than one standard error: "
+            f"{len(lines)} of {len(TRAININGS)} trainings measured. Answered by default: {len(answered)} of "
+            f"{len(lines)}. Within a factor of five of the tuned λ, or of one that is level with it: {within}. Median "
+            f"accuracy gap to the tuned λ: {gap:.4f}. Worse than the better habit by more than one standard error: "
             f"{', '.join(worse) if worse else 'none'}.",
         ]
     return "\n".join(rows)

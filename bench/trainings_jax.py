@@ -24,6 +24,7 @@ class Fc(nnx.Module):
         self.last = nnx.Linear(256, CLASSES, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Return the logits."""
         x = x.reshape(len(x), -1)
         for layer in self.layers:
             x = nnx.relu(layer(x))
@@ -54,6 +55,7 @@ class Mixer(nnx.Module):
         self.last = nnx.Linear(32, CLASSES, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Return the logits."""
         x = self.embed(x).reshape(len(x), 16, 32)
         for norm1, into1, out1, norm2, into2, out2 in self.blocks:
             mixed = out1(nnx.gelu(into1(norm1(x).swapaxes(1, 2)))).swapaxes(1, 2)
@@ -87,6 +89,7 @@ class Wrn(nnx.Module):
         self.last = nnx.Linear(32, CLASSES, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Return the logits."""
         x = self.first(x)
         for norm1, conv1, norm2, conv2, short in self.blocks:
             h = nnx.relu(norm1(x))
@@ -102,6 +105,7 @@ class Gru(nnx.Module):
         self.last = nnx.Linear(64, CLASSES, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Return the logits."""
         return self.last(self.rnn(x.reshape(*x.shape[:2], -1))[:, -1])
 
 

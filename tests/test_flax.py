@@ -58,16 +58,14 @@ def test_updates_are_those_of_a_plain_loop():
     optimizer = nnx.Optimizer(
         model, optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.05, momentum=0.9)), wrt=nnx.Param
     )
+
+    def of_loss(model, images, labels):
+        return optax.softmax_cross_entropy_with_integer_labels(model(images), labels).mean()
+
     order = np.random.default_rng(3).permutation(200)
     for chosen in np.split(order, 4):
         model.train()
-        images, labels = x[chosen], y[chosen]
-        optimizer.update(
-            model,
-            nnx.grad(lambda m: optax.softmax_cross_entropy_with_integer_labels(m(images), labels).mean())(
-                model
-            ),  # noqa: B023
-        )
+        optimizer.update(model, nnx.grad(of_loss)(model, x[chosen], y[chosen]))
     model.eval()
     expected = float(jnp.mean(model(x[200:]).argmax(-1) == y[200:]))
     assert next(iter(run(0.1, 3))) == (4, pytest.approx(expected))
@@ -101,5 +99,5 @@ def test_make_run_is_answered():
 
 def test_no_batches_are_named():
     run = make_run(Model, lambda l2: optax.sgd(0.1), lambda seed: [], lambda model: 0.5)
-    with pytest.raises(ValueError, match="^batches gives none"):
+    with pytest.raises(ValueError, match=r"^batches gives none"):
         next(iter(run(0.1, 0)))

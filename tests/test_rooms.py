@@ -19,6 +19,7 @@ FLOORS = (
     {"autol2_optax"},
     {"flax", "torch"},
     {"probes"},
+    {"lab"},
     {"finder"},
     {"diagnosis", "separation"},
     {"answer"},

@@ -311,7 +311,7 @@ def best_at(budget, rate):
 @pytest.mark.parametrize("rate", [1e-3, 0.05, 2.0])
 @pytest.mark.parametrize("budget", [1000, 20_000])
 def test_any_learning_rate_is_answered_by_default(budget, rate, noise, given):
-    """Within a factor of four of the best λ, at the noise of 600 test samples; the first evaluation is far above chance."""
+    """Within a factor of four of the best λ, at the noise of 600 test samples."""
     known = {"learning_rate": rate / 10, "momentum": 0.9} if given else {}
     found = suggest_l2(network(rate, noise=noise), budget, progress=False, **known)
     assert 1 / 4 < found.l2 / best_at(budget, rate) < 4, str(found)
@@ -355,7 +355,7 @@ def test_a_loss_whose_time_does_not_depend_on_l2_is_refused():
             yield step, 1 + (math.log(step / 60)) ** 2
 
     with pytest.raises(
-        NoPeakError, match="t\\* goes with l2 to the power .*0.0 instead of -1.*: tune l2 on a few"
+        NoPeakError, match=r"t\* goes with l2 to the power .*0.0 instead of -1.*: tune l2 on a few"
     ):
         suggest_l2(make_run, 4000, l2=[0.1, 0.01], metric="loss", progress=False)
 

@@ -107,16 +107,16 @@ def test_groups_without_decay_keep_it():
 def test_without_a_rule_it_is_that_for_the_training():
     _, optimizer = linear()
     assert ours.AutoL2(optimizer, steps=500).rule == AutoL2.for_training(0.1, 0.9, 500)
-    with pytest.raises(ValueError, match="^steps is missing: give the length of the training"):
+    with pytest.raises(ValueError, match=r"^steps is missing: give the length of the training"):
         ours.AutoL2(optimizer)
 
 
 def test_what_is_missing_is_named():
     parameter, optimizer = linear()
     ours.AutoL2(optimizer, AutoL2(every=1))
-    with pytest.raises(ValueError, match="was told no loss: call auto.measure"):
+    with pytest.raises(ValueError, match=r"was told no loss: call auto.measure"):
         train(parameter, optimizer, [1.0] * 3)
-    with pytest.raises(ValueError, match="^optimizer: LBFGS has no weight_decay"):
+    with pytest.raises(ValueError, match=r"^optimizer: LBFGS has no weight_decay"):
         ours.AutoL2(torch.optim.LBFGS([parameter]), steps=10)
 
 
@@ -171,5 +171,5 @@ def test_no_batches_are_named():
         [],
         lambda _: 0.5,
     )
-    with pytest.raises(ValueError, match="^batches gives none: pass a DataLoader"):
+    with pytest.raises(ValueError, match=r"^batches gives none: pass a DataLoader"):
         next(iter(run(0.1, 0)))

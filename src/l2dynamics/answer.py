@@ -9,8 +9,9 @@ import numpy as np
 
 from l2dynamics import finder
 from l2dynamics.diagnosis import diagnose
+from l2dynamics.lab import Lab
 from l2dynamics.prediction import predict_l2
-from l2dynamics.probes import Lab, Probe
+from l2dynamics.probes import Probe
 
 # What is known of c before any run: usual(rate), right within this factor (one standard deviation). What one run says
 # of it is right within the second one.
@@ -110,9 +111,9 @@ def answer(
 ) -> Suggestion:
     """Return what the runs of a search say about λ.
 
-    c is that of :func:`l2dynamics.finder.collapsed_c`; where the learning rate is known it is drawn towards what is usual,
-    the less the more runs peaked and the better they agree. If none did although they learned, the usual c is all there
-    is, and the answer says so.
+    c is that of :func:`l2dynamics.finder.collapsed_c`; where the scale on which L2 acts is known it is drawn towards
+    what is usual, the less the more runs peaked and the better they agree. If none did although they learned, the
+    usual c is all there is, and the answer says so.
 
     Args:
         lab: has the runs.

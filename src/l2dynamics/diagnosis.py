@@ -54,15 +54,18 @@ def diagnose(
     if not rising:
         nearest = min(coarse, key=lambda probe: probe.l2)
         smaller = nearest.l2 * max(nearest.t_star, nearest.spacing) / (2 * _GOOD * nearest.spacing)
-        return f"{_at(coarse)} the accuracy peaked before evaluation {RESOLUTION}: give a smaller coefficient, l2={smaller:.2g}"
+        return (
+            f"{_at(coarse)} the accuracy peaked before evaluation {RESOLUTION}: give a smaller coefficient, "
+            f"l2={smaller:.2g}"
+        )
     largest = max(rising, key=lambda probe: (probe.l2, probe.length))
     ended = all(probe.length < limit / 100 for probe in rising)
     if ended:
         return f"{_at(rising)} make_run ended at {largest.length:g}: let it go on until it is stopped from outside"
     if rate is None and alone:
         return (
-            f"the runs up to {largest.length:g} do not tell the scale on which L2 acts: give learning_rate= (and momentum=, "
-            "steps_per_unit=), from which it follows"
+            f"the runs up to {largest.length:g} do not tell the scale on which L2 acts: give learning_rate= (and "
+            "momentum=, steps_per_unit=), from which it follows"
         )
     failed = [probe.l2 for probe in probes if probe.status in ("chance", "coarse", "diverged")]
     if not any(l2 > largest.l2 for l2 in failed):
@@ -89,12 +92,15 @@ def diagnose(
 def _learns_too_slowly(alone: Probe, budget: float, limit: float, chance: float | None) -> str:
     if chance is None and alone.best > 0.15 and alone.metric == "accuracy":
         return (
-            f"without L2 the accuracy did not change clearly up to {alone.length:g} (at most {alone.best:.2g}): say what "
-            "guessing gives, classes= or chance="
+            f"without L2 the accuracy did not change clearly up to {alone.length:g} (at most {alone.best:.2g}): say "
+            "what guessing gives, classes= or chance="
         )
     share = 2 * limit / budget
     if share > 1:
-        return f"without L2 nothing was learned up to {alone.length:g}: raise the learning rate, or the budget of {budget:g}"
+        return (
+            f"without L2 nothing was learned up to {alone.length:g}: raise the learning rate, or the budget of "
+            f"{budget:g}"
+        )
     return f"without L2 nothing was learned up to {alone.length:g}: give max_share={_up(share):g}"
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from l2dynamics.probes import RESOLUTION, Lab, Probe, scores, smoothed
+from l2dynamics.lab import Lab
+from l2dynamics.probes import RESOLUTION, Probe, scores, smoothed
 
 USUAL = 0.7
 """τ* of the fully-connected, convolutional and wide residual networks of this reproduction (claim c2)."""
@@ -119,7 +120,8 @@ def ladder(lab: Lab, first: Probe, seeds: Sequence[int]) -> None:
 def collapsed_c(probes: Sequence[Probe], tolerance: float) -> float:
     """Return c of the mean of all curves over t·λ, on which curves of different coefficients collapse.
 
-    Every curve counts by its distance from its own maximum; the mean is taken where at least half of them were followed.
+    Every curve counts by its distance from its own maximum; the mean is taken where at least half of them were
+    followed.
 
     Args:
         probes: runs that peaked, one at least.

@@ -48,8 +48,8 @@ def make_run(
             weight_decay=l2)``.
         batches: ``batches(seed)`` gives the minibatches ``(inputs, targets)`` of an epoch, or without end; called again
             with another seed as soon as they are used up.
-        evaluate: test accuracy of a model, a fraction, or the test loss if that is to be minimised. Traced: to be written
-            in JAX; the model is in its evaluation mode.
+        evaluate: test accuracy of a model, a fraction, or the test loss if that is to be minimised. Traced: to be
+            written in JAX; the model is in its evaluation mode.
         loss: training loss of outputs and targets, without an L2 term.
         evaluate_every: steps between evaluations, ≥ 1.
         steps_per_unit: weight updates in one unit of the budget: 1 if it is in steps, those of an epoch if in epochs.

@@ -11,8 +11,9 @@ from l2dynamics import finder
 from l2dynamics.answer import NoPeakError, Suggestion, answer
 from l2dynamics.arguments import real, whole
 from l2dynamics.autol2 import effective_rate
+from l2dynamics.lab import Lab
 from l2dynamics.prediction import predict_l2
-from l2dynamics.probes import Lab, Metric, Probe
+from l2dynamics.probes import Metric, Probe
 from l2dynamics.runs import MakeRun
 from l2dynamics.separation import FIRST_L2, rate_by_separation
 
@@ -39,11 +40,14 @@ def suggest_l2(
 ) -> Suggestion:
     """Train briefly with large L2 coefficients and predict the best one for the whole budget (section 3).
 
-    Each run is stopped as soon as its accuracy has peaked. The first coefficient follows from the learning rate, if that
-    is known: ``t* · η/(1 − momentum) · λ``, t* in weight updates, is 0.5 to 3 for SGD. Otherwise it is searched for, from
-    0.1 upwards while the accuracy takes too long to peak, downwards if the run diverges, does not learn, or peaks before
-    it was evaluated a few times. Then c is measured at up to two more coefficients, down to a quarter, with other seeds,
-    and taken from all curves together, which collapse on t·λ. :func:`l2dynamics.probes.judge` says how noise is handled.
+    Where L2 acts follows from the learning rate: ``t* · η/(1 − momentum) · λ``, t* in weight updates, is 0.5 to 3 for
+    SGD. Without a learning rate one run is made without L2, and coefficients in steps of ten until a curve parts from
+    it. Then a coefficient is searched for whose accuracy peaks early in the budget, and c is measured at up to two
+    more, down to a quarter, with other seeds. c is that of all curves together, which collapse on t·λ, drawn towards
+    what is usual as far as they are few or disagree. Each run is stopped as soon as its accuracy has peaked;
+    :func:`l2dynamics.probes.judge` says how noise is handled.
+
+    If no run peaks although they learn, the answer is what is usual on this scale, with a warning.
 
     Args:
         make_run: ``make_run(l2, seed)`` starts a fresh training with the loss ``L + l2/2 · ‖θ‖²`` at the
@@ -55,8 +59,8 @@ def suggest_l2(
             :func:`l2dynamics.torch.make_run` and :func:`l2dynamics.flax.make_run` build it.
         budget: length T of the planned training, in steps or epochs.
         metric: ``"accuracy"``, or ``"loss"`` if ``make_run`` yields a test loss to be minimised, such as that of a
-            regression or 1 − R². It counts as reached within ``2 · tolerance`` times what the run has gained (or the best
-            loss, if smaller).
+            regression or 1 − R². It counts as reached within ``2 · tolerance`` times what the run has gained (or the
+            best loss, if smaller).
         learning_rate: η that the planned training starts with (AdamW: its learning rate), > 0; None takes that of
             ``make_run.learning_rate`` if there is one.
         momentum: heavy-ball momentum that goes with it; None takes ``make_run.momentum``, or 0.
