@@ -142,7 +142,7 @@ class AutoL2:
 
         Examples:
             >>> rule = AutoL2.for_training(learning_rate=0.1, momentum=0.9, steps=2000)
-            >>> rule.init_l2, rule.refractory, rule.every
+            >>> round(rule.init_l2, 6), round(rule.refractory, 6), rule.every
             (0.01, 0.2, 10)
         """
         rate = effective_rate(learning_rate, momentum)
