@@ -9,6 +9,7 @@ import json
 import math
 import statistics
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,11 @@ def suggested(training: Training) -> dict[str, Any]:
     """What suggest_l2 answers by default: the coefficient and its cost, or why there is none."""
     decays = training.decays
     try:
-        found = suggest_l2(
-            training.make_run(), training.steps, first_decay=decays[0] if decays else None, progress=False
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # they are in the answer
+            found = suggest_l2(
+                training.make_run(), training.steps, first_decay=decays[0] if decays else None, progress=False
+            )
     except NoPeakError as error:
         return {"l2": None, "share": error.share, "says": str(error)}
     return {"l2": found.l2, "share": found.share, "says": str(found)}
@@ -94,11 +97,11 @@ def tune(store: Store, training: Training) -> dict[float, list[float]]:
 def measure(store: Store, training: Training) -> None:
     """All runs of a training that are not in the store yet."""
     tune(store, training)
-    for name, rule in RULES.items():
-        store.runs(training, f"AutoL2 {name}", rule(training))
     found = store.once(training, "suggestion", lambda: suggested(training))
     if found["l2"]:
         store.runs(training, "suggested", found["l2"])
+    for name, rule in RULES.items():
+        store.runs(training, f"AutoL2 {name}", rule(training))
 
 
 def complete(store: Store, training: Training) -> bool:

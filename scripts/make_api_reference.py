@@ -51,6 +51,7 @@ def signature(name: str, item: object) -> str:
     ]
     text = str(found.replace(parameters=named))
     text = re.sub(r"\b(?:[a-z_0-9]+\.)+(?=[A-Za-z_])", "", text)
+    text = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text)
     return f"{name}{text}"
 
 
