@@ -1,5 +1,6 @@
 """Print the table of measurements as Markdown: ``python -m bench [fc conv overhead memory executors precision]``.
 
+``python -m bench suggest [NAME …]`` measures suggestions and AutoL2 instead, see :mod:`bench.suggest`.
 ``fc`` and ``conv`` may name sweeps, as in ``conv:wrn``; ``--eager`` leaves out ``torch.compile``.
 """
 
@@ -14,6 +15,8 @@ PARTS = ("fc", "conv", "overhead", "memory", "executors", "precision")
 
 def main() -> None:
     """Run what the command line asks for."""
+    if sys.argv[1:2] == ["suggest"]:
+        sys.exit(import_module("bench.suggest").main(sys.argv[2:]))
     chosen = [part for part in sys.argv[1:] if part != "--eager"] or list(PARTS)
     if unknown := [name for name in chosen if name.partition(":")[0] not in PARTS]:
         print(f"error: {unknown[0]} is unknown, choose from {', '.join(PARTS)}", file=sys.stderr)

@@ -14,8 +14,10 @@ from l2dynamics.training import numerics
 TARGET = Path(__file__).parents[1] / "docs" / "api.md"
 # (heading, module, names): what a user of the library may rely on.
 SECTIONS = (
-    ("Predicting the coefficient", "l2dynamics.suggestion", ("suggest_l2", "Suggestion", "NoPeakError")),
+    ("Predicting the coefficient", "l2dynamics.suggestion", ("suggest_l2",)),
+    ("", "l2dynamics.answer", ("Suggestion", "NoPeakError")),
     ("", "l2dynamics.probes", ("Probe", "judge")),
+    ("", "l2dynamics.runs", ("Run",)),
     ("", "l2dynamics.prediction", ("predict_l2", "measure_c", "t_star")),
     ("AutoL2", "l2dynamics.autol2", ("AutoL2", "AutoL2State")),
     (
@@ -23,6 +25,7 @@ SECTIONS = (
         "l2dynamics.autol2_optax",
         ("auto_l2", "current_l2", "mean_measurements", "AutoL2TransformState", "MeanMeasurementsState"),
     ),
+    ("Flax NNX", "l2dynamics.flax", ("make_run",)),
     ("Theory", "l2dynamics.theory.solution", ("mode_evolution",)),
 )
 _BLOCKS = ("Args", "Attributes", "Returns", "Raises", "Examples", "References")
@@ -48,6 +51,7 @@ def signature(name: str, item: object) -> str:
     ]
     text = str(found.replace(parameters=named))
     text = re.sub(r"\b(?:[a-z_0-9]+\.)+(?=[A-Za-z_])", "", text)
+    text = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text)
     return f"{name}{text}"
 
 

@@ -210,6 +210,7 @@ def test_rule_is_static_under_jit_and_batches():
         *[("decay", v) for v in (0, 1, 1.5, float("nan"), jnp.float32(2.0))],
         *[("every", v) for v in (0, 2.5, True, 10.0, np.float64(10), np.int64(0), "10", np.arange(2))],
         *[("refractory", v) for v in (-1, float("nan"))],
+        *[("smoothing", v) for v in (-0.1, 1, float("nan"))],
     ],
 )
 @pytest.mark.parametrize("make", [AutoL2, auto_l2])
@@ -637,30 +638,103 @@ def test_behind_an_optimizer_the_sign_is_wrong():
     np.testing.assert_allclose(theta["b"], fixed_point + (0.5 - fixed_point) * growth**30, rtol=1e-4)
 
 
-FORKED = """
-import multiprocessing, os, warnings
-from l2dynamics import AutoL2
+WITHOUT_JAX = """
+import os, sys, warnings
 
-if __name__ == "__main__":
-    rule = AutoL2()
-    state = rule.update(rule.init(), 10, 1.0, 0.5)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        if os.fork() == 0:
-            os._exit(0)
-        os.wait()
-    assert any("JAX is multithreaded" in str(warning.message) for warning in caught), caught
-    warnings.simplefilter("error")
-    with multiprocessing.get_context("forkserver").Pool(1) as pool:
-        assert pool.apply(abs, (-3,)) == 3
+warnings.simplefilter("error")
+from l2dynamics import AutoL2, measure_c, predict_l2, suggest_l2
+
+rule = AutoL2.for_training(0.1, momentum=0.9, steps=1000)
+state = rule.update(rule.init(), 10, 1.0, 0.5)
+assert {type(value) for value in state} == {float, int}, state
+assert "jax" not in sys.modules
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+import jax
+
+assert jax.tree.leaves(AutoL2()) == []
 """
 
 
-def test_workers_are_started_and_not_forked(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(FORKED)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+def test_without_jax_the_rule_computes_with_numbers():
+    """So that a PyTorch DataLoader may fork: a process that has imported JAX must not be forked."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_JAX], capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("rule", [*RULES, AutoL2(smoothing=0.5, every=2)], ids=str)
+def test_numbers_and_arrays_give_the_same(rule):
+    losses = random_curves(np.random.default_rng(5), 20, 40)
+    decays = 0
+    for run_losses in losses:
+        numbers, arrays = rule.init(), rule.init(jnp.float32(rule.init_l2))
+        for n, loss in enumerate(run_losses.tolist(), start=1):
+            numbers = rule.update(numbers, n * rule.every, loss, 0.5)
+            arrays = rule.update(arrays, n * rule.every, loss, 0.5)
+            assert float(arrays.l2) == pytest.approx(numbers.l2, rel=1e-5, abs=2e-38)
+            assert int(arrays.min_step) == pytest.approx(numbers.min_step, rel=1e-5)
+        decays += numbers.l2 < rule.init_l2
+    assert decays > 3
+
+
+def test_smoothing_is_a_running_mean():
+    rule = AutoL2(smoothing=0.75)
+    state = rule.init()
+    for step, loss, mean in (
+        (10, 4.0, 4.0),
+        (20, 8.0, 5.0),
+        (30, 1.0, 4.0),
+        (40, float("nan"), None),
+        (50, 2.0, 2.0),
+    ):
+        state = rule.update(state, step, loss, 0.5)
+        if mean is not None:
+            assert state.previous_loss == mean
+
+
+def test_smoothing_keeps_noise_from_lowering_the_coefficient():
+    rng = np.random.default_rng(1)
+    losses = 3 * np.exp(-np.arange(200) / 60) + 0.3 * rng.standard_normal(200)
+    plain, smooth = (run(AutoL2(smoothing=smoothing), losses.tolist()) for smoothing in (0.0, 0.9))
+    first_decay = [next(n for n, l2 in enumerate(record) if l2 < 0.1) for record in (plain, smooth)]
+    assert first_decay[1] > 2 * first_decay[0]
+
+
+@pytest.mark.parametrize(("learning_rate", "momentum"), [(0.2, 0.9), (2.0, 0.0)])
+def test_for_training_has_the_papers_pause_and_a_start_that_peaks_after_a_twentieth(learning_rate, momentum):
+    """The paper's Wide ResNet: η = 0.2, momentum 0.9, pauses of 0.1/λ steps."""
+    rule = AutoL2.for_training(learning_rate, momentum, steps=10_000)
+    assert rule.refractory == pytest.approx(0.1)
+    assert rule.init_l2 * 2 * 500 == pytest.approx(1)
+    assert (rule.every, AutoL2.for_training(0.1, 0, 300).every, AutoL2.for_training(0.1, 0, 10).every) == (
+        10,
+        3,
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 0.9, 100), "^learning_rate is 0: "),
+        ((0.1, 1.0, 100), "^momentum is 1.0: "),
+        ((0.1, 0.9, 0), "^steps is 0: "),
+        ((0.1, 0.9, 10.5), "^steps is 10.5: "),
+    ],
+)
+def test_for_training_names_the_bad_argument(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AutoL2.for_training(*arguments)
+
+
+def test_auto_l2_takes_a_rule():
+    rule = AutoL2.for_training(0.1, 0.9, 400)
+    assert train(auto_l2(rule=rule), RISING) == train(
+        auto_l2(rule.init_l2, rule.decay, rule.every, rule.refractory, smoothing=rule.smoothing), RISING
+    )
 
 
 SHARDED = """

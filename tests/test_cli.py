@@ -18,6 +18,9 @@ TRAINING = """
             x = step * l2 / 0.5
             yield step, 0.1 + 0.7 * x * math.exp(1 - x)
 
+    def loss(l2, seed):
+        return ((step, 1 - accuracy) for step, accuracy in make_run(l2, seed))
+
     def hopeless(l2, seed):
         return ((step, 0.1) for step in range(2_000))
 
@@ -52,6 +55,48 @@ def test_predict_prints_the_formula_that_it_computes(capsys):
     assert eval(formula.removesuffix(")").replace("·", "*")) == pytest.approx(0.00011)
 
 
+def test_suggest_with_a_learning_rate_and_a_doubt(training, capsys):
+    known = [
+        "--learning-rate",
+        "0.1",
+        "--momentum",
+        "0.9",
+        "--classes",
+        "10",
+        "--seed",
+        "3",
+        "--l2",
+        "0.1",
+        "--l2",
+    ]
+    assert cli.main(["suggest", "--budget", "10000", *known, "1e-7", "my_training:make_run"]) == 0
+    captured = capsys.readouterr()
+    assert "unsure: one run peaked" in captured.out.replace("\n", " ")
+    assert "measured range" not in captured.out
+
+
+def test_suggest_a_loss(training, capsys):
+    assert cli.main(["suggest", "--budget", "10000", "--metric", "loss", "--json", "my_training:loss"]) == 0
+    assert json.loads(capsys.readouterr().out)["probes"][0]["metric"] == "loss"
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(0.01, "0.6 minutes"), (1.4, "84.0 minutes"), (5, "5.0 hours"), (72, "3.0 days"), (9e4, "10.3 years")],
+)
+def test_a_plan_shows_times_in_their_unit(hours, text):
+    assert cost.duration(hours) == text
+
+
+def test_a_plan_warns_of_a_scale_that_is_not_for_this_device(capsys):
+    assert cli.main(["plan", "--scale", "paper", "--device", "cpu"]) == 0
+    captured = capsys.readouterr()
+    assert "paper would take" in captured.err
+    assert "years on this device: it is meant for many accelerators" in captured.err
+    assert cli.main(["plan", "--scale", "smoke", "--device", "cpu"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"l2dynamics {__version__}\n"
@@ -68,10 +113,11 @@ def test_predict_json(capsys):
 def test_suggest_prints_the_result_and_how_it_was_found(training, capsys):
     assert cli.main(["suggest", "--budget", "10000", "my_training:make_run"]) == 0
     captured = capsys.readouterr()
-    assert "l2 = 4.4e-05" in captured.out
+    assert "l2 = 4.1e-05" in captured.out
     assert "for a budget of 10000" in captured.out
     assert "peaked" in captured.out
-    assert "l2 0.01, seed 0: peaked at 44" in captured.err
+    assert "3 of 4 runs peaked; cost" in captured.out
+    assert "l2 0.025, seed 1: peaked at 18" in captured.err
 
 
 def test_suggest_json_goes_alone_to_stdout(training, capsys):
@@ -98,7 +144,7 @@ def test_suggest_json_goes_alone_to_stdout(training, capsys):
         ),
         (
             ["suggest", "--budget", "5000", "my_training:hopeless"],
-            "stayed at chance level: give a smaller l2",
+            "without L2 nothing was learned up to 522: give max_share=1",
         ),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from l2dynamics import NoPeakError, predict_l2, suggest_l2, t_star
 from l2dynamics.probes import Probe, judge
+from l2dynamics.runs import Run
 
 
 def bump(c, *, best=0.8, noise=0.0, spacing=1.0, fall=1.0, end=math.inf):
@@ -45,10 +46,12 @@ def test_known_c_is_found_whatever_its_size(c, fall):
     assert found.c == pytest.approx(truth, rel=0.25)  # t* may be as early as the fourth evaluation
     assert found.l2 == predict_l2(found.c, budget)
     assert found.low <= found.l2 <= found.high
-    assert 0 < found.share <= 0.2
+    assert 0 < found.share <= 0.5
+    assert found.sure
     assert found.spent == pytest.approx(found.share * budget)
 
 
+@pytest.mark.filterwarnings("ignore:suggest_l2. c varies")
 def test_noise_neither_hides_nor_moves_the_peak():
     """Ten seeds, evaluation noise as of 2,000 test samples on a plateau (the hardest case)."""
     truth = first_near_best(5.0)
@@ -109,7 +112,12 @@ def test_runs_that_fail_at_large_l2_are_left_behind():
         return good(l2, seed)
 
     found = suggest_l2(make_run, 100_000, l2=0.1, progress=False)
-    assert [probe.status for probe in found.probes[:3]] == ["diverged", "diverged", "peaked"]
+    assert [probe.status for probe in found.probes[:4]] == [
+        "chance",  # this stand-in learns nothing without L2
+        "diverged",
+        "diverged",
+        "peaked",
+    ]
     assert found.c == pytest.approx(first_near_best(0.5), rel=0.1)
 
 
@@ -140,15 +148,35 @@ def rising(l2, seed):
         yield step, min(0.1 + step / 4_000, 0.9)
 
 
+def rising_or_diverging(l2, seed):
+    return rising(l2, seed) if l2 < 0.5 else diverging(l2, seed)
+
+
+def half_way(l2, seed):
+    for step in range(10_000):
+        yield step, 0.22 + 0.01 * math.sin(step)
+
+
 @pytest.mark.parametrize(
     ("make_run", "kwargs", "status", "message"),
     [
-        (chance, {}, "chance", "stayed at chance level: give a smaller l2"),
-        (diverging, {}, "diverged", "training diverged: lower the learning rate"),
-        (rising, {}, "not_peaked", "had not peaked yet: raise max_share or start from a larger l2"),
-        (bump(0.5, end=20), {"l2": [0.01]}, "not_peaked", "followed to 20"),
-        (bump(0.5, spacing=25), {"l2": [0.01, 0.02]}, "coarse", "evaluate more often"),
-        (lambda l2, seed: [], {}, "not_peaked", "followed to 0"),
+        (chance, {}, "chance", "without L2 nothing was learned up to 10[0-9]{2}: give max_share=1$"),
+        (chance, {"learning_rate": 0.1, "chance": 0.1}, "chance", r"stayed at the level of guessing \(0.1\)"),
+        (diverging, {}, "diverged", "training diverged at 2 without L2: lower the learning rate$"),
+        (diverging, {"learning_rate": 0.1}, "diverged", "training diverged: lower the learning rate$"),
+        (rising, {}, "not_peaked", "do not tell the scale on which L2 acts: give learning_rate="),
+        (
+            rising,
+            {"l2": [0.1]},
+            "not_peaked",
+            "the accuracy was still rising at .*: start from a larger .*, l2=1$",
+        ),
+        (rising_or_diverging, {"l2": [0.1, 1.0], "max_share": 0.2}, "not_peaked", "max_share=0.4$"),
+        (bump(0.5, end=20), {"l2": [0.01]}, "not_peaked", "make_run ended at 20: let it go on"),
+        (bump(0.5, spacing=25), {"l2": [0.01, 0.02]}, "coarse", "give a smaller coefficient, l2=0.001"),
+        (bump(50, spacing=500), {"l2": [0.1]}, "coarse", "evaluate every ≤ 100 instead of every 500"),
+        (lambda l2, seed: [], {}, "empty", "make_run yielded nothing"),
+        (half_way, {}, "chance", "say what guessing gives, classes= or chance=$"),
     ],
 )
 def test_no_peak_says_what_happened_and_what_to_do(make_run, kwargs, status, message):
@@ -178,6 +206,13 @@ def test_no_peak_says_what_happened_and_what_to_do(make_run, kwargs, status, mes
         (bump(1.0), 100, {"tolerance": -0.1}, "^tolerance is -0.1: give a distance"),
         (bump(1.0), 100, {"chance": 10}, "^chance is 10: give a fraction"),
         (bump(1.0), 100, {"first_decay": 30}, "first_decay is 30"),
+        (bump(1.0), 100, {"metric": "r2"}, "^metric is 'r2': it must be .*; for R² yield 1 − R² as a loss"),
+        (bump(1.0), 100, {"learning_rate": 0}, "^learning_rate is 0: it must be a positive number"),
+        (bump(1.0), 100, {"learning_rate": 0.1, "momentum": 1}, r"^momentum is 1: it must lie in \[0, 1\)"),
+        (bump(1.0), 100, {"steps_per_unit": 0}, "^steps_per_unit is 0"),
+        (bump(1.0), 100, {"classes": 1}, "^classes is 1: give the number of classes"),
+        (bump(1.0), 100, {"labels": []}, "^labels has shape"),
+        (lambda l2, seed: [(1, -0.3)], 100, {}, "of a regression yield the test loss, or 1 − R²"),
         (bump(1.0), 100, {"l2": 0.0}, "l2 is 0.0"),
         (bump(1.0), 100, {"l2": [0.1, -1]}, "^l2 is -1: "),
         (bump(1.0), 100, {"seeds": ()}, "seeds is empty"),
@@ -218,10 +253,10 @@ def test_stopped_runs_are_closed():
 
 
 def test_progress(capsys):
-    suggest_l2(bump(0.5), 10_000)
+    suggest_l2(bump(0.5), 10_000, tolerance=0.001)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines()[0].startswith("l2 0.01, seed 0: peaked at 44, c = 0.44")
+    assert captured.err.splitlines()[1].startswith("l2 0.1, seed 0: peaked at 4, c = 0.4")
     seen = []
     suggest_l2(bump(0.5), 10_000, progress=seen.append)
     assert seen[0].status == "running"
@@ -239,9 +274,135 @@ def test_result_is_json():
 
 def test_known_chance_tells_learning_in_many_classes():
     curve = tuple(0.001 + 0.02 * x * math.exp(1 - x) for x in np.linspace(0, 6, 60))
-    probe = Probe(0.1, 0, steps=tuple(range(60)), test_accuracy=curve)
+    probe = Probe(0.1, 0, steps=tuple(range(60)), values=curve)
     assert judge(probe).status == "chance"
     assert judge(probe, chance=0.001).status == "peaked"
+
+
+def network(rate, *, noise=0.0, every=10, learns_in=40.0, loss=False):
+    """A training that learns without L2 as well; L2 acts on the scale τ = t · rate · λ, whatever λ is."""
+
+    def make_run(l2, seed):
+        rng = np.random.default_rng([seed, round(1e6 * l2)])
+        for step in itertools.count(every, every):
+            value = curve(step, rate * l2, learns_in) + noise * rng.standard_normal()
+            yield step, 2 - 2 * value if loss else float(np.clip(value, 0, 1))
+
+    return make_run
+
+
+def curve(step, shrinking, learns_in=40.0):
+    return 0.1 + 0.6 * (1 - np.exp(-step / learns_in)) * (1 + 0.3 * shrinking * step) * np.exp(
+        -((shrinking * step) ** 2)
+    )
+
+
+def best_at(budget, rate):
+    """The λ whose accuracy is best at the end of the budget."""
+    steps = np.arange(1, 4 * budget)
+    values = np.geomspace(0.01, 10, 121) / rate / budget
+    times = [steps[np.argmax(curve(steps, rate * l2))] for l2 in values]
+    return values[np.argmin(np.abs(np.log(np.array(times) / budget)))]
+
+
+@pytest.mark.filterwarnings("ignore:suggest_l2")
+@pytest.mark.parametrize("given", [True, False], ids=["rate given", "rate unknown"])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+@pytest.mark.parametrize("rate", [1e-3, 0.05, 2.0])
+@pytest.mark.parametrize("budget", [1000, 20_000])
+def test_any_learning_rate_is_answered_by_default(budget, rate, noise, given):
+    """Within a factor of four of the best λ, at the noise of 600 test samples."""
+    known = {"learning_rate": rate / 10, "momentum": 0.9} if given else {}
+    found = suggest_l2(network(rate, noise=noise), budget, progress=False, **known)
+    assert 1 / 4 < found.l2 / best_at(budget, rate) < 4, str(found)
+    assert found.share <= 0.52
+
+
+def test_given_learning_rate_places_the_first_coefficient():
+    found = suggest_l2(network(0.5), 4000, learning_rate=0.05, momentum=0.9, progress=False)
+    assert found.sure
+    assert found.probes[0].status == "peaked"
+    in_epochs = suggest_l2(
+        lambda l2, seed: ((step / 100, value) for step, value in network(0.5)(l2, seed)),
+        40,
+        learning_rate=0.05,
+        momentum=0.9,
+        steps_per_unit=100,
+        progress=False,
+    )
+    assert in_epochs.l2 == pytest.approx(found.l2, rel=0.05)
+    assert in_epochs.c == pytest.approx(found.c / 100, rel=0.05)
+
+
+def test_what_make_run_knows_need_not_be_said():
+    run = Run(network(0.5), learning_rate=0.05, momentum=0.9, steps_per_unit=1, classes=10)
+    told = suggest_l2(network(0.5), 4000, learning_rate=0.05, momentum=0.9, classes=10, progress=False)
+    assert suggest_l2(run, 4000, progress=False) == told
+
+
+@pytest.mark.filterwarnings("ignore:suggest_l2")
+@pytest.mark.parametrize("given", [{}, {"learning_rate": 0.5}])
+def test_a_loss_gives_the_same_coefficient_as_the_accuracy(given):
+    by_accuracy = suggest_l2(network(0.5), 4000, progress=False, **given)
+    by_loss = suggest_l2(network(0.5, loss=True), 4000, metric="loss", progress=False, **given)
+    assert by_loss.l2 == pytest.approx(by_accuracy.l2, rel=0.3)
+    assert {probe.metric for probe in by_loss.probes} == {"loss"}
+
+
+def test_a_loss_whose_time_does_not_depend_on_l2_is_refused():
+    def make_run(l2, seed):
+        for step in range(1, 4000):
+            yield step, 1 + (math.log(step / 60)) ** 2
+
+    with pytest.raises(
+        NoPeakError, match=r"t\* goes with l2 to the power .*0.0 instead of -1.*: tune l2 on a few"
+    ):
+        suggest_l2(make_run, 4000, l2=[0.1, 0.01], metric="loss", progress=False)
+
+
+def test_without_a_peak_the_usual_coefficient_is_given_and_said_to_be_so():
+    with pytest.warns(UserWarning, match="no run gave c and this is what is usual for the learning rate"):
+        found = suggest_l2(network(0.5, every=50), 300, learning_rate=0.5, progress=False)
+    assert found.peaked == 0
+    assert not found.sure
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert found.l2 == pytest.approx(0.7 / (0.5 * 300), rel=0.7)
+
+
+def test_one_run_gives_no_range_and_a_warning():
+    with pytest.warns(UserWarning, match="one run peaked"):
+        found = suggest_l2(bump(0.5), 10_000, l2=[0.01], seeds=[0], progress=False)
+    assert " to " not in str(found)
+    assert found.as_dict()["low"] is None
+    assert found.spread == 1
+
+
+def test_c_that_varies_is_warned_of():
+    def make_run(l2, seed):  # t* goes with λ to the power −1/2
+        return bump(5)(l2**0.5, seed)
+
+    with pytest.warns(UserWarning, match="c varies by a factor of 3"):
+        found = suggest_l2(make_run, 10_000, l2=[1e-3, 1e-4], progress=False)
+    assert found.spread == pytest.approx(10**0.5, rel=0.05)
+    assert "unsure" in str(found)
+
+
+def test_the_answer_says_what_it_cost():
+    found = suggest_l2(bump(0.5), 10_000, l2=[0.01, 0.02], progress=False)
+    assert f"cost {found.spent:g}, {found.share:.0%} of the budget" in str(found)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 2], np.array([0, 0, 1, 2]), iter([0, 0, 1, 2])])
+def test_chance_is_that_of_the_labels(labels):
+    with pytest.raises(NoPeakError, match=r"level of guessing \(0.5\)"):
+        suggest_l2(
+            lambda l2, seed: ((step, 0.5) for step in range(1000)),
+            1000,
+            learning_rate=0.1,
+            labels=labels,
+            progress=False,
+        )
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "AutoL2": "autol2",
-    "NoPeakError": "suggestion",
+    "NoPeakError": "answer",
     "auto_l2": "autol2_optax",
     "current_l2": "autol2_optax",
     "mean_measurements": "autol2_optax",

@@ -1,49 +1,56 @@
 """AutoL2: decay the L2 coefficient whenever training stops getting better (supplement E, Algorithm 1).
 
-:class:`AutoL2` is the rule, for any training loop; :mod:`l2dynamics.autol2_optax` has it for an optax chain.
+:class:`AutoL2` is the rule, for any training loop: numbers in, numbers out, and JAX only where arrays of JAX come in.
+:mod:`l2dynamics.autol2_optax` has it for an optax chain, :mod:`l2dynamics.torch` for a PyTorch optimizer.
 """
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import jax
-import jax.numpy as jnp
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l2dynamics.arguments import real, whole
 
-# A refractory period is a whole number of steps. Without this slack, float32 rounding would turn 0.1 / 0.01
-# into 9.9999 and let a decay happen one step early.
+if TYPE_CHECKING:
+    import jax
+
+# A refractory period is a whole number of steps, which rounding in 0.1 / λ must not shorten.
 _ROUNDING_SLACK = 1 + 2e-6
-_LAST_STEP = jnp.iinfo(jnp.int32).max
-# Stands for "not measured" and "not finite" in the state: an infinity there would stop every program under
-# jax.debug_infs, and no loss comes near it.
-_MISSING = np.finfo(np.float32).max
-_BEYOND_LAST_STEP = np.float32(2**33)
-_SMALLEST = np.finfo(np.float32).tiny
+_LAST_STEP = 2**31 - 1
+# Stands for "not measured" and "not finite": the largest float32, since an infinity in the state would stop every
+# program under jax.debug_infs, and no loss comes near it.
+_MISSING = (2 - 2**-23) * 2.0**127
+
+# What AutoL2.for_training aims at, in units of t · η/(1 − momentum) · λ, t in steps: with the coefficient of the start
+# the accuracy would be best after a twentieth of the training, t* being at about 1 in this unit; a pause is as long as
+# in the paper's Wide ResNet, 0.1/λ steps at η = 0.2 and momentum 0.9.
+_TRAINING_SHARE = 0.05
+_PAUSE = 0.2
 
 _FIELDS: dict[str, tuple[Callable[..., float], Callable[[float], bool], str]] = {
     "init_l2": (real, lambda value: value > 0, "it must be a positive number, such as 0.1"),
     "decay": (real, lambda value: 0 < value < 1, "it must lie between 0 and 1, such as 0.1"),
     "every": (whole, lambda value: value >= 1, "it must be a whole number of steps, at least 1"),
     "refractory": (real, lambda value: value >= 0, "it must be zero or a positive number, such as 0.1"),
+    "smoothing": (real, lambda value: 0 <= value < 1, "it must lie between 0 and 1, such as 0.5"),
 }
 
 
 class AutoL2State(NamedTuple):
-    """State of :class:`AutoL2`: a pytree of scalars, or of arrays of one shape when many runs are batched."""
+    """State of :class:`AutoL2`: numbers, or JAX arrays, scalar or of one shape when many runs are batched."""
 
-    l2: jax.Array  # float32: the coefficient in force now
-    min_step: jax.Array  # int32: no decay at or before this step
-    min_loss: jax.Array  # float32, the largest float32 until two measurements were made
-    min_error: jax.Array  # float32, as min_loss
-    previous_loss: jax.Array  # float32, the largest one before the first measurement and for a non-finite one
-    previous_error: jax.Array  # float32, as previous_loss
-    measurements: jax.Array  # int32: how many were made
+    l2: "float | jax.Array"  # float32: the coefficient in force now
+    min_step: "int | jax.Array"  # int32: no decay at or before this step
+    min_loss: "float | jax.Array"  # float32, the largest float32 until two measurements were made
+    min_error: "float | jax.Array"  # float32, as min_loss
+    previous_loss: (
+        "float | jax.Array"  # float32, the largest one before the first measurement, for a non-finite one
+    )
+    previous_error: "float | jax.Array"  # float32, as previous_loss
+    measurements: "int | jax.Array"  # int32: how many were made
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class AutoL2:
     """The AutoL2 rule of Algorithm 1 (supplement E), without an optimizer.
@@ -52,7 +59,8 @@ class AutoL2:
     the error on the training data is above its minimum in two measurements in a row. Then leave λ alone for
     ``refractory / λ`` steps, λ being the new value: 1/λ is the time scale on which L2 acts.
 
-    All methods are pure and work under ``jax.jit``, ``jax.lax.scan`` and ``jax.vmap``; an instance is static
+    All methods are pure. With Python or NumPy numbers they give Python numbers and never import JAX; with JAX arrays
+    they give JAX arrays and work under ``jax.jit``, ``jax.lax.scan`` and ``jax.vmap``. An instance is static for JAX
     (hashable, a pytree without leaves), so it may be closed over or passed through ``jax.jit``. Fields given as
     NumPy or JAX scalars become Python numbers. A traced field is kept as it is, unchecked: such an instance can be
     used where it was made, but is neither hashable nor static.
@@ -62,7 +70,7 @@ class AutoL2:
 
     The printed algorithm compares ``error`` with itself where the minimum is meant; this is the corrected
     rule. Neither ``init_l2`` nor the refractory time knows the learning rate η, while a step of SGD shrinks
-    the weights by the factor 1 − ηλ: lower ``init_l2`` when η is large.
+    the weights by the factor 1 − ηλ: :meth:`for_training` sets both from η, the momentum and the number of steps.
 
     Args:
         init_l2: coefficient λ at the start, > 0. The loss is ``L + λ/2 · ‖θ‖²``.
@@ -70,6 +78,8 @@ class AutoL2:
         every: number of steps between measurements, ≥ 1 (the paper says 10 in supplement A, 5 in supplement
             E). :meth:`update` is to be called at steps ``every``, ``2·every``, …; it does not count itself.
         refractory: length of the pause after a decay in units of 1/λ steps, ≥ 0.
+        smoothing: weight of the previous value in a running mean of the measurements, 0 ≤ smoothing < 1. The printed
+            algorithm has none (0); on the loss of single minibatches a mean keeps noise from lowering λ.
 
     Raises:
         ValueError: a field is out of its range.
@@ -94,38 +104,76 @@ class AutoL2:
     decay: float = 0.1
     every: int = 10
     refractory: float = 0.1
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        _make_static()
         for name, (check, valid, needs) in _FIELDS.items():
             value = getattr(self, name)
-            if not isinstance(value, jax.core.Tracer):
+            if not _is_traced(value):
                 object.__setattr__(self, name, check(name, value, valid, needs))
 
-    def init(self, l2: jax.typing.ArrayLike | None = None) -> AutoL2State:
+    @classmethod
+    def for_training(
+        cls,
+        learning_rate: float,
+        momentum: float = 0.0,
+        steps: int = 10_000,
+        *,
+        every: int | None = None,
+        smoothing: float = 0.5,
+    ) -> "AutoL2":
+        """Return the rule with λ₀ and pause for one's own training, instead of those of the paper's Wide ResNet.
+
+        Time is measured in ``t · η_eff · λ`` with ``η_eff = η/(1 − momentum)``, in which the accuracy of SGD is best
+        at about 1 whatever the network: λ₀ is the coefficient that would be best after a twentieth of the training,
+        and a pause is as long in this unit as in the paper (figure 1c). Not Algorithm 1 as printed: our own extension.
+
+        Args:
+            learning_rate: η at the start of the training, > 0. For AdamW, whose decay is not divided by the gradient's
+                size, its learning rate, with ``momentum=0``.
+            momentum: heavy-ball momentum, 0 ≤ momentum < 1.
+            steps: length of the training in weight updates, ≥ 1.
+            every: steps between measurements; None: a hundredth of the training, at most 10.
+            smoothing: see :class:`AutoL2`.
+
+        Raises:
+            ValueError: an argument is out of its range.
+
+        Examples:
+            >>> rule = AutoL2.for_training(learning_rate=0.1, momentum=0.9, steps=2000)
+            >>> round(rule.init_l2, 6), round(rule.refractory, 6), rule.every
+            (0.01, 0.2, 10)
+        """
+        rate = effective_rate(learning_rate, momentum)
+        steps = whole("steps", steps, lambda value: value >= 1, "it must be a whole number of weight updates")
+        return cls(
+            init_l2=1 / (_TRAINING_SHARE * rate * steps),
+            every=max(1, min(10, steps // 100)) if every is None else every,
+            refractory=_PAUSE / rate,
+            smoothing=smoothing,
+        )
+
+    def init(self, l2: "jax.typing.ArrayLike | None" = None) -> AutoL2State:
         """Return the state before the first measurement.
 
         Args:
             l2: coefficient to start from, scalar, possibly traced: runs with different λ₀ share one compiled program.
                 None takes ``init_l2``.
         """
-        missing = jnp.full((), _MISSING, jnp.float32)
-        zero = jnp.zeros((), jnp.int32)
-        return AutoL2State(
-            l2=jnp.asarray(self.init_l2 if l2 is None else l2, jnp.float32),
-            min_step=zero,
-            min_loss=missing,
-            min_error=missing,
-            previous_loss=missing,
-            previous_error=missing,
-            measurements=zero,
-        )
+        start = self.init_l2 if l2 is None else l2
+        if _is_array(start):
+            from l2dynamics import autol2_arrays
+
+            return autol2_arrays.init(AutoL2State, start)
+        return AutoL2State(float(start), 0, _MISSING, _MISSING, _MISSING, _MISSING, 0)  # type: ignore[arg-type]
 
     def update(
         self,
         state: AutoL2State,
-        step: jax.typing.ArrayLike,
-        loss: jax.typing.ArrayLike,
-        error: jax.typing.ArrayLike,
+        step: "jax.typing.ArrayLike",
+        loss: "jax.typing.ArrayLike",
+        error: "jax.typing.ArrayLike",
     ) -> AutoL2State:
         """Take one measurement; ``l2`` of the returned state is the coefficient for the steps to come.
 
@@ -139,41 +187,79 @@ class AutoL2:
         Returns:
             The new state. Fields may also be arrays of one shape if ``state`` holds arrays of that shape.
         """
-        step = jnp.asarray(step).astype(jnp.int32)
-        loss = _finite_or_missing(loss)
-        error = _finite_or_missing(error)
-        measured_before = state.measurements > 0
+        numbers = (*state, step, loss, error, self.decay, self.refractory, self.smoothing)
+        if any(map(_is_array, numbers)):
+            from l2dynamics import autol2_arrays
 
-        def increases(now: jax.Array, before: jax.Array, minimum: jax.Array) -> jax.Array:
-            above = (now > minimum) | (now >= _MISSING)
-            above_before = (before > minimum) | (before >= _MISSING)
-            return above & above_before & measured_before
+            return autol2_arrays.update(
+                state,
+                step,
+                loss,
+                error,
+                decay=self.decay,
+                refractory=self.refractory,
+                smoothing=self.smoothing,
+            )
+        return self._updated(state, int(step), float(loss), float(error))  # type: ignore[arg-type]
 
-        worse = increases(loss, state.previous_loss, state.min_loss) | increases(
-            error, state.previous_error, state.min_error
+    def _updated(self, state: Any, step: int, loss: float, error: float) -> AutoL2State:
+        loss = self._smoothed(loss, state.previous_loss)
+        error = self._smoothed(error, state.previous_error)
+
+        def increases(now: float, before: float, minimum: float) -> bool:
+            return min(now, before) > minimum or min(now, before) >= _MISSING
+
+        worse = state.measurements > 0 and (
+            increases(loss, state.previous_loss, state.min_loss)
+            or increases(error, state.previous_error, state.min_error)
         )
-        decays = worse & (step > state.min_step)
-        lowered = state.l2 * jnp.float32(self.decay)
-        return AutoL2State(
-            l2=jnp.where(decays, lowered, state.l2),
-            min_step=jnp.where(decays, self._end_of_pause(step, lowered), state.min_step),
-            min_loss=jnp.where(decays, state.min_loss, jnp.minimum(state.min_loss, state.previous_loss)),
-            min_error=jnp.where(decays, state.min_error, jnp.minimum(state.min_error, state.previous_error)),
-            previous_loss=loss,
-            previous_error=error,
-            measurements=state.measurements + 1,
+        seen = {"previous_loss": loss, "previous_error": error, "measurements": state.measurements + 1}
+        if worse and step > state.min_step:
+            l2 = state.l2 * self.decay
+            pause = self.refractory / l2 * _ROUNDING_SLACK if l2 > 0 else math.inf * self.refractory
+            end = step + math.floor(pause) if pause < _LAST_STEP - step else _LAST_STEP
+            return state._replace(l2=l2, min_step=end, **seen)
+        return state._replace(
+            min_loss=min(state.min_loss, state.previous_loss),
+            min_error=min(state.min_error, state.previous_error),
+            **seen,
         )
 
-    def _end_of_pause(self, step: jax.Array, l2: jax.Array) -> jax.Array:
-        refractory = jnp.float32(self.refractory)
-        # Keeps the quotient finite when λ has underflown, and lets it still outlast every step counter.
-        divisor = jnp.maximum(l2, jnp.maximum(refractory / _BEYOND_LAST_STEP, _SMALLEST))
-        pause = jnp.floor(refractory / divisor * jnp.float32(_ROUNDING_SLACK))
-        # Saturate before the cast: with λ below 1e-10 the pause outlasts every int32 step counter.
-        fits = pause < (_LAST_STEP - step).astype(jnp.float32)
-        return jnp.where(fits, step + jnp.where(fits, pause, 0).astype(jnp.int32), _LAST_STEP)
+    def _smoothed(self, value: float, previous: float) -> float:
+        if not math.isfinite(value):
+            return _MISSING
+        return value if previous >= _MISSING else value + self.smoothing * (previous - value)
 
 
-def _finite_or_missing(value: jax.typing.ArrayLike) -> jax.Array:
-    value = jnp.asarray(value).astype(jnp.float32)
-    return jnp.where(jnp.isfinite(value), value, _MISSING)
+def effective_rate(learning_rate: Any, momentum: Any) -> float:
+    """Return ``η_eff = η/(1 − momentum)``, the rate at which L2 shrinks weights under heavy-ball momentum.
+
+    Raises:
+        ValueError: ``learning_rate`` is not positive or ``momentum`` not in [0, 1).
+    """
+    rate = real(
+        "learning_rate", learning_rate, lambda value: value > 0, "it must be a positive number, such as 0.1"
+    )
+    return rate / (
+        1 - real("momentum", momentum, lambda value: 0 <= value < 1, "it must lie in [0, 1), such as 0.9")
+    )
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a value is JAX's, traced or not; before JAX is imported none is."""
+    return "jax" in sys.modules and isinstance(value, sys.modules["jax"].Array)
+
+
+def _is_traced(value: Any) -> bool:
+    return "jax" in sys.modules and isinstance(value, sys.modules["jax"].core.Tracer)
+
+
+_static = False
+
+
+def _make_static() -> None:
+    """Register the rule with JAX as a pytree without leaves, once JAX is there."""
+    global _static
+    if not _static and "jax" in sys.modules:
+        sys.modules["jax"].tree_util.register_static(AutoL2)
+        _static = True

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from l2dynamics import autol2_arrays
 from l2dynamics.arguments import whole
 from l2dynamics.autol2 import AutoL2, AutoL2State
 
@@ -31,6 +32,8 @@ def auto_l2(
     every: int | np.integer | jax.Array = 10,
     refractory: float | jax.Array = 0.1,
     *,
+    smoothing: float | jax.Array = 0.0,
+    rule: AutoL2 | None = None,
     mask: Any | Callable[[optax.Params], Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Add ``λθ`` to the gradients, with λ set by :class:`AutoL2`.
@@ -61,6 +64,8 @@ def auto_l2(
         decay: see :class:`AutoL2`.
         every: see :class:`AutoL2`.
         refractory: see :class:`AutoL2`.
+        smoothing: see :class:`AutoL2`.
+        rule: the rule as a whole, in place of the arguments before it, such as ``AutoL2.for_training(…)``.
         mask: which parameters get the L2 term: a pytree of bools with the structure of the parameters or a
             prefix of it, or a function from parameters to such a pytree. Default: all of them, as in the
             paper. Parameters that are no floating-point or complex numbers, such as counters, never get it.
@@ -95,12 +100,15 @@ def auto_l2(
         "decay": decay,
         "every": every,
         "refractory": refractory,
+        "smoothing": smoothing,
     }
-    rule = AutoL2(**hyperparameters)
+    rule = AutoL2(**hyperparameters) if rule is None else rule
 
     def init_fn(params: optax.Params) -> AutoL2TransformState:
         del params
-        return AutoL2TransformState(step=jnp.zeros((), jnp.int32), auto=rule.init())
+        return AutoL2TransformState(
+            step=jnp.zeros((), jnp.int32), auto=autol2_arrays.init(AutoL2State, rule.init_l2)
+        )
 
     def update_fn(
         updates: optax.Updates,

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,15 +98,24 @@ def _app() -> "typer.Typer":
             ),
         ] = None,
         seed: Annotated[
-            list[int] | None, option(help="seed to measure with, may be repeated [dim](0 and 1)[/]")
+            list[int] | None, option(help="seed to measure with, may be repeated [dim](0, 1 and 2)[/]")
         ] = None,
-        max_share: Annotated[float, option(help="most that the measurement may cost, of the budget")] = 0.2,
+        learning_rate: Annotated[
+            float | None, option(help="learning rate at the start: saves the search for the scale of l2")
+        ] = None,
+        momentum: Annotated[float | None, option(help="momentum that goes with it")] = None,
+        steps_per_unit: Annotated[
+            float | None, option(help="weight updates in a unit of the budget, such as those of an epoch")
+        ] = None,
+        metric: Annotated[str, option(help="what make_run yields, accuracy or loss")] = "accuracy",
+        max_share: Annotated[float, option(help="most that the measurement may cost, of the budget")] = 0.5,
         tolerance: Annotated[
             float, option(help="distance from the best accuracy that counts as reached")
         ] = 0.005,
         chance: Annotated[
             float | None, option(help="accuracy of guessing, such as 0.1 for ten classes")
         ] = None,
+        classes: Annotated[int | None, option(help="number of classes, in place of chance")] = None,
         as_json: Annotated[bool, option("--json", help="print the result, with all runs, as JSON")] = False,
     ) -> None:
         """Train briefly at large coefficients and suggest the coefficient for a budget.
@@ -120,16 +130,23 @@ def _app() -> "typer.Typer":
         from l2dynamics.suggestion import suggest_l2
 
         start = l2[0] if l2 and len(l2) == 1 else l2
-        with _Progress() as progress:
+        with _Progress() as progress, warnings.catch_warnings():
+            # The result prints them itself.
+            warnings.filterwarnings("ignore", message="suggest_l2:", category=UserWarning)
             found = suggest_l2(
                 make_run,
                 budget,
                 first_decay=first_decay,
                 l2=start,
-                seeds=seed or (0, 1),
+                seeds=seed or (0, 1, 2),
                 max_share=max_share,
                 tolerance=tolerance,
                 chance=chance,
+                classes=classes,
+                learning_rate=learning_rate,
+                momentum=momentum,
+                steps_per_unit=steps_per_unit,
+                metric=metric,  # type: ignore[arg-type]  # checked there
                 progress=progress,
             )
         if as_json:
@@ -247,24 +264,25 @@ def _print_suggestion(found: "Suggestion") -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    table = Table("l2", "seed", "followed to", "best accuracy", "t*", "c", "result")
+    table = Table("l2", "seed", "followed to", "best", "t*", "c", "result")
     for probe in found.probes:
         peaked = probe.status == "peaked"
-        accuracies = [accuracy for accuracy in probe.test_accuracy if accuracy == accuracy]
         table.add_row(
             f"{probe.l2:.3g}",
             str(probe.seed),
             f"{probe.length:g}",
-            f"{max(accuracies):.3f}" if accuracies else "",
+            f"{probe.best:.3f}" if probe.best == probe.best else "",
             f"{probe.t_star:.3g}" if peaked else "",
             f"{probe.c:.3g}" if peaked else "",
             probe.status.replace("_", " "),
         )
     console.print(table)
     decay = "" if found.first_decay is None else f", first decay at {found.first_decay:g} of it"
-    console.print(
-        f"l2 = [bold]{found.l2:.2g}[/]  (measured range {found.low:.2g} to {found.high:.2g}) "
-        f"for a budget of {found.budget:g}{decay}"
-    )
-    cost = f"measured at {found.share:.1%} of the budget"
-    console.print(f"c = {found.c:.3g} ({found.c_low:.3g} to {found.c_high:.3g}), {cost}")
+    several = found.peaked > 1  # one run has no range
+    span = f"  (measured range {found.low:.2g} to {found.high:.2g})" if several else ""
+    console.print(f"l2 = [bold]{found.l2:.2g}[/]{span} for a budget of {found.budget:g}{decay}")
+    span = f" ({found.c_low:.3g} to {found.c_high:.3g})" if several else ""
+    runs = f"{found.peaked} of {len(found.probes)} runs peaked"
+    console.print(f"c = {found.c:.3g}{span}, {runs}; cost {found.spent:g}, {found.share:.0%} of the budget")
+    for warning in found.warnings:
+        console.print(f"[yellow]unsure:[/] {warning}")

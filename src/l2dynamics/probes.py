@@ -1,26 +1,26 @@
-"""Short training runs that measure c: when they have shown their peak, and what kept them from it."""
+"""Short training runs that measure c: when one has shown its peak, and what kept it from it."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from l2dynamics import peaks
 from l2dynamics.prediction import t_star
 
-MakeRun = Callable[[float, int], Iterable[tuple[float, float]]]
+Metric = Literal["accuracy", "loss"]
 
-# A run is followed to this multiple of its t* before the maximum is believed. The paper's own measurement
-# (figure 4a) is followed to 3.0: 2 epochs, t* = 0.66.
-STRETCH = 3.0
+# A run is followed to the first multiple of its t* if what comes after the maximum is clearly below it, and to the
+# second one otherwise. The paper's own measurement (figure 4a) is followed to 3.0: 2 epochs, t* = 0.66.
+STRETCH, LONG_STRETCH = 1.5, 2.5
 # Evaluations (step 0 apart) needed up to t*, and after it while the run could go on.
-RESOLUTION, PATIENCE = 4, 8
-# Accuracy above chance below which a run counts as not having learned. An output that does not depend on the
-# input still moves between the frequencies of the classes.
+RESOLUTION, PATIENCE = 4, 6
+# Accuracy above chance, or change of the accuracy where chance is unknown, below which a run counts as not having
+# learned. An output that does not depend on the input still moves between the frequencies of the classes.
 LEARNED = 0.05
+# A clear difference, in units of the noise of one evaluation.
+_CLEAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -31,193 +31,148 @@ class Probe:
         l2: coefficient λ of the run.
         seed: seed of the run.
         status: ``peaked`` (t* is known), ``not_peaked`` (stopped before that), ``coarse`` (best so early that
-            t* falls between the first evaluations), ``chance`` (never learned), ``diverged``, or ``running``.
+            t* falls between the first evaluations), ``chance`` (never learned), ``diverged``, ``empty`` (nothing was
+            yielded), ``reference`` (learned without L2) or ``running``.
         steps: times of the evaluations, in the unit of the budget.
-        test_accuracy: their accuracies, fractions.
+        values: test accuracies as fractions, or test losses.
         t_star: t* of the curve without its noise; of a run that has not peaked, of what was seen of it.
         c: t*·λ; NaN unless ``status`` is ``peaked``.
         c_low: time of the evaluation before t*, times λ: t* is not known more finely than that.
+        noise: standard deviation of one evaluation, estimated from the curve; NaN below three of them.
+        metric: ``accuracy`` or ``loss``.
     """
 
     l2: float
     seed: int
     status: str = "running"
     steps: tuple[float, ...] = ()
-    test_accuracy: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
     t_star: float = math.nan
     c: float = math.nan
     c_low: float = math.nan
+    noise: float = math.nan
+    metric: Metric = "accuracy"
 
     @property
     def length(self) -> float:
         """Time of the last evaluation."""
         return self.steps[-1] if self.steps else 0.0
 
+    @property
+    def spacing(self) -> float:
+        """Median distance of two evaluations; NaN without any."""
+        return float(np.median(np.diff(self.steps, prepend=0.0))) if self.steps else math.nan
+
+    @property
+    def best(self) -> float:
+        """Best accuracy or loss; NaN without any."""
+        finite = [value for value in self.values if math.isfinite(value)]
+        if not finite:
+            return math.nan
+        return max(finite) if self.metric == "accuracy" else min(finite)
+
     def __str__(self) -> str:
         found = {
             "peaked": f"peaked at {self.t_star:g}, c = {self.c:.3g}",
             "not_peaked": "had not peaked yet",
             "coarse": f"peaked before evaluation {RESOLUTION}",
-            "chance": "stayed at chance level",
+            "chance": "had not learned",
             "diverged": "diverged",
+            "empty": "yielded nothing",
+            "reference": "learned without L2",
             "running": "running",
         }[self.status]
-        accuracy = f", accuracy {self.test_accuracy[-1]:.3f}" if self.steps else ""
-        return f"l2 {self.l2:.3g}, seed {self.seed}: {found} (at {self.length:g}{accuracy})"
+        value = f", {self.metric} {self.values[-1]:.3f}" if self.steps else ""
+        return f"l2 {self.l2:.3g}, seed {self.seed}: {found} (at {self.length:g}{value})"
 
 
 def judge(
-    probe: Probe, *, tolerance: float = 0.005, chance: float | None = None, ended: bool = True
+    probe: Probe,
+    *,
+    tolerance: float = 0.005,
+    chance: float | None = None,
+    floor: float = math.inf,
+    ended: bool = True,
 ) -> Probe:
     """Return the run with its status, t* and c, as far as its evaluations show them.
 
-    t* is taken on the running median over a tenth of the evaluations (at least three), and the tolerance is
-    raised to the scatter about it, so that a lucky evaluation on a plateau does not become the maximum.
+    t* is that of :func:`l2dynamics.t_star` on the curve without its noise (:func:`smoothed`). The tolerance is at least
+    the noise of one evaluation, so that a lucky one on a plateau does not become the maximum.
 
     Args:
-        probe: the run, finite accuracies only.
-        tolerance: see :func:`l2dynamics.t_star`.
-        chance: accuracy of guessing; None: the lowest accuracy of the run.
+        probe: the run, finite values only.
+        tolerance: see :func:`l2dynamics.t_star`; of a loss, see :func:`scores`.
+        chance: accuracy of guessing; None: unknown, and a run has learned if it is clearly above what it, or another
+            run, has had at its worst: guessing is not better than that.
+        floor: accuracy that another run has had at its worst.
         ended: whether nothing follows; if something does, a peak among the first evaluations is not yet believed.
     """
-    steps, accuracies = np.array(probe.steps), np.array(probe.test_accuracy)
+    steps, values = np.array(probe.steps), np.array(probe.values)
     if steps.size == 0:
-        return replace(probe, status="not_peaked")
-    smooth = peaks.running_median(accuracies, half=max(1, accuracies.size // 20))
-    # With a thousand classes a large coefficient allows little more than chance.
-    margin = LEARNED if chance is None else min(LEARNED, max(2 * tolerance, chance))
-    if smooth.max() < margin + (accuracies.min() if chance is None else chance):
+        return replace(probe, status="empty")
+    scored, tolerance = scores(values, probe.metric, tolerance)
+    noise = noise_of(scored)
+    probe = replace(probe, noise=noise)
+    if steps.size < 3:
+        return replace(probe, status="not_peaked", t_star=float(steps[-1]))
+    smooth = smoothed(scored)
+    if not _learned(smooth, noise, tolerance, chance, floor, probe.metric):
         return replace(probe, status="chance")
-    scatter = 1.4826 * float(np.median(np.abs(accuracies - smooth)))
-    peak = t_star(steps, smooth, tolerance=max(tolerance, scatter))
-    before, after = int(np.sum((steps > 0) & (steps <= peak))), int(np.sum(steps > peak))
-    if steps[-1] < STRETCH * peak or (after < PATIENCE and not ended):
+    peak = _first_near_best(steps, smooth, max(tolerance, noise))
+    before, later = int(np.sum((steps > 0) & (steps <= peak))), smooth[steps > peak]
+    falls = later.size > 0 and np.median(later[-3:]) < smooth.max() - max(2 * tolerance, _CLEAR * noise)
+    needed = STRETCH if falls else LONG_STRETCH
+    # Compared with rounding in mind: times are often multiples of a fraction such as 0.1.
+    followed = steps[-1] >= needed * peak * (1 - 1e-9) and later.size > 0
+    if not followed or (later.size < (PATIENCE // 2 if falls else PATIENCE) and not ended):
         return replace(probe, status="not_peaked", t_star=peak)
     if before < RESOLUTION:
-        return replace(probe, status="coarse")
+        return replace(probe, status="coarse", t_star=peak)
     previous = float(steps[steps < peak][-1])
     return replace(probe, status="peaked", t_star=peak, c=peak * probe.l2, c_low=previous * probe.l2)
 
 
-class Lab:
-    """Makes the runs, one after the other, and keeps account of what they cost.
+def scores(values: np.ndarray, metric: Metric, tolerance: float) -> tuple[np.ndarray, float]:
+    """Return the values such that the largest is best, and the tolerance in their unit.
 
-    Args:
-        make_run: see :func:`l2dynamics.suggest_l2`.
-        limit: time that all runs may take together.
-        tolerance: see :func:`judge`.
-        chance: see :func:`judge`.
-        report: called with the run now and then (in its first 20 evaluations after each) and at its end.
-
-    Raises:
-        ValueError: ``make_run`` does not take ``(l2, seed)``.
+    A loss has no scale of its own: the tolerance counts in units of twice what the run has gained, or of the best loss
+    if that is smaller, which makes it 1 % at the default of 0.005.
     """
-
-    def __init__(
-        self,
-        make_run: MakeRun,
-        limit: float,
-        *,
-        tolerance: float,
-        chance: float | None,
-        report: Callable[[Probe], None],
-    ):
-        try:
-            inspect.signature(make_run).bind(0.01, 0)
-        except TypeError as error:
-            raise ValueError(f"make_run must be callable as make_run(l2, seed): {error}") from error
-        self.make_run, self.limit = make_run, limit
-        self.tolerance, self.chance, self.report = tolerance, chance, report
-        self.probes: list[Probe] = []
-
-    @property
-    def spent(self) -> float:
-        """Time that the runs took so far."""
-        return sum(probe.length for probe in self.probes)
-
-    @property
-    def left(self) -> float:
-        """Time that is left."""
-        return max(self.limit - self.spent, 0.0)
-
-    def probe(self, l2: float, seed: int, cap: float) -> Probe:
-        """Train with one coefficient until the accuracy has peaked.
-
-        At the time ``cap`` the run is given up, unless its best accuracy so far lies in the first half of
-        that
-        time: then it is followed as long as it takes to believe it. A run ends with an evaluation, so it may
-            exceed
-        its time by less than the distance of two.
-
-        Raises:
-            ValueError: ``make_run`` yields something else than it should.
-        """
-        steps: list[float] = []
-        accuracies: list[float] = []
-
-        def seen(status: str) -> Probe:
-            return Probe(l2, seed, status, tuple(steps), tuple(accuracies))
-
-        end, look_at = min(cap, self.left), 0.0
-        run: Any = None
-        try:
-            run = self.make_run(l2, seed)
-            for step, accuracy in _evaluations(run):
-                steps.append(step)
-                accuracies.append(accuracy)
-                if math.isnan(accuracy):
-                    probe = seen("diverged")
-                    break
-                # Looking costs time in proportion to the evaluations made: do it at a geometric sequence of
-                # them.
-                if step < end and len(steps) < look_at:
-                    continue
-                look_at = 1.05 * len(steps)
-                probe = self._judge(seen("running"), ended=step >= end)
-                if step >= end:
-                    end = self._extension(probe, cap)
-                if probe.status in ("peaked", "coarse") or step >= end:
-                    break
-                self.report(seen("running"))
-            else:
-                probe = self._judge(seen("running"), ended=True)
-        except FloatingPointError:
-            probe = seen("diverged")
-        finally:
-            if hasattr(run, "close"):
-                run.close()
-        self.probes.append(probe)
-        self.report(probe)
-        return probe
-
-    def _extension(self, judged: Probe, cap: float) -> float:
-        hopeful = judged.status == "not_peaked" and judged.t_star <= cap / 2
-        return min(STRETCH * judged.t_star, self.left) if hopeful else 0.0
-
-    def _judge(self, probe: Probe, *, ended: bool) -> Probe:
-        return judge(probe, tolerance=self.tolerance, chance=self.chance, ended=ended)
+    if metric == "accuracy":
+        return values, tolerance
+    best = float(values.min())
+    return -values, 2 * tolerance * min(float(values.max()) - best, abs(best))
 
 
-def _evaluations(run: Any) -> Iterator[tuple[float, float]]:
-    if not isinstance(run, Iterable):
-        raise ValueError(
-            f"make_run returns {type(run).__name__}: it must yield (step, test accuracy) in a loop"
-        )
-    last = -math.inf
-    for item in run:
-        try:
-            step, accuracy = (float(value) for value in item)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"make_run yields {item!r}: it must yield pairs (step, test accuracy)"
-            ) from error
-        if not (math.isfinite(step) and step >= 0 and step > last):
-            raise ValueError(
-                f"make_run yields step {step:g} after {last:g}: steps start at 0 or later and increase"
-            )
-        if not (math.isnan(accuracy) or 0 <= accuracy <= 1):
-            raise ValueError(
-                f"make_run yields accuracy {accuracy:g}: give a fraction, divide percentages by 100"
-            )
-        last = step
-        yield step, accuracy
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Return the running median over a tenth of the evaluations, over 3 to 41 of them."""
+    return peaks.running_median(values, half=min(max(1, values.size // 20), 20))
+
+
+def noise_of(values: np.ndarray) -> float:
+    """Return the standard deviation of one evaluation, from second differences, which know no slope; else NaN."""
+    if values.size < 3:
+        return math.nan
+    return 1.4826 * float(np.median(np.abs(np.diff(values, n=2)))) / math.sqrt(6)
+
+
+def _learned(
+    smooth: np.ndarray, noise: float, tolerance: float, chance: float | None, floor: float, metric: Metric
+) -> bool:
+    clear = 2 * noise
+    best, worst = float(smooth.max()), float(smooth.min())
+    if metric == "loss":
+        return best - worst > max(tolerance, clear)
+    if chance is None:
+        return best - min(worst, floor) >= max(LEARNED, clear)
+    # With a thousand classes a large coefficient allows little more than chance.
+    return best >= chance + min(LEARNED, max(2 * tolerance, chance))
+
+
+def _first_near_best(steps: np.ndarray, scored: np.ndarray, tolerance: float) -> float:
+    """t* of any score, by that of an accuracy with the same differences."""
+    span = float(scored.max() - scored.min())
+    if span == 0:
+        return t_star(steps, np.zeros_like(scored))
+    scale = max(span, tolerance)
+    return t_star(steps, np.clip(1 + (scored - scored.max()) / scale, 0, 1), tolerance=tolerance / scale)

@@ -1,101 +1,53 @@
 """One call from a training loop to a coefficient: measure c in short runs, predict λ."""
 
-import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
+from l2dynamics import finder
+from l2dynamics.answer import NoPeakError, Suggestion, answer
 from l2dynamics.arguments import real, whole
+from l2dynamics.autol2 import effective_rate
+from l2dynamics.lab import Lab
 from l2dynamics.prediction import predict_l2
-from l2dynamics.probes import RESOLUTION, Lab, MakeRun, Probe
+from l2dynamics.probes import Metric, Probe
+from l2dynamics.runs import MakeRun
+from l2dynamics.separation import FIRST_L2, rate_by_separation
 
-_FIRST_L2 = 0.01
-_SEARCH_STEP = 10.0
-_SEARCH_RUNS = 8
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """What :func:`suggest_l2` found.
-
-    Attributes:
-        l2: predicted coefficient λ = c/T.
-        low: lowest λ that the measured runs give, see ``c_low``.
-        high: highest λ that the measured runs give.
-        c: geometric mean of c over the runs that peaked, in the unit of the budget.
-        c_low: smallest c of these runs, each taken at the evaluation before its t*.
-        c_high: largest c of these runs.
-        budget: the budget T.
-        first_decay: the first decay of the learning rate as a fraction of T, or None.
-        spent: length of all runs together, in the unit of the budget.
-        share: ``spent`` as a fraction of the budget.
-        probes: all runs, in the order in which they were made.
-    """
-
-    l2: float
-    low: float
-    high: float
-    c: float
-    c_low: float
-    c_high: float
-    budget: float
-    first_decay: float | None
-    spent: float
-    share: float
-    probes: tuple[Probe, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types; NaN becomes None."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {key: plain(entry) for key, entry in value.items()}
-            if isinstance(value, list | tuple):
-                return [plain(entry) for entry in value]
-            return None if isinstance(value, float) and math.isnan(value) else value
-
-        return {key: plain(value) for key, value in asdict(self).items()}
-
-    def __str__(self) -> str:
-        peaked = sum(probe.status == "peaked" for probe in self.probes)
-        return (
-            f"l2 = {self.l2:.2g} ({self.low:.2g} to {self.high:.2g}) for a budget of {self.budget:g}: "
-            f"c = {self.c:.3g}, {peaked} of {len(self.probes)} runs peaked, at {self.share:.1%} of the budget"
-        )
-
-
-class NoPeakError(ValueError):
-    """No run showed a peak of the test accuracy.
-
-    Attributes:
-        probes: the runs that were made.
-    """
-
-    def __init__(self, message: str, probes: tuple[Probe, ...]):
-        super().__init__(message)
-        self.probes = probes
+__all__ = ["NoPeakError", "Suggestion", "suggest_l2"]
 
 
 def suggest_l2(
     make_run: MakeRun,
     budget: float,
     *,
+    metric: Metric = "accuracy",
+    learning_rate: float | None = None,
+    momentum: float | None = None,
+    steps_per_unit: float | None = None,
     first_decay: float | None = None,
     l2: float | Iterable[float] | None = None,
-    seeds: Iterable[int] = (0, 1),
-    max_share: float = 0.2,
+    seeds: Iterable[int] = (0, 1, 2),
+    max_share: float = 0.5,
     tolerance: float = 0.005,
     chance: float | None = None,
+    classes: int | None = None,
+    labels: Iterable[int] | None = None,
     progress: bool | Callable[[Probe], None] = True,
 ) -> Suggestion:
     """Train briefly with large L2 coefficients and predict the best one for the whole budget (section 3).
 
-    Each run is stopped as soon as its accuracy has peaked. Without a list of coefficients a suitable one is
-    searched for, from 0.01 upwards while the accuracy takes too long to peak, downwards if the run diverges,
-    does not learn, or peaks before it was evaluated a few times. Then the measurement is repeated with the
-    other seeds and with half the coefficient. :func:`l2dynamics.probes.judge` says how evaluation noise is
-    handled.
+    Where L2 acts follows from the learning rate: ``t* · η/(1 − momentum) · λ``, t* in weight updates, is 0.5 to 3 for
+    SGD. Without a learning rate one run is made without L2, and coefficients in steps of ten until a curve parts from
+    it. Then a coefficient is searched for whose accuracy peaks early in the budget, and c is measured at up to two
+    more, down to a quarter, with other seeds. c is that of all curves together, which collapse on t·λ, drawn towards
+    what is usual as far as they are few or disagree. Each run is stopped as soon as its accuracy has peaked;
+    :func:`l2dynamics.probes.judge` says how noise is handled.
+
+    If no run peaks although they learn, the answer is what is usual on this scale, with a warning.
 
     Args:
         make_run: ``make_run(l2, seed)`` starts a fresh training with the loss ``L + l2/2 · ‖θ‖²`` at the
@@ -104,14 +56,25 @@ def suggest_l2(
             unit of ``budget`` (fractions of an epoch are fine), the accuracy a fraction. It is stopped from
             outside, so it may go on for ever. Evaluate often: four evaluations up to the peak are needed,
             ten are good. NaN or a ``FloatingPointError`` mean that the run diverged.
+            :func:`l2dynamics.torch.make_run` and :func:`l2dynamics.flax.make_run` build it.
         budget: length T of the planned training, in steps or epochs.
+        metric: ``"accuracy"``, or ``"loss"`` if ``make_run`` yields a test loss to be minimised, such as that of a
+            regression or 1 − R². It counts as reached within ``2 · tolerance`` times what the run has gained (or the
+            best loss, if smaller).
+        learning_rate: η that the planned training starts with (AdamW: its learning rate), > 0; None takes that of
+            ``make_run.learning_rate`` if there is one.
+        momentum: heavy-ball momentum that goes with it; None takes ``make_run.momentum``, or 0.
+        steps_per_unit: weight updates in one unit of the budget, such as those of an epoch; None takes
+            ``make_run.steps_per_unit``, or 1.
         first_decay: when the learning rate of the planned training is first lowered, as a fraction of the
             budget.
-        l2: coefficient to start the search from, or a list of coefficients to measure at, without a search.
+        l2: coefficient to start from, or a list of coefficients to measure at, without a search.
         seeds: seeds to measure with, whole numbers.
-        max_share: most that all runs may cost together, as a fraction of the budget.
+        max_share: most that all runs may cost together, as a fraction of the budget. Long budgets need less.
         tolerance: distance from the maximum that counts as reached, see :func:`l2dynamics.t_star`.
-        chance: accuracy of guessing; default: the lowest accuracy of each run.
+        chance: accuracy of guessing, to tell runs that learn nothing; default: that of ``classes`` or ``labels``.
+        classes: number of classes, for ``chance``; None takes ``make_run.classes`` if there is one.
+        labels: labels of the test set, integers, for ``chance``: the share of the most frequent one.
         progress: True for a line per run on stderr, or a function that gets the :class:`Probe` as it goes on.
 
     Returns:
@@ -120,27 +83,36 @@ def suggest_l2(
 
     Raises:
         ValueError: an argument is out of its range, or ``make_run`` yields something else than described.
-        NoPeakError: (a ValueError) no run peaked; the message says whether the accuracy had not peaked yet,
-            stayed at chance level or the run diverged, and what to do.
+        NoPeakError: (a ValueError) no run peaked, or t* does not depend on λ; the message is one line with what
+            happened and the one thing to change.
+
+    Warns:
+        UserWarning: the answer is doubtful, see ``Suggestion.warnings``.
 
     Examples:
         A stand-in for a training; its accuracy is within 0.005 of its maximum from 0.53/λ on:
 
         >>> import math
         >>> def make_run(l2, seed):
-        ...     for step in range(0, 1000, 2):
+        ...     for step in range(0, 10_000, 2):
         ...         x = step * l2 / 0.6
         ...         yield step, 0.1 + 0.7 * x * math.exp(1 - x)
         >>> suggestion = suggest_l2(make_run, budget=10_000, progress=False)
         >>> round(suggestion.l2, 6)
-        5.4e-05
+        5.3e-05
     """
     predict_l2(1.0, budget, first_decay=first_decay)
     budget, first_decay = float(budget), None if first_decay is None else float(first_decay)
+    if metric not in ("accuracy", "loss"):
+        raise ValueError(
+            f'metric is {metric!r}: it must be "accuracy" or "loss"; for R² yield 1 − R² as a loss'
+        )
+    rate, unit = _rate(make_run, learning_rate, momentum, steps_per_unit)
+    given = rate is not None
     measure_at = None if l2 is None else _listed("l2", l2)
     coefficients = [
         real("l2", value, lambda value: value > 0, "the runs need a positive coefficient, such as 0.01")
-        for value in ([_FIRST_L2 if l2 is None else l2] if measure_at is None else measure_at)
+        for value in ([1.0 if l2 is None else l2] if measure_at is None else measure_at)
     ]
     listed = _listed("seeds", seeds)
     if listed is None:
@@ -152,21 +124,69 @@ def suggest_l2(
     tolerance = real(
         "tolerance", tolerance, lambda value: value >= 0, "give a distance of accuracies, such as 0.005"
     )
-    if chance is not None:
-        chance = real(
-            "chance", chance, lambda value: 0 <= value <= 1, "give a fraction, such as 0.1 for ten classes"
-        )
-    lab = Lab(make_run, max_share * budget, tolerance=tolerance, chance=chance, report=_reporter(progress))
+    chance = _chance(make_run, chance, classes, labels)
+    lab = Lab(
+        make_run,
+        max_share * budget,
+        tolerance=tolerance,
+        chance=chance,
+        report=_reporter(progress),
+        metric=metric,
+        believed=0.0 if rate is None else finder.BELIEVED / rate,
+    )
     if measure_at is not None:
         plan = [(value, seed) for value in coefficients for seed in numbers]
         for done, (value, seed) in enumerate(plan):
             lab.probe(value, seed, lab.left / (len(plan) - done))
-    elif (first := _search(lab, coefficients[0], numbers[0])) is not None:
-        for value, seed in [*((first.l2, seed) for seed in numbers[1:]), (first.l2 / 2, numbers[0])]:
-            # Not worth starting what cannot be followed past its peak.
-            if first.length * first.l2 / value <= lab.left:
-                lab.probe(value, seed, lab.left)
-    return _suggestion(lab, budget, first_decay)
+        meant = lab.probes
+    else:
+        start = None if l2 is None else coefficients[0]
+        if not given:
+            rate = rate_by_separation(lab, numbers[0], start)
+            lab.believed = 0.0 if rate is None else finder.BELIEVED / rate
+        if rate is None:
+            first = finder.search(lab, FIRST_L2 if start is None else start, numbers[0])
+        else:
+            placed = finder.first_l2(lab, rate, unit) if start is None or not given else start
+            first = finder.bracket(lab, placed, numbers[0])
+        searched = len(lab.probes)
+        if first is not None:
+            finder.ladder(lab, first, numbers)
+        meant = lab.probes[searched - 1 :]
+    found = answer(lab, meant, budget, first_decay, rate, given=given)
+    for warning in found.warnings:
+        warnings.warn(f"suggest_l2: {warning}", stacklevel=2)
+    return found
+
+
+def _rate(
+    make_run: Any, learning_rate: Any, momentum: Any, steps_per_unit: Any
+) -> tuple[float | None, float]:
+    """Return η_eff per unit of time and updates in a unit; what is not given is what ``make_run`` says of itself."""
+    given = {"learning_rate": learning_rate, "momentum": momentum, "steps_per_unit": steps_per_unit}
+    known = {name: getattr(make_run, name, None) if value is None else value for name, value in given.items()}
+    unit = 1.0 if known["steps_per_unit"] is None else known["steps_per_unit"]
+    unit = real("steps_per_unit", unit, lambda value: value > 0, "it must be a positive number of updates")
+    if known["learning_rate"] is None:
+        return None, unit
+    return unit * effective_rate(known["learning_rate"], known["momentum"] or 0.0), unit
+
+
+def _chance(make_run: Any, chance: Any, classes: Any, labels: Any) -> float | None:
+    """Return the accuracy of guessing, or None if nothing is said about it."""
+    if chance is not None:
+        return real(
+            "chance", chance, lambda value: 0 <= value <= 1, "give a fraction, such as 0.1 for ten classes"
+        )
+    if labels is not None:
+        numbers = np.asarray(labels if hasattr(labels, "__array__") else list(labels))
+        if numbers.size == 0 or numbers.ndim != 1:
+            raise ValueError(f"labels has shape {numbers.shape}: give the labels of the test set, one each")
+        return float(np.unique(numbers, return_counts=True)[1].max() / numbers.size)
+    classes = getattr(make_run, "classes", None) if classes is None else classes
+    if classes is None:
+        return None
+    return 1 / whole("classes", classes, lambda value: value >= 2, "give the number of classes, such as 10")
 
 
 def _listed(name: str, values: Any) -> list[Any] | None:
@@ -180,30 +200,6 @@ def _listed(name: str, values: Any) -> list[Any] | None:
     return found
 
 
-def _search(lab: Lab, l2: float, seed: int) -> Probe | None:
-    """Return the first run that peaked, or None when the time is used up."""
-    slow, bad = 0.0, math.inf  # bounds found: too small to peak in time, too large to measure
-    shortest = cap = lab.limit / _SEARCH_RUNS
-    for _ in range(_SEARCH_RUNS):
-        if lab.left < shortest:  # so short a run would say nothing
-            break
-        probe = lab.probe(l2, seed, cap)
-        if probe.status == "peaked":
-            return probe
-        if probe.status == "not_peaked":
-            slow = max(slow, l2)
-        else:
-            bad = min(bad, l2)
-        if not slow:
-            l2 /= _SEARCH_STEP
-        elif bad == math.inf:
-            l2 *= _SEARCH_STEP
-        else:  # c is measured best at a small coefficient: follow that one for longer, and only then a larger one
-            followed = l2 == slow and cap > shortest
-            l2, cap = (math.sqrt(slow * bad) if followed else slow), lab.left / 2
-    return None
-
-
 def _reporter(progress: bool | Callable[[Probe], None]) -> Callable[[Probe], None]:
     if callable(progress):
         return progress
@@ -213,44 +209,3 @@ def _reporter(progress: bool | Callable[[Probe], None]) -> Callable[[Probe], Non
             print(probe, file=sys.stderr, flush=True)
 
     return write
-
-
-def _suggestion(lab: Lab, budget: float, first_decay: float | None) -> Suggestion:
-    peaked = [probe for probe in lab.probes if probe.status == "peaked"]
-    if not peaked:
-        raise NoPeakError(_advice(lab.probes), tuple(lab.probes))
-    c_low, c_high = min(probe.c_low for probe in peaked), max(probe.c for probe in peaked)
-    # Rounding may lift the mean of equal numbers above them.
-    c = min(math.exp(sum(math.log(probe.c) for probe in peaked) / len(peaked)), c_high)
-    l2, low, high = (predict_l2(value, budget, first_decay=first_decay) for value in (c, c_low, c_high))
-    return Suggestion(
-        l2=l2,
-        low=low,
-        high=high,
-        c=c,
-        c_low=c_low,
-        c_high=c_high,
-        budget=budget,
-        first_decay=first_decay,
-        spent=lab.spent,
-        share=lab.spent / budget,
-        probes=tuple(lab.probes),
-    )
-
-
-def _advice(probes: Sequence[Probe]) -> str:
-    remedies = {
-        "not_peaked": "the accuracy had not peaked yet: raise max_share or start from a larger l2",
-        "coarse": f"it peaked before evaluation {RESOLUTION}: evaluate more often",
-        "chance": "it stayed at chance level: give a smaller l2 or a larger max_share, and check that the "
-        "model learns without L2",
-        "diverged": "training diverged: lower the learning rate or give a smaller l2",
-    }
-    parts = []
-    for status, remedy in remedies.items():
-        values = sorted({probe.l2 for probe in probes if probe.status == status})
-        if values:
-            span = f"l2 {values[0]:.2g}" + (f" to {values[-1]:.2g}" if len(values) > 1 else "")
-            longest = max(probe.length for probe in probes if probe.status == status)
-            parts.append(f"at {span} (followed to {longest:g}) {remedy}")
-    return "no run showed a peak of the test accuracy; " + "; ".join(parts)

@@ -107,6 +107,25 @@ def test_three_lines_suggest_a_coefficient_for_the_generator_of_the_page(monkeyp
         assert "l2 = " in capsys.readouterr().out
 
 
+@pytest.mark.executes("docs/library.md#PyTorch and Flax:python")
+@pytest.mark.filterwarnings("ignore:suggest_l2")
+def test_pytorch_fragments_train(capsys):
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(400) % 10
+    x = (torch.randn(10, 768, generator=generator)[y] + 9 * torch.randn(400, 768, generator=generator)).view(
+        -1, 3, 16, 16
+    )
+    loader = [(x[n : n + 50], y[n : n + 50]) for n in range(0, 200, 50)]
+    suggest, train = fragments("docs/library.md", "PyTorch and Flax")
+    exec(suggest, {"loader": loader, "x_test": x[200:], "y_test": y[200:]})
+    assert "l2 = " in capsys.readouterr().out
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    exec(train, {"torch": torch, "loader": loader, "model": model, "optimizer": optimizer})
+    assert float(capsys.readouterr().out) == optimizer.param_groups[0]["weight_decay"] == pytest.approx(0.02)
+
+
 @pytest.mark.executes("docs/library.md#AutoL2:python")
 def test_autol2_fragments_train_what_the_reader_has(capsys):
     params = jax.numpy.ones(3)
@@ -130,7 +149,7 @@ def test_autol2_fragments_train_what_the_reader_has(capsys):
                 exec(step, space)
                 updates.append(float(abs(space["updates"]).sum()))
         assert max(updates) > 0
-    assert [float(line) for line in capsys.readouterr().out.split()] == pytest.approx([0.1] * 8)
+    assert [float(line) for line in capsys.readouterr().out.split()] == pytest.approx([0.01] * 8)
 
 
 CLAIM = {

@@ -1,6 +1,7 @@
 """What a scale costs before anyone starts it (``l2dynamics plan``), and what is left of it (``l2dynamics clean``)."""
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,10 @@ DEVICES = {
     "a100": ("A100, 312 TFLOP/s bfloat16, 45 %", 141e12),
     "h100": ("H100, 989 TFLOP/s bfloat16, 40 %", 394e12),
 }
+
+
+_LONG = 30 * 24
+"""Hours on one device beyond which a plan says that the scale is not meant for it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def plan_command(*, scale: str, device: str | None, as_json: bool) -> None:
         print(json.dumps(content, indent=2))
         return
     table = Table(title=f"Scale {scale} on one device: {DEVICES[chosen][0]}")
-    for column in ("stage", "runs", "steps", "longest run", "FLOPs", "hours"):
+    for column in ("stage", "runs", "steps", "longest run", "FLOPs", "time"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for cost in [*costs, total]:
         table.add_row(
@@ -123,7 +128,21 @@ def plan_command(*, scale: str, device: str | None, as_json: bool) -> None:
             f"{cost.steps:,}",
             f"{cost.longest:,}",
             f"{cost.flops:.2e}",
-            f"{cost.hours:,.2f}",
+            duration(cost.hours),
             style="bold" if cost is total else "",
         )
     Console().print(table)
+    if total.hours > _LONG:
+        print(
+            f"{scale} would take {duration(total.hours)} on this device: it is meant for many accelerators "
+            "(docs/cluster.md); scales that fit one machine are smoke and laptop",
+            file=sys.stderr,
+        )
+
+
+def duration(hours: float) -> str:
+    """Return a time for reading, in the largest unit that it is one and a half of at least."""
+    for unit, length in (("years", 24 * 365.25), ("days", 24.0), ("hours", 1.0)):
+        if hours >= 1.5 * length:
+            return f"{hours / length:,.1f} {unit}"
+    return f"{60 * hours:,.1f} minutes"

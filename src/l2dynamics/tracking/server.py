@@ -37,8 +37,11 @@ def serve(root: Path, port: int = 5000) -> int:
     if uri.startswith("http"):
         print(f"MLFLOW_TRACKING_URI is set: open {address.public(uri)}", flush=True)
         return 0
-    Store(root)  # creates it under the lock: the server's own start races with a running stage
-    url = f"http://{HOST}:{(port := _free_port(port))}"
+    empty = Store(
+        root
+    ).empty()  # creates it under the lock: the server's own start races with a running stage
+    wanted, port = port, _free_port(port)
+    url = f"http://{HOST}:{port}"
     address.folder(root).mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -52,6 +55,12 @@ def serve(root: Path, port: int = 5000) -> int:
         try:
             _wait(server, f"{url}/health")
             print(f"MLflow: {url} (Ctrl-C stops it)", flush=True)
+            if port != wanted:
+                print(
+                    f"Port {wanted} is busy, this is {port}: links of the report lead to {wanted}", flush=True
+                )
+            if empty:
+                print("The store is empty: `dvc repro track` fills it from results/", flush=True)
             print(f"Curves: {url}/#/experiments/1/runs?{views.ADDRESS}", flush=True)
             server.wait()
         finally:

@@ -44,7 +44,9 @@ class Store:
         try:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
-            raise TrackingError("MLflow is not installed: pip install 'l2dynamics[pipeline]'") from error
+            raise TrackingError(
+                "MLflow is not installed: pip install '.[pipeline]' in a checkout of l2dynamics"
+            ) from error
         self._default = not (uri or address.chosen())
         self._uri = uri or address.tracking_uri(root)
         self._database = address.database(self._uri)
@@ -64,6 +66,11 @@ class Store:
                 new.replace(self._database)
             self.client = MlflowClient(self._uri)
             self.client.search_experiments(max_results=1)
+
+    def empty(self) -> bool:
+        """Whether the store holds no run at all."""
+        known = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        return not self.client.search_runs(known, max_results=1)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
