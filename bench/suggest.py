@@ -11,6 +11,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,12 @@ class Store:
     def runs(self, training: Training, name: str, l2: float | AutoL2) -> list[float]:
         """Best accuracies of a training over the seeds."""
         return [
-            self.once(training, f"{name}, seed {seed}", lambda s=seed: round(best(training.run(l2, s)), 4))
-            for seed in SEEDS
+            self.once(training, f"{name}, seed {seed}", partial(_best, training, l2, seed)) for seed in SEEDS
         ]
+
+
+def _best(training: Training, l2: float | AutoL2, seed: int) -> float:
+    return round(best(training.run(l2, seed)), 4)
 
 
 def suggested(training: Training) -> dict[str, Any]:

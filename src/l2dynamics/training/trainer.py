@@ -27,7 +27,7 @@ class Run(NamedTuple):
 
     def in_force(self, hyper: Hyper) -> Hyper:
         """The hyper-parameters with the coefficient in force."""
-        return hyper if self.controller is None else hyper._replace(l2=self.controller.l2)
+        return hyper if self.controller is None else hyper._replace(l2=jnp.asarray(self.controller.l2))
 
 
 class Trainer:
