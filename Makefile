@@ -5,6 +5,8 @@
 #                               VERBOSE=1: every finished job on the terminal (work/logs/ always has it)
 #   make figures                draw the figures again from the results; trains nothing. STYLE=paper|slides
 #   make ui                     browse all runs in MLflow on http://127.0.0.1:5000
+#   make verify                 train a random sample of the committed runs again and compare, five minutes. RENEW=1: take
+#                               results that agree as up to date with the present code; SCALE, MINUTES
 #   make test, make lint        pytest on all cores; ruff and mypy. Arguments: make test ARGS="tests/data/test_data.py -x" JOBS=0
 #   make docs                   build the documentation as a site in build/docs/
 #   make setup                  the environment alone. VENV=/path/to/env with any target: one of yours, not .venv
@@ -17,6 +19,8 @@ SCALE ?= laptop
 PORT ?= 5000
 STYLE ?=
 VERBOSE ?=
+RENEW ?=
+MINUTES ?= 5
 ARGS ?=
 JOBS ?= auto
 
@@ -56,7 +60,7 @@ export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export L2DYNAMICS_VERBOSE := $(VERBOSE)
 
-.PHONY: help setup reproduce figures ui docs test lint clean stale
+.PHONY: help setup reproduce verify figures ui docs test lint clean stale
 .DELETE_ON_ERROR:
 
 help:
@@ -78,6 +82,9 @@ reproduce: setup
 	@$(BIN)/dvc repro fig@S5 # two minutes to a first figure: it needs one sweep only
 	@$(BIN)/dvc repro
 	@echo "Done: reports/$(SCALE)/README.md (figures and claims), reports/$(SCALE)/index.html (the same, one file); \`make ui\` shows the runs."
+
+verify: setup
+	@$(BIN)/python -m l2dynamics verify --scale $(SCALE) --minutes $(MINUTES) $(if $(RENEW),--renew)
 
 figures: setup
 	@$(if $(STYLE),$(BIN)/python scripts/set_scale.py --style $(STYLE),:)

@@ -1,4 +1,6 @@
-"""Print the table of measurements as Markdown: ``python -m bench [fc conv overhead memory executors precision]``.
+"""Print the table of measurements as Markdown: ``python -m bench [PART …]``.
+
+Parts are ``fc``, ``conv``, ``shapes``, ``overhead``, ``memory``, ``executors`` and ``precision``.
 
 ``python -m bench suggest [NAME …]`` measures suggestions and AutoL2 instead, see :mod:`bench.suggest`.
 ``fc`` and ``conv`` may name sweeps, as in ``conv:wrn``; ``--eager`` leaves out ``torch.compile``.
@@ -10,7 +12,7 @@ from importlib import import_module
 from bench import measure
 from l2dynamics.training import numerics
 
-PARTS = ("fc", "conv", "overhead", "memory", "executors", "precision")
+PARTS = ("fc", "conv", "shapes", "overhead", "memory", "executors", "precision")
 
 
 def main() -> None:

@@ -16,7 +16,11 @@ HYPER = {"fc": (0.15, 1e-3), "cnn": (0.1, 1e-3), "wrn": (0.2, 1e-3)}
 
 
 def section(name: str) -> tuple[Any, Any]:
-    """Setup of a sweep at laptop scale, and its data."""
+    """Setup of a sweep at laptop scale and its data, or those of a shape of :mod:`bench.shapes`."""
+    if name.startswith("shape "):
+        from bench.shapes import Shape
+
+        return Shape.parse(name).case()
     from l2dynamics import paths
     from l2dynamics.data import datasets
     from l2dynamics.experiments import scales, schema
@@ -38,9 +42,11 @@ def section(name: str) -> tuple[Any, Any]:
 def ours(name: str) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
     """Training and evaluation by the package."""
     from l2dynamics import paths
+    from l2dynamics.running import memory
     from l2dynamics.training import numerics
 
     numerics.configure(cache=paths.work(paths.find_root()) / "xla")
+    memory.keep_freed()
     import jax
 
     from l2dynamics.experiments.runs import RunSpec

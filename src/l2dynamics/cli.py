@@ -194,6 +194,23 @@ def _app() -> "typer.Typer":
         _pipeline("plan", "cost").plan_command(scale=scale, device=device, as_json=as_json)
 
     @app.command()
+    def verify(
+        scale: Annotated[str | None, option(help="scale to verify; default: that in force")] = None,
+        per_sweep: Annotated[int, option(min=1, help="jobs of every sweep, of its shorter half")] = 1,
+        minutes: Annotated[float, option(min=0, help="after which no further job is begun")] = 5.0,
+        seed: Annotated[int | None, option(help="of the draw; default: another every time")] = None,
+        renew: Annotated[
+            bool, option("--renew", help="take the results of stages that agree as those of the present code")
+        ] = False,
+    ) -> None:
+        """Train a random sample of the committed runs again and compare with the results."""
+        agreed = _pipeline("verify", "verify").verify_command(
+            scale=scale, per_sweep=per_sweep, minutes=minutes, seed=seed, renew=renew
+        )
+        if not agreed:
+            raise typer.Exit(1)
+
+    @app.command()
     def clean(
         yes: Annotated[bool, option("--yes", help="delete without asking")] = False,
         as_json: Annotated[bool, option("--json", help="print what is or would be deleted as JSON")] = False,

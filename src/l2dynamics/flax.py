@@ -73,7 +73,7 @@ def make_run(
         built.train()
 
         def of_loss(built: Any) -> jax.Array:
-            return loss(built(batch[0]), batch[1])
+            return loss(built(batch[0]), jnp.asarray(batch[1]))
 
         gradients = nnx.grad(of_loss)(built)
         updates, state = optimizer(l2).update(gradients, state, params)

@@ -81,7 +81,7 @@ def copy(tmp_path):
     "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' fig@S5",
     "dvc exp show --md --drop '.*' --keep 'Experiment|params.yaml:scale|.*fc_mse.evaluations'",
     "dvc metrics diff HEAD~4",
-    "dvc plots diff HEAD~1 --targets results/smoke/fc_mse.csv",
+    "dvc plots diff HEAD~1 --targets results/laptop/fc_mse.csv",
 )
 @pytest.mark.e2e
 def test_the_pipeline_at_scale_smoke(copy):
@@ -95,6 +95,7 @@ def test_the_pipeline_at_scale_smoke(copy):
         "theory",
         "claims",
         "report",
+        "overview",
         "track",
         *map(gallery.stage, gallery.NAMES),
     }
@@ -126,6 +127,7 @@ def test_the_pipeline_at_scale_smoke(copy):
     for report in ("README.md", "index.html"):
         text = (copy / "reports" / "smoke" / report).read_text()
         assert all(name in text for name in gallery.NAMES)
+        assert (copy / "reports" / report).is_file()
     assert (copy / "mlflow" / "receipt.json").is_file()
 
     assert "up to date" in call(copy, "dvc", "status")

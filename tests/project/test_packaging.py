@@ -269,6 +269,7 @@ def test_figures_are_drawn_without_their_sweeps():
 
 PARAMS = (
     "# what does not depend on the scale\nscale: laptop  # smoke, laptop\r\nseed: 0\nother: {scale: laptop}\n"
+    "data:\n  source: sample # or tfds\n"
 )
 
 
@@ -285,6 +286,7 @@ def set_scale(root: Path, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
     (tmp_path / "dvc.yaml").touch()
+    shutil.copytree(ROOT / "scales", tmp_path / "scales")
     path = tmp_path / "params.yaml"
     path.write_bytes(PARAMS.encode())
     return path
@@ -293,10 +295,30 @@ def params(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("scale", scales.SCALES)
 def test_scale_is_set_and_set_back_without_a_trace(params, scale):
     assert set_scale(params.parent, scale).returncode == 0
-    assert params.read_bytes() == PARAMS.replace("scale: laptop  #", f"scale: {scale}  #").encode()
+    source = "sample" if scale in ("smoke", "laptop") else "tfds"
+    wanted = PARAMS.replace("scale: laptop  #", f"scale: {scale}  #").replace(
+        "source: sample", f"source: {source}"
+    )
+    assert params.read_bytes() == wanted.encode()
     assert YAML(typ="safe").load(params)["scale"] == scale
     assert set_scale(params.parent, "laptop").returncode == 0
     assert params.read_bytes() == PARAMS.encode()
+
+
+def test_every_scale_keeps_its_lock(params):
+    lock = params.with_name("dvc.lock")
+    lock.write_text("laptop")
+    set_scale(params.parent, "smoke")
+    assert lock.read_text() == "laptop"  # what does not depend on the scale is still up to date
+    lock.write_text("smoke")
+    set_scale(params.parent, "laptop")
+    assert lock.read_text() == "laptop"
+    set_scale(params.parent, "smoke")
+    assert lock.read_text() == "smoke"
+    lock.unlink()  # `make clean`
+    set_scale(params.parent, "laptop")
+    assert lock.read_text() == "laptop"
+    assert not list(params.parent.rglob("*.partial"))
 
 
 def test_style_of_the_figures_is_set_alone(params):

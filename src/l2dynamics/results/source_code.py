@@ -83,7 +83,7 @@ def listing(root: Path, script: Path, *modules: Path) -> str:
     Returns:
         One line for every file: the beginning of its fingerprint, its path.
     """
-    unfollowed = ("pipeline",) if script.stem in ("report", "track") else ("pipeline", "tracking")
+    unfollowed = ("pipeline",) if script.stem in ("report", "overview", "track") else ("pipeline", "tracking")
     files = {file for start in (script, *modules) for file in closure(start, unfollowed)}
     return "".join(
         f"{fingerprint(file)[:16]}  {file.relative_to(root.resolve()).as_posix()}\n"

@@ -1,0 +1,188 @@
+"""``l2dynamics verify``: train a random sample of the committed runs again, and compare with their tables.
+
+Where the processor is of the kind that made the results, every number must be the same, bit for bit. On another kind
+rounding differs and grows during training: the best test accuracy of a run must then agree within :data:`TOLERANCE`.
+"""
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from l2dynamics import paths
+from l2dynamics.experiments import registry, runs, scales, schema
+from l2dynamics.experiments.messages import ConfigError
+from l2dynamics.experiments.recipe import Recipe
+from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.pipeline import stage as stages
+from l2dynamics.results import machine, tables
+from l2dynamics.results.tables import Results
+from l2dynamics.running import affinity, memory, train_job, workload
+from l2dynamics.running.workload import Job
+from l2dynamics.training.curves import table
+
+TOLERANCE = 0.05
+"""Difference of the best test accuracy of a run, between processors of different kinds."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of one stage (of one of its setups) as the scale defines them, and the results they are held against."""
+
+    stage: str
+    recipe: Recipe
+    specs: Sequence[RunSpec]
+    results: Results
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of one job: its runs, whether they agree, and in words how."""
+
+    stage: str
+    runs: int
+    agrees: bool
+    words: str
+
+
+def sweeps(root: Path, scale: str) -> Iterable[Sweep]:
+    """All training of a scale that has results.
+
+    Raises:
+        ResultsError: results are damaged.
+        ConfigError: a section cannot be used.
+    """
+    present = set(tables.names(root, scale))
+    params = scales.load_params(root)
+    params = params.model_copy(update={"scale": scale, "data": {"source": scales.source(root, scale)}})
+    measured = tables.load("measure_c", root, scale) if "measure_c" in present else None
+    if measured is not None:
+        for setup, section in scales.load_section(root, scale, "measure_c", schema.MeasureCs):
+            recipe = Recipe.of(f"measure_c/{setup}", section, params, root)
+            specs = runs.of_measure_c(setup, section, workload.check(recipe), params.seed)
+            yield Sweep("measure_c", recipe, specs, measured)
+    for one in registry.EXPERIMENTS:
+        name = {"sweep": one.key, "autol2": f"autol2_{one.key}"}.get(one.kind, "")
+        if name not in present:
+            continue
+        results = tables.load(name, root, scale)
+        if one.kind == "sweep":
+            section = scales.load_section(root, scale, one.section, schema.Sweep)
+            c = results.passport["config"].get("c")
+            recipe = Recipe.of(one.stage, section, params, root)
+            specs = runs.of_sweep(one.key, section, workload.check(recipe), params.seed, c)
+        else:
+            auto = scales.load_section(root, scale, one.section, schema.AutoL2Sweep)
+            recipe = Recipe.of(one.stage, auto, params, root)
+            specs = runs.of_autol2(one.key, auto, workload.check(recipe), params.seed)
+        yield Sweep(one.stage, recipe, specs, results)
+
+
+def chosen(sweep: Sweep, count: int, draw: random.Random) -> list[Job]:
+    """``count`` jobs of the shorter half of a sweep, drawn at random."""
+    jobs = sorted(workload.jobs(sweep.recipe, sweep.specs), key=lambda job: job.run_steps)
+    return draw.sample(jobs[: max(1, (len(jobs) + 1) // 2)], min(count, max(1, (len(jobs) + 1) // 2)))
+
+
+def check(sweep: Sweep, job: Job, folder: Path) -> Checked:
+    """Train one job anew in ``folder`` and compare."""
+    job = replace(job, folder=folder)
+    train_job.execute(job)
+    found = workload.load(job)
+    assert found is not None
+    per_epoch = sweep.recipe.setup.steps_per_epoch(len(workload.dataset(sweep.recipe).train_labels))
+    again = table([(found.specs, found.curves)], found.specs, per_epoch)
+    same_kind = machine.processor() == sweep.results.passport.get("processor")
+    agrees, words = compare(again, sweep.results.table, same_kind)
+    return Checked(sweep.stage, len(job.specs), agrees, words)
+
+
+def compare(again: pd.DataFrame, committed: pd.DataFrame, same_kind: bool) -> tuple[bool, str]:
+    """Hold runs trained again against those of a results table.
+
+    Args:
+        again: rows of some runs.
+        committed: the whole table.
+        same_kind: whether the processors are of one kind, so that every bit must be the same.
+
+    Returns:
+        Whether they agree, and in words how.
+    """
+    rows = committed[committed["run"].isin(again["run"].unique())]
+    columns = [*tables.METRICS, *tables.BLOCKS, "step"]
+    one, other = (frame.sort_values(["run", "step"])[columns].to_numpy(float) for frame in (again, rows))
+    if one.shape != other.shape:
+        return False, "other runs or other evaluations than the table has"
+    if np.array_equal(one, other, equal_nan=True):
+        return True, "the same, bit for bit"
+    best = [frame.groupby("run")["test_accuracy"].max() for frame in (again, rows)]
+    worst = float((best[0] - best[1]).abs().max())
+    words = f"best test accuracy differs by up to {worst:.4f}"
+    if same_kind:
+        return False, f"{words}: on this kind of processor it must not"
+    return worst <= TOLERANCE, f"{words} on another kind of processor, allowed are {TOLERANCE:g}"
+
+
+def verify_command(
+    *, scale: str | None, per_sweep: int, minutes: float, seed: int | None, renew: bool
+) -> bool:
+    """Verify a scale within a time and say what was found; return whether all agreed.
+
+    Args:
+        scale: None is that in force.
+        per_sweep: jobs of every sweep.
+        minutes: after which no further job is begun.
+        seed: of the draw; None draws another every time.
+        renew: take the results of the stages whose jobs all agreed as those of the present code: ``dvc commit``.
+
+    Raises:
+        ConfigError: there are no results, or results of another scale than that in force are to be renewed.
+    """
+    root = paths.find_root()
+    scale = scale or paths.scale(root)
+    if renew and scale != paths.scale(root):
+        raise ConfigError(f"--renew: scale {scale} is not in force: python scripts/set_scale.py {scale}")
+    affinity.pin(1)  # as the workers that made the results: XLA sizes its thread pool by it
+    memory.keep_freed()
+    draw, began = random.Random(seed), time.monotonic()
+    todo = [(sweep, job) for sweep in sweeps(root, scale) for job in chosen(sweep, per_sweep, draw)]
+    if not todo:
+        raise ConfigError(f"scale {scale} has no results to verify: run `dvc repro`")
+    draw.shuffle(todo)
+    done: list[Checked] = []
+    with tempfile.TemporaryDirectory(dir=_folder(root)) as folder:
+        for index, (sweep, job) in enumerate(todo):
+            if time.monotonic() - began > 60 * minutes:
+                break
+            found = check(sweep, job, Path(folder) / str(index))
+            done.append(found)
+            stages.say(f"{found.stage}: {found.runs} runs as {job.name}: {found.words}")
+    agreed = sum(one.agrees for one in done)
+    stages.say(
+        f"verify, scale {scale}: {agreed} of {len(done)} jobs agree; {len(todo) - len(done)} not begun "
+        f"within {minutes:g} minutes"
+    )
+    if renew:
+        _renew(root, done)
+    return agreed == len(done)
+
+
+def _folder(root: Path) -> Path:
+    folder = paths.work(root) / "verify"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _renew(root: Path, done: Sequence[Checked]) -> None:
+    names = sorted({one.stage for one in done} - {one.stage for one in done if not one.agrees})
+    for name in names:
+        command = [sys.executable, "-m", "dvc", "commit", "--force", name]
+        subprocess.run(command, cwd=root, check=True)
+    stages.say(f"renewed: {', '.join(names) or 'nothing'}")

@@ -1,0 +1,102 @@
+"""The overview of all scales: every claim of the paper, what each scale says about it, the figures of the largest."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from l2dynamics import paths
+from l2dynamics.claims import evaluation
+from l2dynamics.experiments.scales import SCALES
+from l2dynamics.report import document
+from l2dynamics.storage import atomic
+
+HEADLINES = ("fig1", "fig2", "fig4")
+"""Figures shown, of the largest scale that has them."""
+
+UNSHOWN = ("smoke",)
+"""Scales that only show that the machinery works."""
+
+
+def scales(root: Path) -> list[str]:
+    """The scales with claims, small ones first; those that are not shown only where there is no other."""
+    found = [name for name in SCALES if any(paths.claims(root, name).glob("*.json"))]
+    return [name for name in found if name not in UNSHOWN] or found
+
+
+def collect(root: Path) -> dict[str, Any]:
+    """Everything that the template shows.
+
+    Args:
+        root: the checkout.
+
+    Raises:
+        ValueError: no scale has claims, or one is damaged; the message names the stage.
+    """
+    found = scales(root)
+    if not found:
+        raise ValueError("no scale has claims: run `dvc repro claims`")
+    records = {scale: evaluation.read(paths.claims(root, scale)) for scale in found}
+    largest = found[-1]
+    figures = [name for name in HEADLINES if (paths.figures(root, largest) / f"{name}.png").is_file()]
+    return {
+        "title": document.TITLE,
+        "scales": [about(scale, records[scale]) for scale in found],
+        "rows": [row(id, records) for id in sorted(set().union(*records.values()), key=evaluation.order)],
+        "largest": largest,
+        "figures": [(name, document.picture(paths.figures(root, largest), name).caption) for name in figures],
+    }
+
+
+def about(scale: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Name, data and verdicts of one scale; the paper's claims only, without their parts."""
+    whole = [record for id, record in records.items() if id.isdigit()]
+    counts = {
+        label: sum(document.verdict(record).label == label for record in whole) for label in document.LABELS
+    }
+    data = dict.fromkeys(part for record in whole for part in str(record["data"]).split(", ") if part)
+    return {"name": scale, "counts": counts, "total": len(whole), "data": ", ".join(data)}
+
+
+def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """One claim: its first sentence, the paper's number, and what every scale found."""
+    present = [found[id] for found in records.values() if id in found]
+    return {
+        "id": id,
+        "main": id.isdigit(),
+        "short": str(present[0]["claim"]).partition(". ")[0].rstrip(".") + ".",
+        "paper": document.number(present[0]["paper"]),
+        "found": {scale: _cell(found.get(id)) for scale, found in records.items()},
+    }
+
+
+def _cell(record: Mapping[str, Any] | None) -> str:
+    if record is None:
+        return "–"
+    label, measured = document.verdict(record).label, document.number(record["measured"])
+    if measured == "–":
+        return label
+    low, high = (document.number(record[end]) for end in ("low", "high"))
+    return f"{label}: {measured}" + ("" if "–" in (low, high) else f" [{low}, {high}]")
+
+
+def write(root: Path) -> list[Path]:
+    """Write ``reports/README.md`` and ``reports/index.html``, each atomically; return the two paths.
+
+    Raises:
+        ValueError: see :func:`collect`.
+    """
+    shown = collect(root)
+    text = document.tidy(document.template("overview.md.j2", escape=False).render(overview=shown))
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    page = document.template("overview.html.j2", escape=True).render(
+        title=shown["title"],
+        body=Markup(body),
+        css=Markup((document.TEMPLATES / "report.css").read_text("utf-8")),
+    )
+    targets: Sequence[Path] = [root / "reports" / "README.md", root / "reports" / "index.html"]
+    for target, content in zip(targets, (text, page), strict=True):
+        atomic.replace(target, content.encode())
+    return list(targets)
