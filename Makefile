@@ -9,7 +9,7 @@
 #                               results that agree as up to date with the present code; SCALE, MINUTES
 #   make test, make lint        pytest on all cores; ruff and mypy. Arguments: make test ARGS="tests/data/test_data.py -x" JOBS=0
 #   make docs                   build the documentation as a site in build/docs/
-#   make setup                  the environment alone. VENV=/path/to/env with any target: one of yours, not .venv
+#   make setup                  the environment alone, of what runs the pipeline. VENV=/path/to/env with any target: one of yours, not .venv
 #   make clean                  forget everything computed, so that `make reproduce` starts anew
 #
 # An interrupted target goes on where it stopped when it is called again.
@@ -27,6 +27,7 @@ JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+TOOLS := $(VENV)/.tools
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 # The stamp names the checkout that the environment was set up for, to which its package and scripts lead.
@@ -60,7 +61,7 @@ export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export L2DYNAMICS_VERBOSE := $(VERBOSE)
 
-.PHONY: help setup reproduce verify figures ui docs test lint clean stale
+.PHONY: help setup tools reproduce verify figures ui docs test lint clean stale
 .DELETE_ON_ERROR:
 
 help:
@@ -74,8 +75,16 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt $(STALE)
 	$(ENVIRONMENT)
 	@echo "Installing into $(VENV); the first time takes a few minutes."
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pipeline]'
 	@echo '$(CURDIR)' > $@
+
+# What tests, lint and documentation need besides: as large again, and nothing that runs the pipeline.
+$(TOOLS): $(STAMP)
+	@echo "Installing the tools for tests, lint and documentation."
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+tools: setup $(TOOLS)
 
 reproduce: setup
 	@$(BIN)/python scripts/set_scale.py $(SCALE)
@@ -91,7 +100,7 @@ figures: setup
 	@$(BIN)/dvc repro --single-item code fig
 	@echo "Done: reports/, figures of the scale in force"
 
-docs: setup
+docs: tools
 	@$(BIN)/python scripts/make_reference.py
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "Done: build/docs/index.html"
@@ -99,10 +108,10 @@ docs: setup
 ui: setup
 	@$(BIN)/python -m l2dynamics.tracking ui --port $(PORT)
 
-test: setup
+test: tools
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: setup
+lint: tools
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

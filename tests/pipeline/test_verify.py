@@ -5,12 +5,12 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
-
 import synthetic
+from places import ROOT
+
 from l2dynamics import paths
 from l2dynamics.pipeline import verify
 from l2dynamics.running import workload
-from places import ROOT
 
 
 @pytest.fixture
