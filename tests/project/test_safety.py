@@ -82,7 +82,7 @@ def test_secrets_of_an_address_are_neither_printed_nor_stored(uri, tmp_path):
     root = tmp_path / "checkout"
     (root / "results").mkdir(parents=True)
     for marker in ("dvc.yaml", "params.yaml"):
-        (root / marker).touch()
+        (root / marker).write_text("scale: laptop\n")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     environment |= {"L2DYNAMICS_ROOT": str(root), "MLFLOW_TRACKING_URI": uri}
     environment |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}

@@ -83,7 +83,7 @@ def test_a_stage_ends_with_what_it_did_the_best_run_and_where_to_look():
 
 def test_a_stage_refuses_bad_input_in_one_line_and_logs_it(tmp_path, monkeypatch, capsys, package_log):
     (tmp_path / "dvc.yaml").touch()
-    (tmp_path / "params.yaml").touch()
+    (tmp_path / "params.yaml").write_text("scale: laptop\n")
     monkeypatch.setenv("L2DYNAMICS_ROOT", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["stages/sweep.py", "fc"])
 

@@ -18,7 +18,7 @@ STAGE = ROOT / "stages" / "track.py"
 def checkout(root: Path) -> Path:
     root.mkdir()
     for marker in ("dvc.yaml", "params.yaml"):
-        (root / marker).touch()
+        (root / marker).write_text("scale: laptop\n")
     table = synthetic.grid((0.1,), (0.0, 0.1), (0,), horizon=2.0, points=8)
     tables.write(synthetic.results("fc", table), root)
     return root

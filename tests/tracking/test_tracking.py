@@ -76,7 +76,7 @@ def root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
     checkout = tmp_path / "my work é"
     (checkout / "mlflow").mkdir(parents=True)
     for marker in ("dvc.yaml", "params.yaml"):
-        (checkout / marker).touch()
+        (checkout / marker).write_text("scale: laptop\n")
     shutil.copy(empty_store, checkout / "mlflow" / "mlflow.db")
     monkeypatch.setenv("L2DYNAMICS_ROOT", str(checkout))
     return checkout
@@ -562,6 +562,18 @@ def test_tracker_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("delay", "lasts", "recorders"), [(60.0, 0.0, 0), (0.01, 0.5, 1), (0.0, 0.0, 1)])
+def test_a_stage_that_ends_soon_starts_no_recorder(tmp_path, monkeypatch, delay, lasts, recorders) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(os, "posix_spawn", lambda *rest, **options: started.append(rest))
+    results = fake()
+    with Tracker("fc", results.passport, tmp_path, delay=delay) as tracker:
+        pickle.loads(pickle.dumps(tracker)).finished(run_of(results, 0))
+        time.sleep(lasts)
+    assert len(started) == recorders
+    assert (list((tmp_path / "work/tracking").iterdir()) == []) == (recorders == 0)
+
+
 def test_progress_is_reported_every_few_seconds_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_spawn", lambda *rest, **options: 0)
     results = fake()
@@ -741,7 +753,7 @@ def test_eight_writers_at_once_through_a_server_on_postgresql(
             root = tmp_path / name
             root.mkdir()
             for marker in ("dvc.yaml", "params.yaml"):
-                (root / marker).touch()
+                (root / marker).write_text("scale: laptop\n")
             checkouts[root] = fake(name, seeds=(0, 1, 2))
             tables.write(checkouts[root], root)
         for done in ("kept 0, written 19, removed 0 runs", "kept 19, written 0, removed 0 runs"):

@@ -22,6 +22,9 @@ from l2dynamics.running import executors, hosts, interruption, locks, stopwatch,
 from l2dynamics.running.progress import StageProgress
 from l2dynamics.tracking.live import Tracker
 
+# Seconds of training before its runs are shown in MLflow while they train.
+_LIVE_AFTER = 15.0
+
 
 @contextmanager
 def locked(root: Path, name: str) -> Iterator[None]:
@@ -91,7 +94,7 @@ def train(
     if hosts.crew().leader:
         with (
             stopwatch.measured(jobs[0].folder / "wall.npz") as watch,
-            Tracker(name, header, recipe.root) as tracker,
+            Tracker(name, header, recipe.root, delay=_LIVE_AFTER) as tracker,
             StageProgress(recipe.stage, len(specs), total, len(specs) - left) as progress,
         ):
             executors.run(jobs, params.executor, progress, tracker)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,13 +33,19 @@ class Tracker:
     The methods return at once and never raise. The object may be sent to worker processes; only the process that
     made it starts the recorder, speaks and closes. The header is what is known of the passport before training, at
     least :data:`l2dynamics.tracking.records.HEADER`; ``every`` are the seconds between two reports of a run's progress.
+    ``delay`` are those before the recorder starts: a stage that ends earlier saves its import of MLflow, which takes a
+    core for seconds, and leaves its runs to stage ``track``.
     """
 
-    def __init__(self, name: str, header: Mapping[str, Any], root: Path, *, every: float = 5.0) -> None:
+    def __init__(
+        self, name: str, header: Mapping[str, Any], root: Path, *, every: float = 5.0, delay: float = 0.0
+    ) -> None:
         self.every = every
         self.enabled = os.environ.get(SWITCH, "").lower() not in {"off", "0", "false", "no"}
         self._owner, root = os.getpid(), root.resolve()
         self._last: dict[str, float] = {}
+        self._timer: threading.Timer | None = None
+        self._started = False
         self._spool = paths.work(root) / "tracking" / f"{name}-{self._owner}-{time.monotonic_ns():x}"
         if not self.enabled:
             return
@@ -46,6 +53,22 @@ class Tracker:
             content = {"name": name, "stage": self._owner, "header": atomic.plain(header)}
             self._spool.mkdir(parents=True)
             (self._spool / HEADER_FILE).write_text(json.dumps(content), encoding="utf-8")
+        except (OSError, TypeError, ValueError) as error:
+            self._stop(str(error))
+            return
+        if delay:
+            self._timer = threading.Timer(delay, self._start, (root,))
+            self._timer.daemon = True
+            self._timer.start()
+        else:
+            self._start(root)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_timer": None}
+
+    def _start(self, root: Path) -> None:
+        self._started = True
+        try:
             # posix_spawn: a fork of a process that runs jax's threads can deadlock. A group of its own: Ctrl-C ends
             # the training, and the recorder then logs what it was given.
             os.posix_spawn(
@@ -55,7 +78,7 @@ class Tracker:
                 file_actions=[(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)],
                 setpgroup=0,
             )
-        except (OSError, TypeError, ValueError) as error:
+        except OSError as error:
             self._stop(str(error))
 
     def progress(self, rows: pd.DataFrame) -> None:
@@ -73,6 +96,13 @@ class Tracker:
         """End the logging; what is on its way after ``patience`` seconds is still logged in the background."""
         if not self._spool.exists() or os.getpid() != self._owner:
             return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+            if not self._started:
+                self.enabled = False
+                shutil.rmtree(self._spool, ignore_errors=True)
+                return
         with suppress(OSError):
             (self._spool / END_FILE).touch()
         deadline = time.monotonic() + patience

@@ -37,9 +37,8 @@ def serve(root: Path, port: int = 5000) -> int:
     if uri.startswith("http"):
         print(f"MLFLOW_TRACKING_URI is set: open {address.public(uri)}", flush=True)
         return 0
-    empty = Store(
-        root
-    ).empty()  # creates it under the lock: the server's own start races with a running stage
+    # Creates it under the lock: the server's own start races with a running stage.
+    empty = Store(root).empty()
     wanted, port = port, _free_port(port)
     url = f"http://{HOST}:{port}"
     address.folder(root).mkdir(parents=True, exist_ok=True)
@@ -52,6 +51,7 @@ def serve(root: Path, port: int = 5000) -> int:
         server = subprocess.Popen(
             command(uri, root, port), env=environment, start_new_session=True, stdout=output, stderr=output
         )
+        completion: subprocess.Popen[bytes] | None = None
         try:
             _wait(server, f"{url}/health")
             print(f"MLflow: {url} (Ctrl-C stops it)", flush=True)
@@ -60,10 +60,21 @@ def serve(root: Path, port: int = 5000) -> int:
                     f"Port {wanted} is busy, this is {port}: links of the report lead to {wanted}", flush=True
                 )
             if empty:
-                print("The store is empty: `dvc repro track` fills it from results/", flush=True)
+                print("The store is empty: it is being filled from results/, reload the page", flush=True)
             print(f"Curves: {url}/#/experiments/1/runs?{views.ADDRESS}", flush=True)
+            # Stages too short to log live have left their runs to this.
+            completion = subprocess.Popen(
+                [sys.executable, "-m", "l2dynamics.tracking", "sync"],
+                env=os.environ | {"L2DYNAMICS_ROOT": str(root)},
+                start_new_session=True,
+                stdout=output,
+                stderr=output,
+            )
             server.wait()
         finally:
+            if completion is not None and completion.poll() is None:
+                completion.terminate()
+                completion.wait()
             for number in (signal.SIGTERM, signal.SIGKILL):
                 with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                     os.killpg(server.pid, number)
