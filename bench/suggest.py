@@ -11,6 +11,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def best(curve: Iterable[tuple[float, float]]) -> float:
     return float(np.median(np.lib.stride_tricks.sliding_window_view(accuracies, 3), axis=-1).max())
 
 
+def one_run(training: Training, l2: float | AutoL2, seed: int) -> float:
+    """Best accuracy of one run."""
+    return round(best(training.run(l2, seed)), 4)
+
+
 class Store:
     """What was measured so far, by training and by run; written after every one."""
 
@@ -70,7 +76,7 @@ class Store:
     def runs(self, training: Training, name: str, l2: float | AutoL2) -> list[float]:
         """Best accuracies of a training over the seeds."""
         return [
-            self.once(training, f"{name}, seed {seed}", lambda s=seed: round(best(training.run(l2, s)), 4))
+            self.once(training, f"{name}, seed {seed}", partial(one_run, training, l2, seed))
             for seed in SEEDS
         ]
 

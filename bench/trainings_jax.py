@@ -128,7 +128,7 @@ def chain(training: Training, l2_term: optax.GradientTransformation, rate: Any) 
 def accuracy(training: Training) -> Callable[[nnx.Module], jax.Array]:
     """Return the function that measures the test accuracy of a network."""
     _, _, x, y = images(training.data)
-    return lambda model: jnp.mean(model(jnp.asarray(x)).argmax(-1) == y)  # type: ignore[operator]
+    return lambda model: jnp.mean(model(jnp.asarray(x)).argmax(-1) == y)
 
 
 def make_run(training: Training) -> Any:

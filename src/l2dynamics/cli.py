@@ -14,7 +14,8 @@ from l2dynamics import __version__
 if TYPE_CHECKING:
     import typer
 
-    from l2dynamics.probes import MakeRun, Probe
+    from l2dynamics.probes import Probe
+    from l2dynamics.runs import MakeRun
     from l2dynamics.suggestion import Suggestion
 
 

@@ -5,6 +5,7 @@ AutoL2 for the same training is one more link of its optax chain, :func:`l2dynam
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from flax import nnx
 from l2dynamics.arguments import real, whole
 from l2dynamics.runs import Run
 
-Batch = tuple[jax.typing.ArrayLike, jax.typing.ArrayLike]
+Batch = tuple[Any, Any]
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -66,26 +67,23 @@ def make_run(
     every = whole("evaluate_every", evaluate_every, lambda value: value >= 1, "it must be at least 1 step")
     unit = real("steps_per_unit", steps_per_unit, lambda value: value > 0, "it must be positive, such as 1")
 
-    @jax.jit
+    @partial(jax.jit, static_argnums=0)
     def update(graph: Any, params: Any, rest: Any, state: Any, batch: Batch, l2: jax.Array) -> Any:
         built = nnx.merge(graph, params, rest)
         built.train()
 
-        def of_loss(built: nnx.Module) -> jax.Array:
-            return loss(built(batch[0]), batch[1])  # type: ignore[operator]
+        def of_loss(built: Any) -> jax.Array:
+            return loss(built(batch[0]), batch[1])
 
         gradients = nnx.grad(of_loss)(built)
         updates, state = optimizer(l2).update(gradients, state, params)
         return optax.apply_updates(params, updates), nnx.split(built, nnx.Param, ...)[2], state
 
-    update = jax.jit(update.__wrapped__, static_argnums=0)  # type: ignore[attr-defined]
-
+    @partial(jax.jit, static_argnums=0)
     def measure(graph: Any, params: Any, rest: Any) -> jax.Array:
         built = nnx.merge(graph, params, rest)
         built.eval()
         return jnp.asarray(evaluate(built))
-
-    measure = jax.jit(measure, static_argnums=0)  # type: ignore[assignment]
 
     def run(l2: float, seed: int) -> Iterator[tuple[float, float]]:
         graph, params, rest = nnx.split(model(nnx.Rngs(seed)), nnx.Param, ...)
