@@ -50,6 +50,11 @@ def best(curve: Iterable[tuple[float, float]]) -> float:
     return float(np.median(np.lib.stride_tricks.sliding_window_view(accuracies, 3), axis=-1).max())
 
 
+def one_run(training: Training, l2: float | AutoL2, seed: int) -> float:
+    """Best accuracy of one run."""
+    return round(best(training.run(l2, seed)), 4)
+
+
 class Store:
     """What was measured so far, by training and by run; written after every one."""
 
@@ -71,12 +76,9 @@ class Store:
     def runs(self, training: Training, name: str, l2: float | AutoL2) -> list[float]:
         """Best accuracies of a training over the seeds."""
         return [
-            self.once(training, f"{name}, seed {seed}", partial(_best, training, l2, seed)) for seed in SEEDS
+            self.once(training, f"{name}, seed {seed}", partial(one_run, training, l2, seed))
+            for seed in SEEDS
         ]
-
-
-def _best(training: Training, l2: float | AutoL2, seed: int) -> float:
-    return round(best(training.run(l2, seed)), 4)
 
 
 def suggested(training: Training) -> dict[str, Any]:
@@ -109,9 +111,9 @@ def measure(store: Store, training: Training) -> None:
 
 
 def complete(store: Store, training: Training) -> bool:
-    """Whether a training has all that a line of the table needs."""
+    """Whether a training has all that a line of the table needs; AutoL2 may be missing."""
     about = store.found.get(training.name, {})
-    names = [f"l2 {l2:g}" for l2 in grid(training)] + [f"AutoL2 {name}" for name in RULES]
+    names = [f"l2 {l2:g}" for l2 in grid(training)]
     if about.get("suggestion", {}).get("l2"):
         names.append("suggested")
     return "suggestion" in about and all(f"{name}, seed {seed}" in about for name in names for seed in SEEDS)
@@ -122,7 +124,7 @@ def line(store: Store, training: Training) -> dict[str, Any]:
     about = store.found[training.name]
 
     def runs(name: str) -> np.ndarray:
-        return np.array([about[f"{name}, seed {seed}"] for seed in SEEDS])
+        return np.array([about.get(f"{name}, seed {seed}", math.nan) for seed in SEEDS])
 
     tuned = {l2: runs(f"l2 {l2:g}") for l2 in grid(training)}
     best_l2 = max(tuned, key=lambda l2: tuned[l2].mean())
@@ -182,7 +184,7 @@ def table(store: Store) -> str:
             f"{one['suggested']:.3f}" if one["answer"] else "–",
             *(f"{value:.3f}" for value in one["habits"].values()),
             f"{one['without']:.3f}",
-            *(f"{value:.3f}" for value in one["AutoL2"].values()),
+            *("–" if math.isnan(value) else f"{value:.3f}" for value in one["AutoL2"].values()),
         ]
         rows.append("| " + " | ".join(map(str, cells)) + " |")
     answered = [one for one in lines if one["answer"]]

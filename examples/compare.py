@@ -10,7 +10,7 @@ import numpy as np
 
 from l2dynamics import NoPeakError, suggest_l2
 from l2dynamics.data import datasets
-from l2dynamics.probes import MakeRun
+from l2dynamics.runs import MakeRun
 from l2dynamics.suggestion import Suggestion
 
 Curve = Iterable[tuple[float, float]]

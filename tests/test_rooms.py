@@ -18,6 +18,7 @@ FLOORS = (
     {"autol2", "prediction"},
     {"autol2_optax"},
     {"flax", "torch"},
+    {"lightning"},
     {"probes"},
     {"lab"},
     {"finder"},

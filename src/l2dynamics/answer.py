@@ -112,8 +112,9 @@ def answer(
     """Return what the runs of a search say about λ.
 
     c is that of :func:`l2dynamics.finder.collapsed_c`; where the scale on which L2 acts is known it is drawn towards
-    what is usual, the less the more runs peaked and the better they agree. If none did although they learned, the
-    usual c is all there is, and the answer says so.
+    what is usual, the less the more runs peaked and the better they agree, and lowered by the standard error that is
+    left: accuracy falls steeply above the best coefficient and slowly below it. If no run peaked although they
+    learned, the usual c, lowered alike, is all there is, and the answer says so.
 
     Args:
         lab: has the runs.
@@ -141,7 +142,7 @@ def answer(
         assert usual is not None
         # A run that was still rising says that c is at least what was seen of it; noise makes that half true.
         rising = [probe.t_star * probe.l2 for probe in probes if probe.status == "not_peaked"]
-        c = math.sqrt(usual * max([usual, *rising]))
+        c = math.sqrt(usual * max([usual, *rising])) / (_PRIOR if given else _ESTIMATED)
         says = wrong or diagnose(
             probes, budget=budget, limit=lab.limit, rate=rate, chance=lab.chance, given=given
         )
@@ -180,13 +181,18 @@ def answer(
 
 
 def _drawn(c: float, measured: Sequence[float], usual: float | None, within: float) -> float:
-    """Return the mean of log c and of the log of what is usual, weighted by their variances."""
+    """Return the mean of log c and of the log of what is usual, weighted by their variances, less its standard error.
+
+    Accuracy falls steeply above the best coefficient and slowly below it, so that a doubtful c is better too small.
+    """
     if usual is None:
         return c
+    prior = math.log(within) ** 2
     scatter = float(np.std(np.log(measured))) if len(measured) > 1 else 0.0
     variance = max(math.log(_MEASURED), scatter) ** 2 / len(measured)
-    weight = variance / (variance + math.log(within) ** 2)
-    return float(c ** (1 - weight) * usual**weight)
+    weight = variance / (variance + prior)
+    error = math.sqrt(weight * prior)
+    return float(c ** (1 - weight) * usual**weight * math.exp(-error))
 
 
 def _doubts(peaked: Sequence[Probe], meant: Sequence[Probe]) -> list[str]:

@@ -16,7 +16,7 @@ from flax import nnx
 from l2dynamics.arguments import real, whole
 from l2dynamics.runs import Run
 
-Batch = tuple[jax.typing.ArrayLike, jax.typing.ArrayLike]
+Batch = tuple[Any, Any]
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -19,6 +19,7 @@ _STEP = 10.0
 _RUNS = 7
 # Shortest and longest reference as a share of the time that all runs may take, and its evaluations.
 _SHORTEST, _LONGEST, _EVALUATIONS = 1 / 12, 1 / 5, 6
+_ABOVE_GUESSING = 0.15
 # Share of what the reference has gained by which a curve must be below it, and the same in standard errors.
 _LOSS, _ERRORS = 0.1, 3.0
 
@@ -35,7 +36,9 @@ def rate_by_separation(lab: Lab, seed: int, start: float | None = None) -> float
         start: coefficient to begin with; None: 0.1.
     """
     reference = lab.reference(seed, _SHORTEST * lab.limit, _LONGEST * lab.limit, _EVALUATIONS)
-    if reference.status != "reference":
+    # Where guessing is not known, a network may have learned before its first evaluation.
+    early = reference.status == "chance" and lab.chance is None and reference.best > _ABOVE_GUESSING
+    if reference.status != "reference" and not early:
         return None
     l2, slow, bad = FIRST_L2 if start is None else start, 0.0, math.inf
     for _ in range(_RUNS):

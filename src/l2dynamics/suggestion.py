@@ -44,7 +44,8 @@ def suggest_l2(
     SGD. Without a learning rate one run is made without L2, and coefficients in steps of ten until a curve parts from
     it. Then a coefficient is searched for whose accuracy peaks early in the budget, and c is measured at up to two
     more, down to a quarter, with other seeds. c is that of all curves together, which collapse on t·λ, drawn towards
-    what is usual as far as they are few or disagree. Each run is stopped as soon as its accuracy has peaked;
+    what is usual as far as they are few or disagree, and lowered by its standard error (too large a λ costs more
+    accuracy than too small a one). Each run is stopped as soon as its accuracy has peaked;
     :func:`l2dynamics.probes.judge` says how noise is handled.
 
     If no run peaks although they learn, the answer is what is usual on this scale, with a warning.

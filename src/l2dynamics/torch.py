@@ -75,6 +75,8 @@ class AutoL2:
             learning rate and momentum, for ``steps`` updates.
         steps: length of the training in weight updates, needed without a rule.
         groups: indices of the parameter groups that get the coefficient.
+        hook: call :meth:`before_update` whenever the optimizer steps. False where the loss is computed inside the step,
+            by a closure: call it yourself then, after the backward pass.
 
     Raises:
         ValueError: neither ``rule`` nor ``steps`` is given, or no group has a ``weight_decay``.
@@ -87,6 +89,7 @@ class AutoL2:
         *,
         steps: int | None = None,
         groups: Iterable[int] | None = None,
+        hook: bool = True,
     ):
         if rule is None:
             if steps is None:
@@ -98,7 +101,8 @@ class AutoL2:
         self.groups = decayed_groups(optimizer) if groups is None else list(groups)
         self.state, self.updates = rule.init(), 0
         self._sums: list[Any] = [0.0, 0.0, 0]
-        optimizer.register_step_pre_hook(self._before_update)
+        if hook:
+            optimizer.register_step_pre_hook(lambda *_: self.before_update())
         set_l2(optimizer, self.l2, self.groups)
 
     @property
@@ -117,8 +121,13 @@ class AutoL2:
         loss, error = (value.detach() if torch.is_tensor(value) else value for value in (loss, error))
         self._sums = [self._sums[0] + loss, self._sums[1] + error, self._sums[2] + 1]
 
-    def _before_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        skipped = getattr(optimizer, "found_inf", None)  # of a GradScaler with a fused optimizer
+    def before_update(self) -> None:
+        """Count an update, and set its coefficient from what was measured since the last one.
+
+        Raises:
+            ValueError: the rule is due and nothing was measured.
+        """
+        skipped = getattr(self.optimizer, "found_inf", None)  # of a GradScaler with a fused optimizer
         if skipped is not None and float(skipped) > 0:
             return
         loss, error, measured = self._sums
@@ -130,7 +139,7 @@ class AutoL2:
             self.state = self.rule.update(
                 self.state, self.updates, float(loss) / measured, float(error) / measured
             )
-            set_l2(optimizer, self.l2, self.groups)
+            set_l2(self.optimizer, self.l2, self.groups)
         self.updates += 1
         self._sums = [0.0, 0.0, 0]
 
