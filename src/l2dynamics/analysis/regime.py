@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import peaks
+from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.results import tables
 
 FITS = 0.99
@@ -70,12 +71,12 @@ def regime(rows: pd.DataFrame) -> Regime:
             images. Runs of one λ are evaluated at the same steps; runs that diverged are left out.
 
     Raises:
-        ValueError: a column is missing, there are several η, or runs of one λ are evaluated at different steps.
+        Lacking: a column is missing, there are several η, or runs of one λ are evaluated at different steps.
     """
     tables.require(rows, ("run", "eta", "l2", "seed", "sigma_w", "step", "train_accuracy", "test_accuracy"))
     for column in ("eta", "sigma_w"):
         if rows[column].nunique() > 1:
-            raise ValueError(f"the regime is judged at one {column}, the rows have {rows[column].nunique()}")
+            raise Lacking(f"the regime is judged at one {column}, the rows have {rows[column].nunique()}")
     broken = rows[["train_accuracy", "test_accuracy"]].isna().any(axis=1)
     kept = rows[~rows["run"].isin(rows.loc[broken, "run"])]
     curves = {float(l2): _mean_curve(runs) for l2, runs in kept.groupby("l2")}  # type: ignore[arg-type]
@@ -99,5 +100,5 @@ def _mean_curve(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds at every step."""
     at = runs.groupby("step")
     if (at.size() != runs["run"].nunique()).any():
-        raise ValueError(f"runs with l2 = {runs['l2'].iloc[0]:g} are evaluated at different steps")
+        raise Lacking(f"runs with l2 = {runs['l2'].iloc[0]:g} are evaluated at different steps")
     return at[["train_accuracy", "test_accuracy"]].mean()

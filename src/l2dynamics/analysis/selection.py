@@ -26,9 +26,7 @@ def rows(results: Results, group: str = "grid") -> pd.DataFrame:
     found = results.table[results.table["group"] == group]
     if found.empty:
         stage = tables.stage(results.name)
-        raise ValueError(
-            f"{results.file} has no runs of group {group!r}: run `dvc repro {stage}`"
-        )
+        raise ValueError(f"{results.file} has no runs of group {group!r}: run `dvc repro {stage}`")
     return found
 
 

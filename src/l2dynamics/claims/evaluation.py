@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from l2dynamics.claims import accuracies, adaptive, budgets, exceptions, times
+from l2dynamics.claims import accuracies, adaptive, budgets, coefficients, exceptions, mse, times
 from l2dynamics.claims.base import FIELDS
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 from l2dynamics.storage import atomic
 
-MODULES = (times, accuracies, budgets, adaptive, exceptions)
+MODULES = (times, accuracies, budgets, coefficients, adaptive, mse, exceptions)
 
 RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for name in module.RESULTS))
 """Names of the results that the claims on training read."""
@@ -39,7 +39,7 @@ def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:
         Id → flat record with the keys :data:`FIELDS`, in the order of :func:`order`.
 
     Raises:
-        ValueError: results or a group of runs are missing; the message names the stage that makes them.
+        ValueError: results are missing; the message names the stage that makes them.
     """
     for name in RESULTS:
         if name not in results:
@@ -122,7 +122,9 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         texts = json.loads(folder.with_name(CRITERIA).read_text(encoding="utf-8"))
         found = {id: record | {"claim": texts[id]} for id, record in found.items()}
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{_shown(folder.with_name(CRITERIA))} is missing or damaged: run `dvc repro claims`") from error
+        raise ValueError(
+            f"{_shown(folder.with_name(CRITERIA))} is missing or damaged: run `dvc repro claims`"
+        ) from error
     return {id: found[id] for id in sorted(found, key=order)}
 
 
