@@ -97,18 +97,7 @@ def from_table(rows: pd.DataFrame, sizes: npt.ArrayLike) -> Curves:
             diverged (it has no curve; leave it out).
     """
     tables.require(rows, ("run", "seed", "step", *tables.BLOCKS))
-    runs = {int(run["seed"].iloc[0]): run.sort_values("step") for _, run in rows.groupby("run", sort=False)}
-    if len(runs) != rows["run"].nunique():
-        raise Lacking(
-            "two runs have one seed: pass the runs of one grid point, which differ in the seed only"
-        )
-    seeds = tuple(sorted(runs))
-    steps = runs[seeds[0]]["step"].to_numpy()
-    for seed in seeds[1:]:
-        if not np.array_equal(runs[seed]["step"].to_numpy(), steps):
-            raise Lacking(f"the runs with seeds {seeds[0]} and {seed} are evaluated at different steps")
-    counts = np.stack([runs[seed][list(tables.BLOCKS)].to_numpy(dtype=float) for seed in seeds])
-    return Curves(steps, counts, np.asarray(sizes), seeds)
+    return _joined(_runs(rows), np.asarray(sizes))
 
 
 def grid(rows: pd.DataFrame, sizes: npt.ArrayLike) -> dict[tuple[float, float], Curves]:
@@ -123,13 +112,52 @@ def grid(rows: pd.DataFrame, sizes: npt.ArrayLike) -> dict[tuple[float, float], 
         Lacking: see :func:`from_table`.
     """
     tables.require(rows, ("run", "eta", "l2", "seed", "step", *tables.BLOCKS))
-    broken = rows.loc[rows[list(tables.BLOCKS)].isna().any(axis=1), "run"]
-    kept = rows[~rows["run"].isin(broken)]
-    points = kept[["eta", "l2"]].drop_duplicates().sort_values(["eta", "l2"]).to_numpy(dtype=float)
-    return {
-        (float(eta), float(l2)): from_table(kept[(kept["eta"] == eta) & (kept["l2"] == l2)], sizes)
-        for eta, l2 in points
-    }
+    points: dict[tuple[float, float], list[_Run]] = {}
+    for run in _runs(rows):
+        if np.isfinite(run.counts).all():
+            points.setdefault(run.point, []).append(run)
+    return {point: _joined(points[point], np.asarray(sizes)) for point in sorted(points)}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run: its grid point, seed, steps and counts."""
+
+    point: tuple[float, float]
+    seed: int
+    steps: np.ndarray
+    counts: np.ndarray
+
+
+def _runs(rows: pd.DataFrame) -> list[_Run]:
+    """All runs of a table, whatever the order of its rows."""
+    codes = pd.factorize(rows["run"])[0]
+    steps = rows["step"].to_numpy()
+    order = np.lexsort((steps, codes))
+    counts = rows[list(tables.BLOCKS)].to_numpy(dtype=float)
+    etas, l2s = (
+        rows[name].to_numpy(dtype=float) if name in rows else np.zeros(len(rows)) for name in ("eta", "l2")
+    )
+    seeds = rows["seed"].to_numpy()
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    return [
+        _Run((float(etas[run[0]]), float(l2s[run[0]])), int(seeds[run[0]]), steps[run], counts[run])
+        for run in np.split(order, starts)
+    ]
+
+
+def _joined(runs: Sequence[_Run], sizes: np.ndarray) -> Curves:
+    """The runs of one grid point, seeds ascending."""
+    ordered = sorted(runs, key=lambda run: run.seed)
+    seeds = tuple(run.seed for run in ordered)
+    if len(set(seeds)) < len(seeds):
+        raise Lacking(
+            "two runs have one seed: pass the runs of one grid point, which differ in the seed only"
+        )
+    for run in ordered[1:]:
+        if not np.array_equal(run.steps, ordered[0].steps):
+            raise Lacking(f"the runs with seeds {seeds[0]} and {run.seed} are evaluated at different steps")
+    return Curves(ordered[0].steps, np.stack([run.counts for run in ordered]), sizes, seeds)
 
 
 def require_same_times(points: Sequence[Curves]) -> None:

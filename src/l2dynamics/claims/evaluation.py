@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from l2dynamics.claims import accuracies, adaptive, budgets, coefficients, exceptions, mse, times
+from l2dynamics.claims import accuracies, adaptive, budgets, coefficients, exceptions, mse, regimes, times
 from l2dynamics.claims.base import FIELDS
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
@@ -44,7 +44,8 @@ def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:
     for name in RESULTS:
         if name not in results:
             raise ValueError(f"results of {name} are missing: run `dvc repro {tables.stage(name)}`")
-    found = [claim for module in MODULES for claim in module.evaluate(results)]
+    study = regimes.Study(results)
+    found = [claim for module in MODULES for claim in module.evaluate(study)]
     records = {claim.id: claim.record() for claim in found}
     if len(records) != len(found):
         raise ValueError("two claims have one id")

@@ -1,6 +1,6 @@
 """Which setups are in the regime of the paper: networks that fit their training images by SGD."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from l2dynamics.analysis import regime, selection
 from l2dynamics.analysis.blocks import Lacking
@@ -21,17 +21,47 @@ def source(name: str) -> str:
     return experiment.group if experiment is not None and experiment.kind == "autol2" else name
 
 
+class Study(Mapping[str, Results]):
+    """All results that claims read; a regime is measured once."""
+
+    def __init__(self, results: Mapping[str, Results]) -> None:
+        self._results = results
+        self._regimes: dict[str, Regime] = {}
+
+    def __getitem__(self, name: str) -> Results:
+        """Results by name."""
+        return self._results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names."""
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._results)
+
+    def regime(self, sweep: str) -> Regime:
+        """The regime of a sweep, at the η of the panels that show a single one.
+
+        Raises:
+            Lacking: it has no grid, or its runs cannot be averaged.
+        """
+        if sweep not in self._regimes:
+            table = self[sweep].table[self[sweep].table["group"] == "grid"]
+            if table.empty:
+                raise Lacking("its sweep has no grid")
+            self._regimes[sweep] = regime.regime(runs.longest(selection.at_headline_eta(sweep, table)))
+        return self._regimes[sweep]
+
+
 def of(results: Mapping[str, Results], name: str) -> Regime:
-    """Measure the regime of some results, at the η of the panels that show a single one.
+    """Measure the regime of some results: that of their :func:`source`.
 
     Raises:
-        Lacking: the sweep has no grid, or its runs cannot be averaged.
+        Lacking: it cannot be measured.
     """
-    sweep = results[source(name)]
-    table = sweep.table[sweep.table["group"] == "grid"]
-    if table.empty:
-        raise Lacking("its sweep has no grid")
-    return regime.regime(runs.longest(selection.at_headline_eta(sweep.name, table)))
+    study = results if isinstance(results, Study) else Study(results)
+    return study.regime(source(name))
 
 
 def outside(results: Mapping[str, Results], name: str) -> tuple[str, ...]:
