@@ -281,9 +281,12 @@ def _optima(
     limits: dict[int, judging.Limit] = {}
     for k, (l2s, curves, predicted) in enumerate(budgets):
         found = optimum(curves, np.asarray(l2s), math.inf)
-        numbers.append(found.log10_l2.shifted(-math.log10(predicted)))
+        estimate = found.log10_l2.shifted(-math.log10(predicted))
         if not found.bracketed:
             limits[k] = _outside_grid
+            # The end of a grid is the same in every draw, which says nothing of where the optimum lies.
+            estimate = estimate if estimate.se > 0 else replace(estimate, se=math.nan)
+        numbers.append(estimate)
     return tuple(numbers), limits
 
 

@@ -19,6 +19,7 @@ class Check:
         low: smallest value that the claim allows.
         high: largest.
         blocked: why the test may not say what its interval says; empty if it may.
+        against: what contradicts the claim, where that is not an interval outside the bounds.
     """
 
     what: str
@@ -26,6 +27,7 @@ class Check:
     low: float = -math.inf
     high: float = math.inf
     blocked: str = ""
+    against: str = ""
 
     @property
     def reason(self) -> str:
@@ -33,11 +35,15 @@ class Check:
         estimate, (low, high) = self.test.estimate, self.test.interval
         if not math.isfinite(estimate.value):
             return f"{self.what} cannot be measured"
+        if self.blocked and not math.isfinite(estimate.se):
+            return f"{self.what} is {number(estimate.value)}, but {self.blocked}"
         if not math.isfinite(estimate.se):
             return f"{self.what} is {number(estimate.value)} and has no standard error"
         text = f"{self.what}: {self.test.level:.0%} interval {number(low)} … {number(high)}"
         if self.test.verdict is Verdict.UNDECIDED and self.blocked:
             return f"{text}, but {self.blocked}"
+        if self.test.verdict is Verdict.CONTRADICTED and self.against:
+            return f"{text}: {self.against}"
         side = {Verdict.CONFIRMED: "inside", Verdict.CONTRADICTED: "outside"}.get(
             self.test.verdict, "neither inside nor outside"
         )

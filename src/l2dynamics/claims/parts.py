@@ -69,6 +69,6 @@ def together(id: str, text: str, criterion: str, found: Sequence[tuple[Spec, Par
         power="; ".join(f"{row.id}: {row.power}" for row in rows if row.power)
         if verdict is Verdict.UNDECIDED
         else "",
-        regime="; ".join(f"{part.name}: {', '.join(part.outside)}" for _, part in found if part.outside),
+        regime="; ".join(f"{id}-{part.name}: {', '.join(part.outside)}" for _, part in found if part.outside),
     )
     return [whole, *rows]
