@@ -15,7 +15,7 @@ HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, str
         "Does one short run at large λ predict the best λ for any budget?",
         "c = t*·λ is measured in a short run; λ = c/T is then the prediction for T epochs, compared with "
         "the best λ of a "
-        "grid. 07 is the factor between the two λ of the budget where it is largest, 08 the mean loss of accuracy in log-odds.",
+        "grid. 07 is the factor between the two λ where it is largest, 08 the mean loss of accuracy in log-odds.",
         ("07", "08", "09", "c2-wrn"),
         ("fig4",),
         {"sweep": "wrn_aug", "x": "l2"},
