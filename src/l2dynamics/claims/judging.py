@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 from l2dynamics.analysis import pooling, power, verdicts
@@ -156,7 +157,9 @@ def _pooled(spec: Spec, parts: Sequence[Part]) -> list[Check]:
     if not parts:
         return []
     means = []
-    for column in zip(*(part.numbers for part in parts), strict=True):
+    # A setup may lack the last number, as one without λ = 0 does.
+    for numbers in zip_longest(*(part.numbers for part in parts)):
+        column = [one for one in numbers if one is not None]
         if not all(math.isfinite(one.se) for one in column):
             return []
         means.append(pooling.pooled(column).mean)
