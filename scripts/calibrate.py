@@ -15,10 +15,11 @@ import numpy as np
 
 from l2dynamics import peaks
 from l2dynamics.analysis import choice, optimum, pooling, resampling, slopes, verdicts
-from l2dynamics.analysis.blocks import BLOCKS, Curves, block_sizes
+from l2dynamics.analysis.blocks import BLOCKS, Curves
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.analysis.slopes import Sweep
 from l2dynamics.analysis.verdicts import Test, Verdict
+from l2dynamics.results.tables import block_sizes
 
 CHANCE, BEST = 0.1, 0.75
 #: Of the resampling: with 200 draws a standard error is known within 5 %, far less than its own noise at five seeds.

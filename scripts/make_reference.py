@@ -216,7 +216,7 @@ def every_claim(root: Path) -> str:
         parts += [
             f"## {id}",
             document.escape_markdown(row.text),
-            f"**{row.verdict.label}**. {numbers}; figures: {shown}.",
+            f"**{row.verdict.label}**: {document.escape_markdown(row.reason)}. {numbers}; figures: {shown}.",
         ]
     return "\n\n".join(parts) + "\n"
 

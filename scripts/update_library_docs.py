@@ -65,18 +65,17 @@ def claims(folder: Path) -> list[str]:
     files = [path for path in sorted(folder.glob("*.json")) if path.stem.startswith(CLAIMS)]
     if not files:
         return ["No claims yet: `claims/` is written by stage `claims`."]
-    lines = ["| claim | what | measured | range | n | holds |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| claim | what | measured | interval | n | verdict |", "| --- | --- | --- | --- | --- | --- |"]
     for path in files:
         claim = json.loads(path.read_text(encoding="utf-8"))
         text = " ".join(str(claim.get("claim", "")).split()).replace("|", "\\|")
-        holds = {True: "yes", False: "no"}.get(claim.get("ok"), "not judged")
         cells = [
             path.stem,
             text,
             number(claim.get("measured")),
             interval(claim),
             number(claim.get("n")),
-            holds,
+            str(claim.get("verdict", "not decided")),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines

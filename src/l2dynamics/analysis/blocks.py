@@ -15,10 +15,12 @@ import pandas as pd
 
 from l2dynamics.results import tables
 
-BLOCKS = 20
-COLUMNS = tuple(f"correct_{block:02d}" for block in range(BLOCKS))
-"""Of a results table: correct test images of each block at each evaluation."""
+BLOCKS = len(tables.BLOCKS)
 ALL, HALF_A, HALF_B = slice(0, BLOCKS), slice(0, BLOCKS // 2), slice(BLOCKS // 2, BLOCKS)
+
+
+class Lacking(ValueError):
+    """The runs do not hold what a statistic needs: a reason to judge nothing, not an error of whoever asks."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,12 @@ class Curves:
         """The evaluations up to a step, itself included.
 
         Raises:
-            ValueError: there is none.
+            Lacking: there is none.
         """
         # Budgets come from epochs times steps per epoch.
         kept = self.steps <= step * (1 + 1e-9)
+        if not kept.any():
+            raise Lacking(f"a run has no evaluation up to step {step:g}")
         return Curves(self.steps[kept], self.correct[:, kept], self.sizes, self.seeds)
 
     def of_seeds(self, seeds: Sequence[int]) -> "Curves":
@@ -72,20 +76,9 @@ class Curves:
             ValueError: one is missing.
         """
         if missing := set(seeds) - set(self.seeds):
-            raise ValueError(f"no run with seed {min(missing)}: compare runs of common seeds")
+            raise Lacking(f"no run with seed {min(missing)}: compare runs of common seeds")
         kept = [self.seeds.index(seed) for seed in seeds]
         return Curves(self.steps, self.correct[kept], self.sizes, tuple(seeds))
-
-
-def block_sizes(images: int) -> np.ndarray:
-    """Images in each block, shape ``[20]``: block b holds the images with index ≡ b modulo 20.
-
-    Raises:
-        ValueError: some block would be empty.
-    """
-    if images < BLOCKS:
-        raise ValueError(f"{images} test images do not fill {BLOCKS} blocks")
-    return np.array([len(range(block, images, BLOCKS)) for block in range(BLOCKS)])
 
 
 def from_table(rows: pd.DataFrame, sizes: npt.ArrayLike) -> Curves:
@@ -100,22 +93,11 @@ def from_table(rows: pd.DataFrame, sizes: npt.ArrayLike) -> Curves:
         Curves, seeds ascending.
 
     Raises:
-        ValueError: a column is missing, a seed has two runs, the runs are evaluated at different steps, or a run
+        Lacking: a column is missing, a seed has two runs, the runs are evaluated at different steps, or a run
             diverged (it has no curve; leave it out).
     """
-    tables.require(rows, ("run", "seed", "step", *COLUMNS))
-    runs = {int(run["seed"].iloc[0]): run.sort_values("step") for _, run in rows.groupby("run", sort=False)}
-    if len(runs) != rows["run"].nunique():
-        raise ValueError(
-            "two runs have one seed: pass the runs of one grid point, which differ in the seed only"
-        )
-    seeds = tuple(sorted(runs))
-    steps = runs[seeds[0]]["step"].to_numpy()
-    for seed in seeds[1:]:
-        if not np.array_equal(runs[seed]["step"].to_numpy(), steps):
-            raise ValueError(f"the runs with seeds {seeds[0]} and {seed} are evaluated at different steps")
-    counts = np.stack([runs[seed][list(COLUMNS)].to_numpy(dtype=float) for seed in seeds])
-    return Curves(steps, counts, np.asarray(sizes), seeds)
+    tables.require(rows, ("run", "seed", "step", *tables.BLOCKS))
+    return _joined(_runs(rows), np.asarray(sizes))
 
 
 def grid(rows: pd.DataFrame, sizes: npt.ArrayLike) -> dict[tuple[float, float], Curves]:
@@ -127,16 +109,55 @@ def grid(rows: pd.DataFrame, sizes: npt.ArrayLike) -> dict[tuple[float, float], 
         sizes: images in each block, shape ``[20]``.
 
     Raises:
-        ValueError: see :func:`from_table`.
+        Lacking: see :func:`from_table`.
     """
-    tables.require(rows, ("run", "eta", "l2", "seed", "step", *COLUMNS))
-    broken = rows.loc[rows[list(COLUMNS)].isna().any(axis=1), "run"]
-    kept = rows[~rows["run"].isin(broken)]
-    points = kept[["eta", "l2"]].drop_duplicates().sort_values(["eta", "l2"]).to_numpy(dtype=float)
-    return {
-        (float(eta), float(l2)): from_table(kept[(kept["eta"] == eta) & (kept["l2"] == l2)], sizes)
-        for eta, l2 in points
-    }
+    tables.require(rows, ("run", "eta", "l2", "seed", "step", *tables.BLOCKS))
+    points: dict[tuple[float, float], list[_Run]] = {}
+    for run in _runs(rows):
+        if np.isfinite(run.counts).all():
+            points.setdefault(run.point, []).append(run)
+    return {point: _joined(points[point], np.asarray(sizes)) for point in sorted(points)}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run: its grid point, seed, steps and counts."""
+
+    point: tuple[float, float]
+    seed: int
+    steps: np.ndarray
+    counts: np.ndarray
+
+
+def _runs(rows: pd.DataFrame) -> list[_Run]:
+    """All runs of a table, whatever the order of its rows."""
+    codes = pd.factorize(rows["run"])[0]
+    steps = rows["step"].to_numpy()
+    order = np.lexsort((steps, codes))
+    counts = rows[list(tables.BLOCKS)].to_numpy(dtype=float)
+    etas, l2s = (
+        rows[name].to_numpy(dtype=float) if name in rows else np.zeros(len(rows)) for name in ("eta", "l2")
+    )
+    seeds = rows["seed"].to_numpy()
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    return [
+        _Run((float(etas[run[0]]), float(l2s[run[0]])), int(seeds[run[0]]), steps[run], counts[run])
+        for run in np.split(order, starts)
+    ]
+
+
+def _joined(runs: Sequence[_Run], sizes: np.ndarray) -> Curves:
+    """The runs of one grid point, seeds ascending."""
+    ordered = sorted(runs, key=lambda run: run.seed)
+    seeds = tuple(run.seed for run in ordered)
+    if len(set(seeds)) < len(seeds):
+        raise Lacking(
+            "two runs have one seed: pass the runs of one grid point, which differ in the seed only"
+        )
+    for run in ordered[1:]:
+        if not np.array_equal(run.steps, ordered[0].steps):
+            raise Lacking(f"the runs with seeds {seeds[0]} and {run.seed} are evaluated at different steps")
+    return Curves(ordered[0].steps, np.stack([run.counts for run in ordered]), sizes, seeds)
 
 
 def require_same_times(points: Sequence[Curves]) -> None:
@@ -145,24 +166,24 @@ def require_same_times(points: Sequence[Curves]) -> None:
     A run that is looked at more often has more chances to be at its best.
 
     Raises:
-        ValueError: they are not.
+        Lacking: they are not.
     """
     end = min(float(point.steps[-1]) for point in points)
     cut = [point.until(end).steps for point in points]
     for steps in cut[1:]:
         if not np.array_equal(steps, cut[0]):
-            raise ValueError(f"up to step {end:g} the runs are not evaluated at the same steps")
+            raise Lacking(f"up to step {end:g} the runs are not evaluated at the same steps")
 
 
 def common(points: Sequence[Curves]) -> list[Curves]:
     """Keep the seeds that all grid points have, so that their differences are paired.
 
     Raises:
-        ValueError: there is none.
+        Lacking: there is none.
     """
     shared = sorted(set.intersection(*(set(point.seeds) for point in points)))
     if not shared:
-        raise ValueError("the runs have no seed in common")
+        raise Lacking("the runs have no seed in common")
     return [point.of_seeds(shared) for point in points]
 
 

@@ -52,3 +52,28 @@ def best(
         ways = at(second[:, seed], by_first) + at(first[:, seed], by_second)
         score += view.seeds[:, seed] * 0.5 * ways
     return score
+
+
+def spread(view: View, options: Sequence[Curves]) -> np.ndarray:
+    """Range of the maximum accuracy over options: the best and the worst chosen on one half, scored on the other.
+
+    The range of equal options, which is never negative as it is seen, is so 0 on average.
+
+    Args:
+        view: draws.
+        options: grid points with the same seeds.
+
+    Returns:
+        Mean of both ways round, shape ``[draws or 1]``.
+    """
+    scores = []
+    for half, other in ((HALF_A, HALF_B), (HALF_B, HALF_A)):
+        seen, scored = [], []
+        for one in options:
+            by, on = view.accuracy(one, half), view.accuracy(one, other)
+            place = first_best(by)
+            seen.append(at(by, place))
+            scored.append(at(on, place))
+        by, on = np.stack(seen, axis=-1), np.stack(scored, axis=-1)
+        scores.append(at(on, first_best(by)) - at(on, first_best(-by)))
+    return np.asarray(0.5 * (scores[0] + scores[1]))

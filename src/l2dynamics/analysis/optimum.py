@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from l2dynamics.analysis import choice, resampling
-from l2dynamics.analysis.blocks import Curves, first_best
+from l2dynamics.analysis.blocks import Curves, Lacking, first_best
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.analysis.slopes import quadratic
 
@@ -58,12 +58,12 @@ def optimum(
         draws: of the resampling.
 
     Raises:
-        ValueError: there are fewer than three λ, or two equal ones.
+        Lacking: there are fewer than three λ, or two equal ones.
     """
     order = np.argsort(l2)
     u = np.log10(np.asarray(l2, dtype=float)[order])
     if len(u) < 3 or len(u) != len(candidates) or (np.diff(u) <= 0).any():
-        raise ValueError("a parabola needs three different l2, and one curve for each")
+        raise Lacking("a parabola needs three different l2, and one curve for each")
     curves = [candidates[k] for k in order]
 
     def accuracies(view: View) -> np.ndarray:

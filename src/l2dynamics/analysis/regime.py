@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import peaks
+from l2dynamics.analysis.blocks import Lacking
+from l2dynamics.analysis.thresholds import PEAKED_WITHIN
 from l2dynamics.results import tables
 
 FITS = 0.99
@@ -17,7 +19,10 @@ FITS = 0.99
 STEPS = 30
 """t* is resolved if it is at least this many steps: the law is one of continuous time."""
 PLATEAU = 0.01
-"""λ on the plateau side: their maximum accuracy and that of all smaller λ is within this of the best, absolute."""
+"""λ on the plateau side: their maximum accuracy and that of all smaller λ is within this of the best, absolute.
+
+λ whose runs end before their peak are left out.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,12 @@ def regime(rows: pd.DataFrame) -> Regime:
             images. Runs of one λ are evaluated at the same steps; runs that diverged are left out.
 
     Raises:
-        ValueError: a column is missing, there are several η, or runs of one λ are evaluated at different steps.
+        Lacking: a column is missing, there are several η, or runs of one λ are evaluated at different steps.
     """
     tables.require(rows, ("run", "eta", "l2", "seed", "sigma_w", "step", "train_accuracy", "test_accuracy"))
     for column in ("eta", "sigma_w"):
         if rows[column].nunique() > 1:
-            raise ValueError(f"the regime is judged at one {column}, the rows have {rows[column].nunique()}")
+            raise Lacking(f"the regime is judged at one {column}, the rows have {rows[column].nunique()}")
     broken = rows[["train_accuracy", "test_accuracy"]].isna().any(axis=1)
     kept = rows[~rows["run"].isin(rows.loc[broken, "run"])]
     curves = {float(l2): _mean_curve(runs) for l2, runs in kept.groupby("l2")}  # type: ignore[arg-type]
@@ -84,20 +89,22 @@ def regime(rows: pd.DataFrame) -> Regime:
     if zero is not None:
         train, early = float(zero["train_accuracy"].max()), bool(peaks.early_maximum(zero["test_accuracy"]))
     smooth = {l2: peaks.running_median(curve["test_accuracy"]).max() for l2, curve in sorted(curves.items())}
+    stars = {l2: float(peaks.star(curve.index, curve["test_accuracy"])) for l2, curve in curves.items()}
+    # A run that was cut before its peak says nothing of the plateau: at fixed T those of small λ are.
+    smooth = {l2: top for l2, top in smooth.items() if stars[l2] <= PEAKED_WITHIN * curves[l2].index[-1]}
     best, side = max(smooth.values(), default=math.nan), []
     for l2, highest in smooth.items():
         if highest < best - PLATEAU - 1e-9:
             break
         side.append(l2)
-    stars = {l2: float(peaks.star(curves[l2].index, curves[l2]["test_accuracy"])) for l2 in side}
     resolved = tuple(l2 for l2 in side if stars[l2] >= STEPS)
     decades = float(np.log10(resolved[-1] / resolved[0])) if resolved else math.nan
-    return Regime(train, early, decades, resolved, min(stars.values(), default=math.nan))
+    return Regime(train, early, decades, resolved, min((stars[l2] for l2 in side), default=math.nan))
 
 
 def _mean_curve(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds at every step."""
     at = runs.groupby("step")
     if (at.size() != runs["run"].nunique()).any():
-        raise ValueError(f"runs with l2 = {runs['l2'].iloc[0]:g} are evaluated at different steps")
+        raise Lacking(f"runs with l2 = {runs['l2'].iloc[0]:g} are evaluated at different steps")
     return at[["train_accuracy", "test_accuracy"]].mean()

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from l2dynamics.analysis.blocks import ALL, BLOCKS, HALF_A, Curves
+from l2dynamics.analysis.blocks import ALL, BLOCKS, HALF_A, Curves, Lacking
 
 DRAWS = 2000
 LOST = 0.1
@@ -191,7 +191,7 @@ def estimate(
         seed: of the draws; statistics with the same one see the same draws.
 
     Raises:
-        ValueError: there is no seed, or there are fewer than ``distinct`` λ.
+        Lacking: there is no seed, or there are fewer than ``distinct`` λ.
     """
     (found,) = estimates(
         lambda view: np.asarray(statistic(view))[:, None],
@@ -227,10 +227,10 @@ def estimates(
         k estimates.
 
     Raises:
-        ValueError: see :func:`estimate`.
+        Lacking: see :func:`estimate`.
     """
     if seeds < 1 or 0 < units < distinct:
-        raise ValueError(f"{seeds} seeds and {units} λ: give seeds, and at least {distinct} λ for this fit")
+        raise Lacking(f"{seeds} seeds and {units} λ: give seeds, and at least {distinct} λ for this fit")
     drawn, plain = _views(seeds, units, distinct, draws, seed)
     observed = np.asarray(statistic(plain), dtype=np.float64)[0]
     whole = {"blocks": View(plain.seeds, drawn.blocks, plain.units)}

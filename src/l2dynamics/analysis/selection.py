@@ -1,8 +1,8 @@
 """Which runs a panel and the claim about it look at: one choice for both.
 
-A claim judges what its figure shows: the same η, the same budget, the same runs. Figures draw every run of a group, and
-mark those that only bound t* or never learned; claims leave these out by :func:`trained`, :func:`peaked` and
-:func:`timed`. A *summary* is a table with one row per run, see :func:`runs`; times are epochs.
+A claim judges what its figure shows: the same η, the same budget, the same groups of runs. Figures draw every run of
+a group, and mark those that only bound t* or never learned. A *summary* is a table with one row per run, see
+:func:`runs`; times are epochs.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import per_run, thresholds, tuning
+from l2dynamics.analysis import per_run, tuning
 from l2dynamics.experiments import registry
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
@@ -47,29 +47,6 @@ def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     summary = per_run.summarize(table, chance=1 / results.passport["classes"])
     learned = summary["learned"] & ~summary["diverged"]
     return summary.assign(learned=learned, t_star=summary["t_star"].where(learned))
-
-
-def trained(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs with λ > 0 that learned (and so did not diverge)."""
-    return summary[summary["learned"] & (summary["l2"] > 0)]
-
-
-def peaked(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs of :func:`trained` whose accuracy had peaked: the others only bound it, and t*, from below."""
-    kept = trained(summary)
-    return kept[kept["peaked"]]
-
-
-def timed(summary: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs of :func:`peaked` whose t* may enter a fit: early in their run and after enough steps."""
-    kept = peaked(summary)
-    early = kept["t_star"] <= thresholds.FIT_WITHIN * kept["budget"] * (1 + 1e-9)
-    return kept[early & (kept["t_star_step"] >= thresholds.MIN_STEPS) & (kept["t_before"] > 0)]
-
-
-def near_chance(results: Results, accuracy: float) -> bool:
-    """Say whether the best accuracy is that of a network that did not learn, so that there is nothing to compare."""
-    return not accuracy >= thresholds.LEARNED / results.passport["classes"]
 
 
 def nearest(values: Iterable[float], target: float) -> float:
@@ -191,7 +168,7 @@ def contests(results: Results, group: str = "predicted") -> list[Contest]:
             float(budget),
             per_run.accuracy_within(predicted[predicted["budget"] == budget], float(budget)),
             per_run.accuracy_within(against, float(budget)),
-            tuning.tuned(against, float(budget)),
+            tuning.tuned(against, float(budget), _images(results)),
         )
         for budget in sorted(predicted["budget"].unique())
     ]
@@ -204,7 +181,7 @@ def constant(results: Results) -> tuple[pd.DataFrame, tuning.Tuned]:
         ValueError: the results hold no such runs.
     """
     table = rows(results, "constant")
-    return table, tuning.tuned(table, float(table["budget"].max()))
+    return table, tuning.tuned(table, float(table["budget"].max()), _images(results))
 
 
 def starts(results: Results, measures: str) -> dict[float, pd.DataFrame]:
@@ -223,3 +200,7 @@ def adaptive(results: Results, measures: str) -> pd.DataFrame:
     """Return the rows of AutoL2 from the largest λ₀, which is the paper's; empty without such runs."""
     found = starts(results, measures)
     return found[max(found)] if found else results.table.iloc[:0]
+
+
+def _images(results: Results) -> int:
+    return int(results.passport["data"]["test"])

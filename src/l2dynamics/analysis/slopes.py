@@ -14,7 +14,7 @@ import numpy as np
 
 from l2dynamics import peaks
 from l2dynamics.analysis import resampling
-from l2dynamics.analysis.blocks import Curves
+from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
 
 Finder = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -44,13 +44,13 @@ class Sweep:
 
     def __post_init__(self) -> None:
         if not len(self.curves) == len(self.eta) == len(self.l2) > 0 or (np.asarray(self.l2) <= 0).any():
-            raise ValueError("a sweep needs one curve, one eta and one positive l2 for every grid point")
+            raise Lacking("a sweep needs one curve, one eta and one positive l2 for every grid point")
         if len({curves.seeds for curves in (*self.curves, *self.zero.values())}) > 1:
-            raise ValueError("the runs of a sweep need the same seeds: see blocks.common")
+            raise Lacking("the runs of a sweep need the same seeds: see blocks.common")
         for curves, eta in zip(self.curves, self.eta, strict=True):
             zero = self.zero.get(float(eta))
             if self.zero and (zero is None or zero.steps[-1] < curves.steps[-1] * (1 - 1e-9)):
-                raise ValueError(
+                raise Lacking(
                     f"at eta {eta:g} the run with l2 = 0 is missing or shorter than {curves.steps[-1]:g} steps: the "
                     "placebo needs it as long as the others"
                 )
@@ -64,14 +64,14 @@ class Sweep:
         """Time of every grid point in the data as they are, steps, shape ``[points]``.
 
         Raises:
-            ValueError: a grid point has none: its mean curve is never better than at step 0.
+            Lacking: a grid point has none: its mean curve is never better than at step 0.
         """
         found = np.array(
             [float(find(curves.steps, curves.accuracy().mean(axis=0))) for curves in self.curves]
         )
         for time, eta, l2 in zip(found, self.eta, self.l2, strict=True):
             if not time > 0:
-                raise ValueError(f"the runs with eta {eta:g} and l2 {l2:g} did not learn: leave them out")
+                raise Lacking(f"the runs with eta {eta:g} and l2 {l2:g} did not learn: leave them out")
         return found
 
     def log_times(self, view: View, find: Finder) -> np.ndarray:
@@ -131,7 +131,7 @@ def exponent(
         Slope and placebo. Their standard errors are at least what the distance of the evaluations leaves open.
 
     Raises:
-        ValueError: there are fewer than three λ, or runs did not learn.
+        Lacking: there are fewer than three λ, or runs did not learn.
     """
     u, groups = _coordinates(sweep, over_eta)
     floor = _unresolved(sweep, u, groups, find)
@@ -170,7 +170,7 @@ def curvature(
         draws: see :func:`exponent`.
 
     Raises:
-        ValueError: there are fewer than four λ, or runs did not learn.
+        Lacking: there are fewer than four λ, or runs did not learn.
     """
     sweep.times(find)
     u, groups = _coordinates(sweep, over_eta)
@@ -192,12 +192,12 @@ def prefactor_spread(sweep: Sweep, *, find: Finder = peaks.star, draws: int = re
         draws: see :func:`exponent`.
 
     Raises:
-        ValueError: there is one η, or runs did not learn.
+        Lacking: there is one η, or runs did not learn.
     """
     sweep.times(find)
     etas, groups = np.unique(sweep.eta, return_inverse=True)
     if len(etas) < 2:
-        raise ValueError("a spread over eta needs two of them")
+        raise Lacking("a spread over eta needs two of them")
     member = np.eye(len(etas))[groups] / np.bincount(groups)[groups][:, None]
     u = np.log(sweep.eta * sweep.l2)
 

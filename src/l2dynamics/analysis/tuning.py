@@ -1,11 +1,11 @@
-"""The best λ within a training budget."""
+"""The best λ of a grid within a training budget, for figures: claims choose on other test images than they score on."""
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 
 from l2dynamics.analysis.per_run import accuracy_within
-from l2dynamics.analysis.statistics import Interval, over_seeds
 from l2dynamics.analysis.thresholds import NEAR_BEST
 
 
@@ -14,23 +14,25 @@ class Tuned:
     """The best coefficient on a grid, for one budget.
 
     Attributes:
-        l2: λ with the highest seed-averaged accuracy.
-        accuracy: that accuracy, with its interval over seeds.
-        low: smallest λ whose accuracy is within ``NEAR_BEST`` of the best.
+        l2: λ with the highest accuracy, mean over seeds.
+        accuracy: that accuracy.
+        n: its number of seeds.
+        low: smallest λ whose accuracy is within ``NEAR_BEST`` standard errors of the best.
         high: largest such λ.
         near: all of them, ascending.
         edge: whether ``l2`` is the first or last positive λ of the grid: the true optimum may lie outside.
     """
 
     l2: float
-    accuracy: Interval
+    accuracy: float
+    n: int
     low: float
     high: float
     near: tuple[float, ...]
     edge: bool
 
 
-def tuned(table: pd.DataFrame, budget: float) -> Tuned:
+def tuned(table: pd.DataFrame, budget: float, images: int) -> Tuned:
     """Find the best λ > 0 within a training budget, on the grid of the table.
 
     Accuracies are averaged over seeds first. λ=0 is not a candidate: the paper compares λ on a logarithmic
@@ -39,6 +41,7 @@ def tuned(table: pd.DataFrame, budget: float) -> Tuned:
     Args:
         table: long results table of one η and one σw (filter it first), usually the rows of group ``grid``.
         budget: epochs.
+        images: test images; they give the standard error of an accuracy.
 
     Raises:
         ValueError: several η or σw, or no run with λ > 0 has an evaluation within the budget.
@@ -49,18 +52,20 @@ def tuned(table: pd.DataFrame, budget: float) -> Tuned:
             raise ValueError(
                 f"tuned() needs runs of one {column}, the table has {sorted(runs[column].unique())}"
             )
-    points = over_seeds(runs[runs["l2"] > 0], "accuracy", by=("l2",))
+    points = runs[runs["l2"] > 0].dropna(subset=["accuracy"]).groupby("l2")["accuracy"].agg(["mean", "count"])
     if points.empty:
         raise ValueError(f"no run with l2 > 0 has an evaluation within {budget:g} epochs")
-    best = points.iloc[int(points["mean"].to_numpy().argmax())]
-    # Accuracies are multiples of 1 / test size: without the slack "0.001 below" would depend on rounding.
-    near = points[points["mean"] >= float(best["mean"]) - NEAR_BEST - 1e-9]["l2"]
-    accuracy = Interval(float(best["mean"]), float(best["low"]), float(best["high"]), int(best["n"]))
+    place = int(points["mean"].to_numpy().argmax())
+    accuracy, l2s = float(points["mean"].iloc[place]), points.index.to_numpy(dtype=float)
+    error = math.sqrt(max(accuracy * (1 - accuracy), 0.0) / images)
+    # Accuracies are multiples of 1 / images: without the slack rounding would decide.
+    near = l2s[points["mean"].to_numpy() >= accuracy - NEAR_BEST * error - 1e-9]
     return Tuned(
-        l2=float(best["l2"]),
+        l2=float(l2s[place]),
         accuracy=accuracy,
+        n=int(points["count"].iloc[place]),
         low=float(near.min()),
         high=float(near.max()),
         near=tuple(float(value) for value in near),
-        edge=bool(best["l2"] in (points["l2"].min(), points["l2"].max())),
+        edge=place in (0, len(l2s) - 1),
     )

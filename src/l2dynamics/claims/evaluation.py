@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from l2dynamics.claims import accuracies, adaptive, budgets, exceptions, times
+from l2dynamics.claims import accuracies, adaptive, budgets, coefficients, exceptions, mse, regimes, times
 from l2dynamics.claims.base import FIELDS
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 from l2dynamics.storage import atomic
 
-MODULES = (times, accuracies, budgets, adaptive, exceptions)
+MODULES = (times, accuracies, budgets, coefficients, adaptive, mse, exceptions)
 
 RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for name in module.RESULTS))
 """Names of the results that the claims on training read."""
@@ -39,12 +39,13 @@ def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:
         Id → flat record with the keys :data:`FIELDS`, in the order of :func:`order`.
 
     Raises:
-        ValueError: results or a group of runs are missing; the message names the stage that makes them.
+        ValueError: results are missing; the message names the stage that makes them.
     """
     for name in RESULTS:
         if name not in results:
             raise ValueError(f"results of {name} are missing: run `dvc repro {tables.stage(name)}`")
-    found = [claim for module in MODULES for claim in module.evaluate(results)]
+    study = regimes.Study(results)
+    found = [claim for module in MODULES for claim in module.evaluate(study)]
     records = {claim.id: claim.record() for claim in found}
     if len(records) != len(found):
         raise ValueError("two claims have one id")

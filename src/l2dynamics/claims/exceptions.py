@@ -1,249 +1,247 @@
-"""Claims 13–15: MSE, under-parametrised networks, initial scale (Figures S5, S7, S8, S12)."""
+"""Claims 14 and 15: under-parametrised networks, and the initial scale (Figures S7, S8, S12)."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
-import pandas as pd
+from scipy.stats import rankdata
 
-from l2dynamics.analysis import selection, statistics
-from l2dynamics.claims.base import (
-    MARGIN,
-    OVER_SEEDS,
-    Claim,
-    above,
-    at_most,
-    by_seed,
-    decided,
-    make,
-    over_setups,
-    resolved,
-    seed_bootstrap,
-)
+from l2dynamics.analysis import choice, resampling, slopes, thresholds, verdicts
+from l2dynamics.analysis.blocks import Curves, Lacking
+from l2dynamics.analysis.resampling import Estimate, View
+from l2dynamics.analysis.slopes import Sweep
+from l2dynamics.claims import checks, judging, parts, regimes, runs
+from l2dynamics.claims.base import Claim, number
+from l2dynamics.claims.checks import Check
+from l2dynamics.claims.judging import Part, Spec
+from l2dynamics.claims.parts import Found
 from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
-RESULTS = ("fc_mse", "fc_small", "resnet", "wrn_sigma")
-SIGMA_SPREAD = 0.02
-"""Largest spread of the final accuracy over σw that counts as no dependence (claim 15)."""
+RESULTS = ("fc_small", "resnet", "wrn_sigma", "wrn_aug")
+SATURATES = -0.5
+SCALE_MARGIN = 0.02
+ALIKE = 12
+"""Products ηλ within a twelfth of a decade count as equal: grids are not exactly geometric."""
+
+FLAT = 0.01
+
+
+def worse(numbers: Sequence[Estimate]) -> list[Check]:
+    """The smallest λ is worse than the best one; contradicted by a plateau as in claim 3.
+
+    An accuracy that still rises towards the smallest λ decides nothing: the best λ may lie below it.
+    """
+    check = checks.better("best λ minus smallest λ > 0", numbers[0])
+    flat = verdicts.equivalent(numbers[0], FLAT)
+    test = replace(check.test, p_against=flat.p_for * check.test.alpha / flat.alpha)
+    rises = "the smallest λ is the best, so the optimum may lie below it" if numbers[0].value < 0 else ""
+    return [replace(check, test=test, blocked=rises, against=f"a plateau within ± {FLAT:g}")]
+
+
+WORSE = Spec(
+    "14",
+    "accuracy is best at λ ≠ 0 even with T ∝ 1/λ.",
+    "Measured: best accuracy of the larger λ minus that of the smallest λ > 0 with T ∝ 1/λ; true if above 0, 95 %; "
+    f"contradicted by a plateau within ± {FLAT:g}, 90 %. λ and evaluation are chosen on one half of the test "
+    "images and "
+    "scored on the other.",
+    worse,
+)
+SLOPE = Spec(
+    "14",
+    "t* ∝ 1/λ fails below the best λ.",
+    f"Measured: exponent of t* on λ for λ up to the best one; true if the 90 % interval lies above {SATURATES:g}.",
+    lambda numbers: [checks.better("exponent of t* on λ", numbers[0], SATURATES, level=0.9)],
+)
+PRODUCT = Spec(
+    "14",
+    "at fixed T accuracy is constant along ηλ.",
+    "Measured: rank correlation of the accuracy of a cell with the mean of the other cells of equal ηλ; true "
+    "if above 0, "
+    "95 %.",
+    lambda numbers: [checks.better("rank correlation along ηλ", numbers[0])],
+)
+ALL = (
+    "14",
+    "Under-parametrised networks break claims 1 and 3.",
+    "True if some smaller λ is worse than the best even at T ∝ 1/λ (FC and ResNet), t* stops growing below the "
+    "best λ, and "
+    "accuracy at fixed T is constant along ηλ.",
+)
+INITIAL = Spec(
+    "15",
+    "Final performance is independent of σw.",
+    f"True if the final accuracies of any two σw differ by no more than ± {SCALE_MARGIN:g} at the smallest λ "
+    "(90 %), and the "
+    "range over σw is larger at the largest λ, where training is short (95 %; the σw with the highest and the "
+    "lowest accuracy "
+    "are chosen on one half of the test images and scored on the other). Measured: the two σw that differ most.",
+    lambda numbers: [
+        *(checks.equivalent("difference between two σw", one, SCALE_MARGIN) for one in numbers[:-1]),
+        checks.better("range over σw at the largest λ minus at the smallest", numbers[-1]),
+    ],
+    paper=0.0,
+    figure="figS12",
+)
 
 
 def evaluate(results: Mapping[str, Results]) -> list[Claim]:
-    """Return claims 13–15, the first two with their parts."""
-    mse = [eta_dependence(results["fc_mse"]), loss_rises(results["fc_mse"])]
-    small = [
-        small_l2_is_worse(results["fc_small"]),
-        time_saturates(results["fc_small"]),
-        product_decides(results["resnet"]),
-        never_catches_up(results["resnet"]),
+    """Return claims 14, with its parts, and 15."""
+    small, resnet = results["fc_small"], results["resnet"]
+    found = [
+        (WORSE, "fc_small-accuracy", small, "figS7", lambda: small_l2_is_worse(small)),
+        (SLOPE, "fc_small-time", small, "figS7", lambda: time_saturates(small)),
+        (PRODUCT, "resnet-product", resnet, "figS8", lambda: product_decides(resnet)),
+        (WORSE, "resnet-budget", resnet, "figS8", lambda: never_catches_up(resnet)),
     ]
-    return [
-        _all(
-            "13",
-            "MSE: strong η-dependence when training accuracy reaches 1, none at convergence with λ > 0.",
-            mse,
-        ),
-        *mse,
-        _all("14", "Under-parametrised networks break claims 1 and 3.", small),
-        *small,
-        initial_scale(results["wrn_sigma"]),
+    measured = []
+    for spec, tail, own, figure, measure in found:
+        part = Part(tail, (own,), f"{title(own.name)} (under-parametrised): {spec.text}", figure=figure)
+        fits = small_fits(results) if own is small else ""
+        measured.append((spec, replace(part, lacks=fits) if fits else parts.filled(part, measure)))
+    return [*parts.together(*ALL, measured), judging.single(INITIAL, initial_scale(results))]
+
+
+def small_fits(results: Mapping[str, Results]) -> str:
+    """Why the small network is not under-parametrised; empty if it is."""
+    try:
+        found = regimes.of(results, "fc_small")
+    except Lacking as lack:
+        return f"whether it is under-parametrised is not known: {lack}"
+    if math.isnan(found.train_accuracy):
+        return "whether it is under-parametrised is not known: no run with λ = 0"
+    return (
+        f"not under-parametrised: training accuracy {found.train_accuracy:.3f} at λ = 0" if found.fits else ""
+    )
+
+
+def small_l2_is_worse(results: Results) -> Found:
+    """Claim 14 on FC: the smallest λ > 0 against the best of the larger ones, T ∝ 1/λ."""
+    _, found = runs.headline(results)
+    found = runs.several(runs.inverse_length({l2: one for l2, one in found.items() if l2 > 0}))
+    if len(found) < 3:
+        raise Lacking(f"{len(found)} λ with T ∝ 1/λ and several seeds; it takes three")
+    _, *larger = found
+    return _gap([found[min(found)]], [found[l2] for l2 in larger], f"λ = {min(found):g} … {max(found):g}.")
+
+
+def never_catches_up(results: Results) -> Found:
+    """Claim 14 on ResNet: the smallest λ at its best budget against the larger ones at T ∝ 1/λ or less."""
+    table = runs.rows(results, "budget")
+    found: dict[tuple[float, float], Curves] = {}
+    for budget in sorted(table["budget"].unique()):
+        for (_, l2), one in runs.points(results, table[table["budget"] == budget]).items():
+            found[float(budget), l2] = one
+    found = runs.several({key: one for key, one in found.items() if key[1] > 0})
+    l2s = sorted({l2 for _, l2 in found})
+    if len(l2s) < 2 or not any(runs.learned(results, one) for one in found.values()):
+        raise Lacking("fewer than two λ with several seeds learned")
+    smallest = [one for (_, l2), one in found.items() if l2 == l2s[0]]
+    longest = max(budget for budget, l2 in found if l2 == l2s[0])
+    larger = [
+        one
+        for (budget, l2), one in found.items()
+        if l2 > l2s[0] and budget * l2 * runs.INVERSE <= longest * l2s[0]
     ]
+    if not larger:
+        raise Lacking(f"λ = {l2s[0]:g} was not trained for T ∝ 1/λ, that is so much longer than a larger λ")
+    return _gap(smallest, larger, f"λ = {l2s[0]:g} … {l2s[-1]:g}, T up to {longest:.4g} epochs.")
 
 
-def eta_dependence(results: Results) -> Claim:
-    """Claim 13: spread of accuracy over η at convergence relative to that at training accuracy 1, same λ."""
-    text = (
-        f"{title(results.name)}: test accuracy depends on η when training accuracy reaches 1 but not at "
-        "its maximum. Measured: spread (largest minus smallest over η, mean over λ > 0) at the maximum "
-        "divided by that at training accuracy 1; true if no more than 0.5."
-    )
-    kept = selection.peaked(selection.runs(results)).dropna(subset=["test_accuracy_at_train1"])
-    kept = kept[kept.groupby("l2")["eta"].transform("nunique") >= 2]
-    if kept.empty:
-        return make(
-            "13-eta",
-            f"{text} Not judged: no λ reached training accuracy 1 at two η at this scale.",
-            "figS5",
-            results,
-        )
-
-    def ratio(some: pd.DataFrame) -> float:
-        at_one, at_end = (
-            _spread(some, column) for column in ("test_accuracy_at_train1", "max_test_accuracy")
-        )
-        return at_end / at_one if at_one > 0 else np.inf
-
-    interval = seed_bootstrap(kept, ratio, point=("eta", "l2"))
-    text += (
-        f" Spreads {_spread(kept, 'max_test_accuracy'):.4f} and "
-        f"{_spread(kept, 'test_accuracy_at_train1'):.4f}, η = {kept['eta'].min():g} … "
-        f"{kept['eta'].max():g}. Interval over seeds."
-    )
-    ok = at_most(interval, 0.5)
-    return make("13-eta", decided(text, ok), "figS5", results, interval=interval, ok=ok)
+def time_saturates(results: Results) -> Found:
+    """Claim 14: the exponent of t* on λ up to the best λ."""
+    eta, found = runs.headline(results)
+    found = runs.several({l2: one for l2, one in found.items() if l2 > 0})
+    best = max(found, key=lambda l2: _top(found[l2]))
+    kept = {
+        l2: one
+        for l2, one in found.items()
+        if l2 <= best
+        and runs.learned(results, one)
+        and 0 < runs.star(one) <= thresholds.PEAKED_WITHIN * runs.length(one) * (1 + 1e-9)
+    }
+    if len(kept) < 3:
+        raise Lacking(f"{len(kept)} λ at or below the best one ({best:g}) peaked; an exponent needs three")
+    sweep = Sweep(tuple(kept.values()), np.full(len(kept), eta), np.array(list(kept)), {})
+    return parts.of((slopes.exponent(sweep).slope,), f"Best λ {best:g}, {len(kept)} λ up to it.")
 
 
-def loss_rises(results: Results) -> Claim:
-    """Claim 13: share of runs whose training loss has a minimum and rises by a tenth or more afterwards."""
-    kept = selection.trained(selection.runs(results))
-    text = (
-        f"{title(results.name)}: the training loss (without the L2 term) has a minimum and rises "
-        "afterwards. Measured: share of the runs with λ > 0 whose final loss is at least 1.1 times the "
-        "minimum; true if ≥ 0.8."
-    )
-    if kept.empty:
-        return make("13-loss", f"{text} Not judged: no run learned.", "figS5", results)
-    final = selection.rows(results).groupby("run")["train_loss"].last().reindex(kept["run"]).to_numpy()
-    share = kept.assign(rises=(final >= 1.1 * kept["min_train_loss"].to_numpy()).astype(float))
-    interval = by_seed(share, "rises")
-    measured = float(share["rises"].mean())
-    return make(
-        "13-loss",
-        f"{text} Interval over seeds.",
-        "figS5",
-        results,
-        paper=1.0,
-        measured=measured,
-        low=interval.low,
-        high=interval.high,
-        n=len(share),
-        ok=measured >= 0.8,
-    )
-
-
-def small_l2_is_worse(results: Results) -> Claim:
-    """Claim 14: accuracy at the smallest λ minus that at the best, with T ∝ 1/λ."""
-    summary = selection.at_headline_eta(results.name, selection.runs(results))
-    points = summary.groupby("l2")["max_test_accuracy"].mean()
-    best, least = selection.best_l2(summary), points.index.min()
-    both = [summary[summary["l2"] == l2].set_index("seed")["max_test_accuracy"] for l2 in (least, best)]
-    paired = (both[0] - both[1]).dropna().rename("difference").reset_index()
-    text = f"{title(results.name)} (under-parametrised): accuracy is best at λ ≠ 0 even with T ∝ 1/λ."
-    if paired.empty:
-        reason = f"no seed has both the smallest λ ({least:g}) and the best ({best:g})"
-        return make("14-fc_small-accuracy", f"{text} Not judged: {reason}.", "figS7", results)
-    interval = resolved(by_seed(paired, "difference"), results, points.max())
-    text += (
-        f" Measured: accuracy at the smallest λ ({least:g}) minus that at the best ({best:g}); true if no "
-        f"more than −{MARGIN:g}. {OVER_SEEDS}"
-    )
-    ok = at_most(interval, -MARGIN)
-    return make("14-fc_small-accuracy", decided(text, ok), "figS7", results, interval=interval, ok=ok)
-
-
-def time_saturates(results: Results) -> Claim:
-    """Claim 14: the exponent of t* against λ below the best λ."""
-    summary = selection.at_headline_eta(results.name, selection.runs(results))
-    best = selection.best_l2(summary)
-    kept = selection.timed(summary)
-    kept = kept[kept["l2"] <= best * (1 + 1e-9)]
-    text = (
-        f"{title(results.name)} (under-parametrised): t* ∝ 1/λ fails below the best λ ({best:g}). "
-        "Measured: log-log slope of t* for λ up to the best one; true if above −1. Interval: bootstrap over λ."
-    )
-    if kept["l2"].nunique() < 3:
-        text += f" Not judged: {kept['l2'].nunique()} λ at or below the best one peaked."
-        return make("14-fc_small-time", text, "figS7", results, n=len(kept))
-    fit = statistics.fit_exponent(kept["l2"], kept["t_star"])
-    interval = statistics.Interval(fit.slope, fit.low, fit.high, fit.n)
-    ok = above(interval, -1)
-    return make("14-fc_small-time", decided(text, ok), "figS7", results, interval=interval, ok=ok)
-
-
-def product_decides(results: Results) -> Claim:
+def product_decides(results: Results) -> Found:
     """Claim 14: with fixed T accuracy over η and λ is a function of ηλ (Figure S8a)."""
     # Cells at chance level are data: Figure S8 shows them all.
-    summary = selection.runs(results)
-    summary = summary[summary["l2"] > 0]
-    # Products that differ by a tenth or less count as equal: grids are not exactly geometric.
-    summary = summary.assign(product=np.round(np.log10(summary["eta"] * summary["l2"]) * 12))
-    text = (
-        f"{title(results.name)} (under-parametrised): at fixed T accuracy is constant along ηλ. Measured: "
-        "mean spread of accuracy at equal ηλ divided by the spread over the whole grid; true if no more than 1/3."
-    )
-    if selection.near_chance(results, summary["max_test_accuracy"].max()):
-        return make("14-resnet-product", f"{text} Not judged: no run learned.", "figS8", results)
-    points = summary.groupby(["product", "eta"])["max_test_accuracy"].mean().reset_index()
-    several = points.groupby("product")["eta"].nunique()
-    if not (several >= 2).any():
-        return make(
-            "14-resnet-product", f"{text} Not judged: no ηλ occurs twice.", "figS8", results, n=len(summary)
+    found = runs.several({key: one for key, one in runs.of_group(results).items() if key[1] > 0})
+    if not any(runs.learned(results, one) for one in found.values()):
+        raise Lacking("no run learned")
+    product = np.array([round(math.log10(eta * l2) * ALIKE) for eta, l2 in found])
+    alike = product[:, None] == product
+    np.fill_diagonal(alike, False)
+    cells = np.flatnonzero(alike.any(axis=1))
+    if len(np.unique(product[cells])) < 3:
+        raise Lacking("fewer than three products ηλ occur twice")
+    weights = (alike / np.maximum(alike.sum(axis=1, keepdims=True), 1))[cells]
+    curves = list(found.values())
+
+    def correlation(view: View) -> np.ndarray:
+        top = np.stack([choice.best(view, [one]) for one in curves], axis=-1)
+        own, others = (rankdata(np.round(x, 9), axis=-1) for x in (top[:, cells], top @ weights.T))
+        own, others = (x - x.mean(axis=-1, keepdims=True) for x in (own, others))
+        size = np.sqrt((own**2).sum(axis=-1) * (others**2).sum(axis=-1))
+        return np.where(size > 0, (own * others).sum(axis=-1) / np.where(size > 0, size, 1.0), np.nan)
+
+    estimate = resampling.estimate(correlation, len(curves[0].seeds))
+    return parts.of((estimate,), f"{len(cells)} cells.")
+
+
+def initial_scale(results: Mapping[str, Results]) -> Part:
+    """Claim 15: final accuracies over σw at the smallest λ, and their range at the largest."""
+    own = results["wrn_sigma"]
+    part = Part("wrn_sigma", (own,), "", outside=regimes.outside(results, "wrn_sigma"))
+
+    def measure() -> Part:
+        table = runs.rows(own, "scaled")
+        found: dict[tuple[float, float], Curves] = {}
+        for sigma, some in table.groupby("sigma_w"):
+            for (_, l2), one in runs.points(own, some).items():
+                if l2 > 0 and runs.learned(own, one):
+                    found[float(sigma), l2] = runs.last_only(one)  # type: ignore[arg-type]
+        found = runs.several(found)
+        sigmas = sorted({sigma for sigma, _ in found})
+        shared = sorted({l2 for _, l2 in found if all((sigma, l2) in found for sigma in sigmas)})
+        if len(sigmas) < 3 or len(shared) < 2:
+            raise Lacking(
+                f"{len(sigmas)} σw at {len(shared)} λ learned with several seeds; it takes three at two λ"
+            )
+        least, most = ([found[sigma, l2] for sigma in sigmas] for l2 in (shared[0], shared[-1]))
+
+        def numbers(view: View) -> np.ndarray:
+            final = np.stack([choice.best(view, [one]) for one in least], axis=-1)
+            pairs = [final[:, j] - final[:, i] for i, j in combinations(range(len(sigmas)), 2)]
+            return np.stack([*pairs, choice.spread(view, most) - choice.spread(view, least)], axis=-1)
+
+        measured = tuple(resampling.estimates(numbers, len(least[0].seeds)))
+        facts = (
+            f"λ = {shared[0]:g} and {shared[-1]:g}, σw = {', '.join(f'{sigma:g}' for sigma in sigmas)}; the "
+            "range shrinks by "
+            f"{number(measured[-1].value)}."
         )
+        shown = max(measured[:-1], key=lambda one: abs(one.value))
+        return replace(part, numbers=measured, facts=facts, shown=shown)
 
-    def ratio(some: pd.DataFrame) -> float:
-        mean = some.groupby(["product", "eta", "l2"])["max_test_accuracy"].mean()
-        by_product = mean.groupby("product").agg(["min", "max", "count"])
-        by_product = by_product[by_product["count"] >= 2]
-        return float((by_product["max"] - by_product["min"]).mean() / (mean.max() - mean.min()))
-
-    interval = seed_bootstrap(summary, ratio, point=("eta", "l2"))
-    ok = at_most(interval, 1 / 3)
-    text = decided(f"{text} Interval over seeds.", ok)
-    return make("14-resnet-product", text, "figS8", results, interval=interval, ok=ok)
+    return judging.attempt(part, measure)
 
 
-def never_catches_up(results: Results) -> Claim:
-    """Claim 14: the smallest λ stays below the best accuracy at every budget (Figure S8b)."""
-    summary = selection.runs(results, "budget")
-    kept = summary[summary["l2"] > 0]
-    text = (
-        f"{title(results.name)} (under-parametrised): small λ never catches up, however long it is trained "
-        "(schedule rescaled). Measured: best accuracy of all λ and T minus the best of the smallest λ "
-        f"over T; true if above {MARGIN:g}."
-    )
-    if selection.trained(summary)["l2"].nunique() < 2:
-        return make("14-resnet-budget", f"{text} Not judged: fewer than two λ learned.", "figS8", results)
-
-    def gap(some: pd.DataFrame) -> float:
-        points = some.groupby(["l2", "budget"])["max_test_accuracy"].mean()
-        return float(points.max() - points.xs(points.index.get_level_values("l2").min(), level="l2").max())
-
-    interval = seed_bootstrap(kept, gap, point=("l2", "budget"))
-    interval = resolved(interval, results, kept["max_test_accuracy"].max())
-    ok = above(interval, MARGIN)
-    text += f" λ = {kept['l2'].min():g}, T up to {kept['budget'].max():.4g} epochs. {OVER_SEEDS}"
-    return make("14-resnet-budget", decided(text, ok), "figS8", results, interval=interval, ok=ok)
+def _top(curves: Curves) -> float:
+    """Maximum accuracy of the mean curve, by both halves."""
+    return float(choice.best(resampling.as_measured(len(curves.seeds)), [curves])[0])
 
 
-def initial_scale(results: Results) -> Claim:
-    """Claim 15: spread of the final accuracy over σw at the smallest λ, i.e. the longest training."""
-    summary = selection.trained(selection.runs(results, "scaled"))
-    several = summary.groupby("l2")["sigma_w"].nunique()
-    text = (
-        "Final performance is independent of σw. Measured: largest minus smallest final accuracy over σw "
-        f"at the smallest λ (longest training); true if no more than {SIGMA_SPREAD:g}."
-    )
-    if not (several >= 2).any():
-        return make("15", f"{text} Not judged: no λ learned at two σw.", "figS12", results, n=len(summary))
-    least = several[several >= 2].index.min()
-    longest = summary[summary["l2"] == least]
+def _gap(smallest: list[Curves], larger: list[Curves], facts: str) -> Found:
+    """Best accuracy of the larger λ minus that of the smallest."""
 
-    def spread(some: pd.DataFrame) -> float:
-        points = some.groupby("sigma_w")["final_test_accuracy"].mean()
-        return float(points.max() - points.min())
+    def statistic(view: View) -> np.ndarray:
+        return np.asarray(choice.best(view, larger) - choice.best(view, smallest))
 
-    interval = seed_bootstrap(longest, spread, point=("sigma_w",))
-    interval = resolved(interval, results, longest["final_test_accuracy"].max())
-    widest = spread(summary[summary["l2"] == several[several >= 2].index.max()])
-    text += (
-        f" λ = {least:g}, σw = {longest['sigma_w'].min():g} … {longest['sigma_w'].max():g}; at the largest "
-        f"λ the spread is {widest:.4f}. {OVER_SEEDS}"
-    )
-    ok = at_most(interval, SIGMA_SPREAD)
-    return make("15", decided(text, ok), "figS12", results, interval=interval, paper=0.0, ok=ok)
-
-
-def _spread(some: pd.DataFrame, column: str) -> float:
-    """Largest minus smallest seed average over η, mean over λ."""
-    points = some.groupby(["l2", "eta"])[column].mean()
-    ends = points.groupby("l2").agg(["min", "max"])
-    return float((ends["max"] - ends["min"]).mean())
-
-
-def _all(id: str, text: str, parts: list[Claim]) -> Claim:
-    """Verdict over parts that measure different things: the share that holds."""
-    verdict = over_setups(id, text, parts)
-    judged = [part for part in parts if part.ok is not None]
-    share = sum(part.ok is True for part in judged) / len(judged) if judged else np.nan
-    listed = ", ".join(part.id for part in parts)
-    words = f"{text} Measured: share of the {len(judged)} parts that holds ({listed})."
-    return Claim(**{**verdict.__dict__, "claim": words, "measured": share, "low": np.nan, "high": np.nan})
+    return parts.of((resampling.estimate(statistic, len(smallest[0].seeds)),), facts)

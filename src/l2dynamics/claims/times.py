@@ -1,156 +1,241 @@
-"""Claims 1, 2 and 12: how t* and the time to training accuracy 1 scale with λ and η (Figures 2, 3, S1)."""
+"""Claims 1, 2, 12 and c8: how t* and the time to training accuracy 1 scale with λ and η (Figures 2, 3, S1)."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
-from l2dynamics.analysis import selection, statistics
-from l2dynamics.claims.base import Claim, decided, main_figure, make, over_setups
+from l2dynamics.analysis import fitting, slopes, verdicts
+from l2dynamics.analysis.blocks import Lacking
+from l2dynamics.analysis.resampling import Estimate
+from l2dynamics.analysis.slopes import Exponent, Sweep
+from l2dynamics.claims import checks, judging, regimes, runs
+from l2dynamics.claims.base import OURS, Claim, main_figure, number
+from l2dynamics.claims.checks import Check
+from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
 RESULTS = ("fc", "cnn", "cnn_bn", "wrn", "wrn_aug")
-EXPONENT_SLACK = 0.15
-"""How far the exponents of claim 12 may be from −1 and 0: the paper says "like 1/η" and "very mildly"."""
+VANILLA = ("fc", "wrn")
+"""Setups with several η and without momentum."""
 
-PRECISION = 0.6
-"""An interval wider than this does not confirm an exponent that lies in it."""
+MARGIN = 0.25
+"""How far the exponent of t* may be from −1: the paper's c at small λ is twice that at large λ, a slope of −1.1."""
+DECADES, COEFFICIENTS = 1.5, 5
+PRODUCT_DECADES = {"fc": 3.0, "wrn": 2.0}
+WORKSTATION_FC = 4.0
+"""Decades of ηλ that FC needs at scale workstation."""
+FIT_MARGIN = 0.15
+SLOWEST = 3.0
+"""η enters claim 12 up to the largest that trains divided by this."""
+
+PLACEBO = (
+    "An exponent counts only if it lies below its placebo, that of the λ = 0 curves cut at the length of each "
+    "run: the "
+    "95 % interval of their difference is below 0. It contradicts only if it counts, or if the placebo itself lies "
+    f"within {MARGIN:g} of 0."
+)
+TIME = "t* is the first evaluation within 0.005 of the maximum of the running median of the mean curve over seeds."
+
+ON_L2 = Spec(
+    "01",
+    "t* ∝ 1/λ at fixed η.",
+    f"True if the 90 % interval of the exponent lies within −1 ± {MARGIN:g}, with at least {COEFFICIENTS} λ over "
+    f"{DECADES:g} decades. {TIME} {PLACEBO}",
+    lambda numbers: [law(numbers, "exponent of t* on λ")],
+    paper=-1.0,
+)
+ON_PRODUCT = Spec(
+    "02",
+    "t* ∝ 1/(ηλ) with vanilla SGD.",
+    f"True if the 90 % interval of the exponent on ηλ over all η lies within −1 ± {MARGIN:g} (FC over 3 "
+    "decades of ηλ, 4 at "
+    "scale workstation; WRN over 2), and the standard deviation over η of the mean of log(t* η λ) is at most "
+    "log 2 (upper "
+    f"90 % bound): one prefactor serves all η. {TIME} {PLACEBO}",
+    lambda numbers: [
+        law(numbers, "exponent of t* on ηλ"),
+        checks.at_most("spread of log(t* η λ) over η", numbers[3], math.log(2)),
+    ],
+    paper=-1.0,
+)
+TO_FIT = Spec(
+    "12",
+    "The time to training accuracy 1 scales as 1/η and depends only mildly on λ.",
+    f"True if the 90 % interval of its exponent on η lies within −1 ± {FIT_MARGIN:g} (λ = 0 included, η up to "
+    "a third of "
+    f"the largest at which some run gets there) and that of its exponent on λ within ± {FIT_MARGIN:g}. Points "
+    "enter that "
+    "all their seeds reach.",
+    lambda numbers: [
+        checks.within("exponent on η", numbers[0], -1 - FIT_MARGIN, -1 + FIT_MARGIN),
+        checks.equivalent("exponent on λ", numbers[1], FIT_MARGIN),
+    ],
+    paper=-1.0,
+    figure="figS1",
+)
+CURVATURE = Spec(
+    "c8",
+    "c = t*·λ grows towards small λ.",
+    "Measured: q in log t* = a + b log λ + q (log λ)²; true if above 0, 95 %. The paper's doubling of c over "
+    "three decades "
+    "is a slope of −1.1 on average.",
+    lambda numbers: [checks.better("curvature q", numbers[0])],
+    kind=OURS,
+)
 
 
 def evaluate(results: Mapping[str, Results]) -> list[Claim]:
-    """Return claims 1, 2 and 12, each over setups and per setup."""
-    claims: list[Claim] = []
-    for id, text, parts in (
-        ("01", "t* ∝ 1/λ at fixed η.", [time_against_l2(results[name]) for name in RESULTS]),
-        (
-            "02",
-            "t* ∝ 1/(ηλ) with vanilla SGD.",
-            [time_against_product(results[name]) for name in ("fc", "wrn")],
-        ),
-        (
-            "12",
-            "The time to training accuracy 1 scales as 1/η and depends only mildly on λ.",
-            [time_to_fit(results[name]) for name in ("fc", "wrn")],
-        ),
-    ):
-        claims += [over_setups(id, text, parts), *parts]
-    return claims
+    """Return claims 1, 2, 12 and c8, each over setups and per setup."""
+    at_eta = [against_l2(results, name) for name in RESULTS]
+    return [
+        *judging.over_setups(ON_L2, at_eta),
+        *judging.over_setups(ON_PRODUCT, [against_product(results, name) for name in VANILLA]),
+        *judging.over_setups(TO_FIT, [time_to_fit(results, name) for name in VANILLA]),
+        *judging.over_setups(CURVATURE, [curvature(results, name) for name in RESULTS]),
+    ]
 
 
-def time_against_l2(results: Results) -> Claim:
-    """Claim 1: the log-log slope of t* against λ, one prefactor per η."""
-    id, text = f"01-{results.name}", f"{title(results.name)}: t* ∝ λ^a at fixed η with a = −1."
-    kept = selection.timed(selection.runs(results))
-    if not _two_l2_at_some_eta(kept):
-        return _no_fit(id, text, results, paper=-1.0)
-    fit = statistics.fit_exponent(kept["l2"], kept["t_star"], clusters=kept["l2"], groups=kept["eta"])
-    text += (
-        f" {fit.n} runs that learned and peaked, {_decades(kept['l2']):.1f} decades of λ; interval: "
-        "bootstrap over λ"
-    )
-    return _exponent(id, text, results, fit, resolution(kept, kept["l2"], kept["eta"]))
+def law(numbers: Sequence[Estimate], what: str) -> Check:
+    """Check an exponent against −1 and its placebo; numbers are slope, placebo and their difference."""
+    slope, placebo, difference = numbers[:3]
+    exponent = Exponent(slope, placebo, difference, decades=math.nan, n_l2=0)
+    test = verdicts.inverse(exponent, margin=MARGIN)
+    why = "" if exponent.counts else f"its placebo of {number(placebo.value)} is not excluded"
+    return Check(what, test, -1 - MARGIN, -1 + MARGIN, why)
 
 
-def time_against_product(results: Results) -> Claim:
-    """Claim 2: the log-log slope of t* against ηλ over all η."""
-    id, text = f"02-{results.name}", f"{title(results.name)}: t* ∝ (ηλ)^a with a = −1, all η together."
-    kept = selection.timed(selection.runs(results))
-    product = kept["eta"] * kept["l2"]
-    if product.nunique() < 2:
-        return _no_fit(id, text, results, paper=-1.0)
-    # Rounding makes equal products of different η and λ one cluster.
-    fit = statistics.fit_exponent(product, kept["t_star"], clusters=[f"{value:.6g}" for value in product])
-    text += (
-        f" {fit.n} runs that learned and peaked, {_decades(product):.1f} decades of ηλ (paper: 6); "
-        "interval: bootstrap over ηλ"
-    )
-    return _exponent(id, text, results, fit, resolution(kept, product, pd.Series(0, kept.index)))
+def against_l2(results: Mapping[str, Results], name: str) -> Part:
+    """Claim 1 in one setup: the exponent of t* on λ, one prefactor per η."""
+    own = results[name]
+    part = _part(results, name, f"{title(name)}: t* ∝ λ^a at fixed η with a = −1.")
+
+    def measure() -> Part:
+        sweep, note = runs.sweep(own, runs.of_group(own))
+        found, count, decades = _exponent(own, sweep, over_eta=False)
+        few = count < COEFFICIENTS or decades < DECADES * (1 - 1e-9)
+        lacks = f"{count} λ over {decades:.1f} decades enter the fit, not {COEFFICIENTS} over {DECADES:g}"
+        facts = f"{decades:.1f} decades of λ"
+        return _with_exponent(own, part, sweep, found, lacks if few else "", facts, note, over_eta=False)
+
+    return judging.attempt(part, measure)
 
 
-def time_to_fit(results: Results) -> Claim:
-    """Claim 12: exponents of the time to training accuracy 1 against η and against λ."""
-    id = f"12-{results.name}"
-    text = f"{title(results.name)}: epochs to training accuracy 1 ∝ η^a with a = −1, nearly independent of λ."
-    summary = selection.runs(results)
-    kept = summary[(summary["train1_epoch"] > 0) & (summary["l2"] > 0)]
-    if kept.groupby("l2")["eta"].nunique().max() < 2 if len(kept) else True:
-        return make(
-            id,
-            f"{text} Not judged: too few runs reached training accuracy 1 at this scale.",
-            "figS1",
-            results,
-            paper=-1.0,
+def against_product(results: Mapping[str, Results], name: str) -> Part:
+    """Claim 2 in one setup: the exponent of t* on ηλ, all η together, and the spread of its prefactor."""
+    own = results[name]
+    part = _part(results, name, f"{title(name)}: t* ∝ (ηλ)^a with a = −1, all η together.")
+
+    def measure() -> Part:
+        sweep, note = runs.sweep(own, runs.of_group(own))
+        needed = (
+            WORKSTATION_FC
+            if name == "fc" and own.passport["scale"] == "workstation"
+            else PRODUCT_DECADES[name]
         )
-    fit = statistics.fit_exponent(kept["eta"], kept["train1_epoch"], clusters=kept["eta"], groups=kept["l2"])
-    verdicts, mild = [_near(fit, -1.0)], "unknown"
-    if _two_l2_at_some_eta(kept):
-        on_l2 = statistics.fit_exponent(kept["l2"], kept["train1_epoch"], groups=kept["eta"])
-        verdicts.append(_near(on_l2, 0.0))
-        mild = f"{on_l2.slope:.3f}"
-    text += (
-        f" True if a is within {EXPONENT_SLACK:g} of −1 and the exponent against λ within "
-        f"{EXPONENT_SLACK:g} of 0 (it is {mild}). {fit.n} runs, {kept['eta'].nunique()} η. Interval by "
-        "bootstrap over η."
+        found, count, decades = _exponent(own, sweep, over_eta=True)
+        spread = slopes.prefactor_spread(sweep)
+        few = count < COEFFICIENTS or decades < needed * (1 - 1e-9)
+        lacks = (
+            f"{count} λ over {decades:.1f} decades of ηλ enter the fit, not {COEFFICIENTS} over {needed:g}"
+        )
+        facts = (
+            f"{decades:.1f} decades of ηλ (paper: 6); the prefactor varies by a factor "
+            f"{math.exp(spread.value):.2f}"
+        )
+        shown = _with_exponent(own, part, sweep, found, lacks if few else "", facts, note, over_eta=True)
+        return replace(shown, numbers=(*shown.numbers, spread) if shown.numbers else ())
+
+    return judging.attempt(part, measure)
+
+
+def time_to_fit(results: Mapping[str, Results], name: str) -> Part:
+    """Claim 12 in one setup: exponents of the time to training accuracy 1."""
+    own = results[name]
+    part = _part(results, name, f"{title(name)}: steps to training accuracy 1 ∝ η^a with a = −1, whatever λ.")
+
+    def measure() -> Part:
+        table = runs.longest(runs.rows(own))
+        reached = fitting.first_steps(table)
+        if reached.empty:
+            raise Lacking("no run reaches training accuracy 1")
+        largest = float(reached["eta"].max()) / SLOWEST
+        slow = fitting.times(table[table["eta"] <= largest * (1 + 1e-9)])
+        if len(np.unique(slow.eta)) < 3:
+            raise Lacking(
+                f"{len(np.unique(slow.eta))} η ≤ {largest:.3g}, a third of the largest that trains, reach training "
+                "accuracy 1 with two seeds; an exponent needs 3"
+            )
+        positive = slow.where(slow.l2 > 0)
+        if len(np.unique(positive.l2)) < 3:
+            raise Lacking("fewer than 3 λ > 0 reach training accuracy 1 with two seeds")
+        numbers = (
+            fitting.exponent(slow, slow.eta, slow.l2),
+            fitting.exponent(positive, positive.l2, positive.eta),
+        )
+        facts = (
+            f"{len(slow.eta)} points, η = {slow.eta.min():g} … {slow.eta.max():g}; exponent on λ "
+            f"{number(numbers[1].value)}."
+        )
+        return replace(part, numbers=numbers, facts=facts)
+
+    return judging.attempt(replace(part, figure="figS1"), measure)
+
+
+def curvature(results: Mapping[str, Results], name: str) -> Part:
+    """Claim c8 in one setup."""
+    own = results[name]
+    part = _part(results, name, f"{title(name)}: c = t*·λ grows towards small λ.")
+
+    def measure() -> Part:
+        sweep, _ = runs.sweep(own, runs.of_group(own))
+        if len(np.unique(sweep.l2)) < COEFFICIENTS:
+            raise Lacking(f"{len(np.unique(sweep.l2))} λ, fewer than {COEFFICIENTS}")
+        bare = Sweep(sweep.curves, sweep.eta, sweep.l2, {})
+        return replace(part, numbers=(slopes.curvature(bare),))
+
+    return judging.attempt(part, measure)
+
+
+def _part(results: Mapping[str, Results], name: str, text: str) -> Part:
+    return Part(
+        name, (results[name],), text, outside=regimes.outside(results, name), figure=main_figure(name)
     )
-    ok = False if False in verdicts else None if None in verdicts else True
-    numbers = statistics.Interval(fit.slope, fit.low, fit.high, fit.n)
-    return make(id, decided(text, ok), "figS1", results, paper=-1.0, interval=numbers, ok=ok)
 
 
-def _near(fit: statistics.Fit, exponent: float) -> bool | None:
-    """Say whether a fitted exponent is the given one within ``EXPONENT_SLACK``; None if its interval allows both."""
-    near = abs(fit.slope - exponent) <= EXPONENT_SLACK
-    if np.isnan(fit.low):
-        return near
-    if near:
-        return True if fit.high - fit.low <= PRECISION else None
-    return None if fit.low <= exponent + EXPONENT_SLACK and fit.high >= exponent - EXPONENT_SLACK else False
+def _exponent(results: Results, sweep: Sweep, *, over_eta: bool) -> tuple[Exponent | None, int, float]:
+    """The exponent (None with fewer than three λ), the number of λ and the decades."""
+    count = len(np.unique(sweep.l2))
+    x = sweep.eta * sweep.l2 if over_eta else sweep.l2
+    decades = float(np.log10(x.max() / x.min()))
+    return (slopes.exponent(sweep, over_eta=over_eta) if count >= 3 else None), count, decades
 
 
-def resolution(kept: pd.DataFrame, x: pd.Series, groups: pd.Series) -> float:
-    """Return the largest error of a fitted exponent of t* that the spacing of the evaluations can cause.
-
-    The accuracy of t* is reached somewhere after the evaluation before it, so ``log t*`` is too large by
-    something between 0 and ``log(t_star / t_before)``. A least-squares slope is a weighted sum of ``log t*``;
-    this is the sum of the absolute weights times half that width.
-
-    Args:
-        kept: one row per run.
-        x: what t* is fitted against, > 0.
-        groups: label of the group of each run; every group has a prefactor of its own.
-    """
-    log_x = np.log(x)
-    centred = log_x - log_x.groupby(groups).transform("mean")
-    width = np.log(kept["t_star"] / kept["t_before"])
-    return float((centred.abs() * width / 2).sum() / (centred**2).sum())
-
-
-def _exponent(id: str, text: str, results: Results, fit: statistics.Fit, slack: float) -> Claim:
-    """Claim that an exponent is −1 within the bootstrap interval widened by the evaluations' resolution."""
-    low, high = fit.low - slack, fit.high + slack
-    ok: bool | None = bool(low <= -1.0 <= high)
-    text += f", widened by {slack:.3f} for the spacing of the evaluations. True if it contains −1"
-    text += f" and is no wider than {PRECISION:g}."
-    if np.isnan(low):
-        ok, text = None, f"{text} Not judged: an interval needs three different values."
-    elif ok and high - low > PRECISION:
-        ok, text = None, f"{text} Not judged: the interval is too wide."
-    elif not ok:
-        text += f" The deviation is a factor {10 ** abs(fit.slope + 1):.2f} per decade"
-        text += "; the paper too sees small λ take about twice as long." if fit.slope < -1 else "."
-    figure = main_figure(results.name)
-    return make(id, text, figure, results, paper=-1.0, measured=fit.slope, low=low, high=high, n=fit.n, ok=ok)
-
-
-def _no_fit(id: str, text: str, results: Results, *, paper: float) -> Claim:
-    text += " Not judged: fewer than two λ > 0 learned and peaked within their runs."
-    return make(id, text, main_figure(results.name), results, paper=paper)
-
-
-def _two_l2_at_some_eta(kept: pd.DataFrame) -> bool:
-    return bool((kept.groupby("eta")["l2"].nunique() >= 2).any())
-
-
-def _decades(values: pd.Series) -> float:
-    return float(np.log10(values.max() / values.min()))
+def _with_exponent(
+    results: Results,
+    part: Part,
+    sweep: Sweep,
+    found: Exponent | None,
+    lacks: str,
+    facts: str,
+    note: str,
+    *,
+    over_eta: bool,
+) -> Part:
+    """The part with its exponent, and beside it that of t₉₅, which noise moves less."""
+    if found is None or found.placebo is None or found.difference is None:
+        return replace(part, lacks=lacks or "no placebo", facts=note)
+    try:
+        bare = Sweep(sweep.curves, sweep.eta, sweep.l2, {})
+        control = slopes.exponent(bare, over_eta=over_eta, find=slopes.t95(runs.chance(results))).slope
+        beside = f"{number(control.value)} ({number(control.low(0.9))} … {number(control.high(0.9))})"
+    except Lacking as lack:
+        beside = str(lack)
+    words = (
+        f"{len(sweep.l2)} points over {facts}, {sweep.seeds} seeds; placebo {number(found.placebo.value)}; "
+        f"exponent of t₉₅: {beside}. {note}"
+    )
+    numbers = () if lacks else (found.slope, found.placebo, found.difference)
+    return replace(part, numbers=numbers, facts=words.strip(), lacks=lacks, shown=found.slope)

@@ -108,7 +108,7 @@ def dotted(results: Results) -> str:
 def gain(results: Results) -> str:
     """Return in words how AutoL2's maximum test accuracy compares with that of the best constant λ."""
     budget = float(results.table["budget"].max())
-    best = selection.constant(results)[1].accuracy.mean
+    best = selection.constant(results)[1].accuracy
     rows = selection.adaptive(results, "minibatch")
     own = float(np.nanmean(per_run.accuracy_within(rows, budget)["accuracy"])) if len(rows) else float("nan")
     return f"max accuracy {own:.4f} against {best:.4f}"

@@ -42,13 +42,13 @@ def accuracy_per_budget(canvas: Canvas, panel: str, found: list[Contest], title:
 
 
 def l2_per_budget(canvas: Canvas, panel: str, found: list[Contest], title: str) -> None:
-    """Draw tuned λ, with bars over all λ within 0.1 % of the best, and predicted λ against training epochs.
+    """Draw tuned λ, with bars over all λ within half a standard error of the best, and predicted λ against epochs.
 
     Open squares are budgets whose best λ lies at an end of the grid.
     """
     canvas.setup(panel, title, panels.EPOCHS, panels.L2, log="xy")
     rows = [
-        (b.epochs, b.tuned.l2, b.tuned.low, b.tuned.high, b.tuned.accuracy.n, "edge" if b.tuned.edge else "")
+        (b.epochs, b.tuned.l2, b.tuned.low, b.tuned.high, b.tuned.n, "edge" if b.tuned.edge else "")
         for b in found
     ]
     canvas.curve(

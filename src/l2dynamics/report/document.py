@@ -16,9 +16,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from l2dynamics import paths
+from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import evaluation
 from l2dynamics.figures import gallery
 from l2dynamics.report import curves, provenance
+from l2dynamics.report.headlines import HEADLINES
 from l2dynamics.storage import atomic
 from l2dynamics.tracking import catalog, views
 
@@ -31,42 +33,11 @@ SCREEN = 0.62
 """Pixels on the page per pixel of the PNG: text in figures is then a little smaller than that of the page."""
 
 
-VERDICTS = {True: ("holds", "holds"), False: ("fails", "fails"), None: ("open", "not judged")}
-
-HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, str]], ...] = (
-    (
-        "Is the time of the best test accuracy proportional to 1/λ?",
-        "With vanilla SGD t* ∝ 1/(ηλ): the numbers are exponents, −1 in the paper. Top row: fully "
-        "connected network, bottom row: Wide ResNet. Left: epochs to the best accuracy; middle: that "
-        "accuracy, which in the paper has a plateau at small λ; "
-        "right: the accuracy within a fixed number of epochs, where in the paper one λ is best.",
-        ("01-fc", "01-cnn", "01-cnn_bn", "01-wrn", "01-wrn_aug", "02-fc", "02-wrn"),
-        ("fig2",),
-        {"sweep": "fc", "x": "product", "points": "t_star-product"},
-    ),
-    (
-        "Does one short run at large λ predict the best λ for any budget?",
-        "c = t*·λ is measured in a short run; λ = c/T is then the prediction for T epochs, compared with "
-        "the best λ of a "
-        "grid. 07 is the largest factor between the two λ over all budgets, 08 the largest loss of accuracy.",
-        ("07", "08", "09", "c2-wrn"),
-        ("fig4",),
-        {"sweep": "wrn_aug", "x": "l2"},
-    ),
-    (
-        "Does AutoL2, which lowers λ during training, beat the best constant λ?",
-        "The numbers are differences of test accuracy, AutoL2 minus the best constant λ of a grid, same "
-        "seeds and budget, at a constant learning rate (10) and with a learning-rate schedule (11), from λ0 = 0.1 as "
-        "printed; c6: from a smaller λ0, our own. Panel c of the figure shows the curves.",
-        ("10-wrn", "10-fc", "10-cnn", "10-cnn_bn", "11", "c6-wrn", "c6-fc", "c6-cnn", "c6-cnn_bn"),
-        ("fig1",),
-        {"sweep": "autol2_wrn", "points": "best-l2"},
-    ),
-)
-
+VERDICTS = {Verdict.CONFIRMED: "holds", Verdict.CONTRADICTED: "fails", Verdict.UNDECIDED: "open"}
+"""CSS class of each verdict."""
 
 @dataclass(frozen=True)
-class Verdict:
+class Label:
     """A verdict: CSS class and words."""
 
     key: str
@@ -87,7 +58,9 @@ class Row:
     measured: str
     interval: str
     n: int
-    verdict: Verdict
+    verdict: Label
+    reason: str
+    kind: str
     figures: tuple[str, ...]
     experiments: tuple[tuple[str, str], ...]
     data: str
@@ -159,7 +132,7 @@ def assemble(
     rows = [row(position, id, record) for position, (id, record) in enumerate(records.items())]
     by_id = {one.id: one for one in rows}
     main = [one for one in rows if one.id.isdigit()]
-    count = {label: sum(one.verdict.label == label for one in main) for _, label in VERDICTS.values()}
+    count = {verdict: sum(one.verdict.label == verdict for one in main) for verdict in Verdict}
     headlines = [
         {
             "title": title,
@@ -176,12 +149,12 @@ def assemble(
         "title": TITLE,
         "scale": scale,
         "score": (
-            f"Of the paper's {len(main)} claims {count['holds']} hold at this scale, {count['fails']} fail "
-            f"and {count['not judged']} cannot be judged."
+            f"Of the paper's {len(main)} claims {count[Verdict.CONFIRMED]} are confirmed at this scale, "
+            f"{count[Verdict.CONTRADICTED]} contradicted and {count[Verdict.UNDECIDED]} not decided."
         ),
         "headlines": headlines,
         "rows": rows,
-        "failed": [one for one in main if one.verdict.label == "fails"],
+        "failed": [one for one in main if one.verdict.label == Verdict.CONTRADICTED],
         "shown": shown,
         "gallery": [one for one in pictures.values() if one not in shown],
         "setups": [line for passport in passports for line in provenance.setups(passport)],
@@ -193,8 +166,10 @@ def row(position: int, id: str, record: Mapping[str, Any]) -> Row:
     """Return one claim as shown. The first sentence of its text is the short form, the rest the detail."""
     text = str(record["claim"])
     short, _, detail = text.partition(". ")
-    low, high = record["low"], record["high"]
+    low, high, level = record["low"], record["high"], record["level"]
     interval = "–" if low is None or high is None else f"{number(low)} … {number(high)}"
+    if level is not None and interval != "–":
+        interval += f" ({level:.0%})"
     return Row(
         id=id,
         position=f"{position:03d}",
@@ -206,7 +181,9 @@ def row(position: int, id: str, record: Mapping[str, Any]) -> Row:
         measured=number(record["measured"]),
         interval=interval,
         n=int(record["n"]),
-        verdict=Verdict(*VERDICTS[record["ok"]]),
+        verdict=Label(VERDICTS[Verdict(record["verdict"])], str(record["verdict"])),
+        reason=str(record["reason"]),
+        kind=str(record["kind"]),
         figures=tuple(str(record["figure"]).split()),
         experiments=experiments(id, str(record["figure"]).split()),
         data=str(record["data"]),

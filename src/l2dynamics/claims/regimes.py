@@ -1,0 +1,72 @@
+"""Which setups are in the regime of the paper: networks that fit their training images by SGD."""
+
+from collections.abc import Iterator, Mapping
+
+from l2dynamics.analysis import regime, selection
+from l2dynamics.analysis.blocks import Lacking
+from l2dynamics.analysis.regime import Regime
+from l2dynamics.claims import runs
+from l2dynamics.experiments import registry
+from l2dynamics.results.tables import Results
+
+LIKE = {"wrn_schedule": "wrn_aug", "wrn_sigma": "wrn_aug", "autol2_wrn_schedule": "wrn_aug"}
+"""Runs whose η decays say nothing of their regime: it is that of the same network, data and optimiser at constant η."""
+
+
+def source(name: str) -> str:
+    """The sweep whose λ = 0 runs tell the regime of some results: that of the same network, data and optimiser."""
+    if name in LIKE:
+        return LIKE[name]
+    experiment = registry.find(name)
+    return experiment.group if experiment is not None and experiment.kind == "autol2" else name
+
+
+class Study(Mapping[str, Results]):
+    """All results that claims read; a regime is measured once."""
+
+    def __init__(self, results: Mapping[str, Results]) -> None:
+        self._results = results
+        self._regimes: dict[str, Regime] = {}
+
+    def __getitem__(self, name: str) -> Results:
+        """Results by name."""
+        return self._results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names."""
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._results)
+
+    def regime(self, sweep: str) -> Regime:
+        """The regime of a sweep, at the η of the panels that show a single one.
+
+        Raises:
+            Lacking: it has no grid, or its runs cannot be averaged.
+        """
+        if sweep not in self._regimes:
+            table = self[sweep].table[self[sweep].table["group"] == "grid"]
+            if table.empty:
+                raise Lacking("its sweep has no grid")
+            self._regimes[sweep] = regime.regime(runs.longest(selection.at_headline_eta(sweep, table)))
+        return self._regimes[sweep]
+
+
+def of(results: Mapping[str, Results], name: str) -> Regime:
+    """Measure the regime of some results: that of their :func:`source`.
+
+    Raises:
+        Lacking: it cannot be measured.
+    """
+    study = results if isinstance(results, Study) else Study(results)
+    return study.regime(source(name))
+
+
+def outside(results: Mapping[str, Results], name: str) -> tuple[str, ...]:
+    """Why some results judge nothing; empty inside the regime."""
+    try:
+        return of(results, name).reasons
+    except Lacking as lack:
+        return (f"the regime is not known: {lack}",)
