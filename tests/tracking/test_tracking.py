@@ -127,7 +127,8 @@ def artifacts(root: Path, run: Any) -> list[str]:
 
 def assert_complete(root: Path, results: Results) -> None:
     _, runs = stored(root, results.name)
-    wanted = {record.key: record.digest for record in recorded(tables.load(results.name, root))}
+    read = tables.load(results.name, root, results.passport["scale"])
+    wanted = {record.key: record.digest for record in recorded(read)}
     sweep = f"{results.name}/{results.passport['scale']}"
     found = {k: run.data.tags.get(DIGEST) for k, run in runs.items() if k.startswith(f"{sweep}/")}
     assert found == wanted
@@ -418,7 +419,7 @@ def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[s
     sync(root)
     client, _ = stored(root)
     for title, key, metrics, files in [
-        (catalog.THEORY.title, "theory", {"fig5c.slope": -1.5}, ["theory.csv", "theory.json"]),
+        (catalog.THEORY.title, "theory/laptop", {"fig5c.slope": -1.5}, ["theory.csv", "theory.json"]),
         (
             catalog.REPORT.title,
             "report/laptop",

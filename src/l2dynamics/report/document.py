@@ -36,6 +36,7 @@ SCREEN = 0.62
 VERDICTS = {Verdict.CONFIRMED: "holds", Verdict.CONTRADICTED: "fails", Verdict.UNDECIDED: "open"}
 """CSS class of each verdict."""
 
+
 @dataclass(frozen=True)
 class Label:
     """A verdict: CSS class and words."""
@@ -272,7 +273,7 @@ def html(report: Mapping[str, Any], theory: str, choices: str, data: str) -> str
     """
     render = MarkdownIt("commonmark", {"html": False}).enable("table").render
     plotter = TEMPLATES / "vendor" / "uplot"
-    return _template("report.html.j2", escape=True).render(
+    return template("report.html.j2", escape=True).render(
         report=report,
         theory=Markup(render(theory)),
         choices=Markup(render(choices)),
@@ -287,9 +288,15 @@ def html(report: Mapping[str, Any], theory: str, choices: str, data: str) -> str
 
 def markdown(report: Mapping[str, Any], theory: str, choices: str) -> str:
     """Render the Markdown version, with figures as relative links."""
-    text = _template("report.md.j2", escape=False).render(
-        report=report, theory=theory.strip(), choices=choices.strip()
+    return tidy(
+        template("report.md.j2", escape=False).render(
+            report=report, theory=theory.strip(), choices=choices.strip()
+        )
     )
+
+
+def tidy(text: str) -> str:
+    """Text without spaces at the ends of lines and without two empty lines in a row."""
     lines = [line.rstrip() for line in text.splitlines()]
     kept = [line for i, line in enumerate(lines) if line or (i > 0 and lines[i - 1])]
     return "\n".join(kept).strip() + "\n"
@@ -305,7 +312,8 @@ def _inline(*files: Path) -> Markup:
     return Markup("\n".join(file.read_text(encoding="utf-8").strip() for file in files))
 
 
-def _template(name: str, *, escape: bool) -> jinja2.Template:
+def template(name: str, *, escape: bool) -> jinja2.Template:
+    """A template of this folder; ``md`` is a filter that makes text mean itself in Markdown."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=escape,

@@ -8,6 +8,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from l2dynamics import paths
+from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import evaluation
 from l2dynamics.experiments.scales import SCALES
 from l2dynamics.report import document
@@ -53,9 +54,7 @@ def collect(root: Path) -> dict[str, Any]:
 def about(scale: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Name, data and verdicts of one scale; the paper's claims only, without their parts."""
     whole = [record for id, record in records.items() if id.isdigit()]
-    counts = {
-        label: sum(document.verdict(record).label == label for record in whole) for label in document.LABELS
-    }
+    counts = {str(one): sum(record["verdict"] == one for record in whole) for one in Verdict}
     data = dict.fromkeys(part for record in whole for part in str(record["data"]).split(", ") if part)
     return {"name": scale, "counts": counts, "total": len(whole), "data": ", ".join(data)}
 
@@ -75,7 +74,7 @@ def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
 def _cell(record: Mapping[str, Any] | None) -> str:
     if record is None:
         return "–"
-    label, measured = document.verdict(record).label, document.number(record["measured"])
+    label, measured = str(record["verdict"]), document.number(record["measured"])
     if measured == "–":
         return label
     low, high = (document.number(record[end]) for end in ("low", "high"))
