@@ -39,14 +39,15 @@ def section(name: str) -> tuple[Any, Any]:
     return setup, loaded
 
 
-def ours(name: str) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
-    """Training and evaluation by the package."""
+def ours(name: str, *, keep: bool = True) -> tuple[Callable[[int, int], None], Callable[[], Any]]:
+    """Training and evaluation by the package, as a worker process does it: freed memory stays with the process."""
     from l2dynamics import paths
     from l2dynamics.running import memory
     from l2dynamics.training import numerics
 
     numerics.configure(cache=paths.work(paths.find_root()) / "xla")
-    memory.keep_freed()
+    if keep:
+        memory.keep_freed()
     import jax
 
     from l2dynamics.experiments.runs import RunSpec
@@ -114,8 +115,8 @@ def main() -> None:
     if sys.platform == "linux":
         os.sched_setaffinity(0, asked["cores"])
     threads = len(asked["cores"])
-    if asked["by"] == "ours":
-        train, evaluate = ours(asked["name"])
+    if asked["by"].startswith("ours"):
+        train, evaluate = ours(asked["name"], keep=asked["by"] == "ours")
     elif asked["by"].startswith("gemm, "):
         train, evaluate = gemm(asked["by"].removeprefix("gemm, "), threads)
     else:
