@@ -97,6 +97,7 @@ def made(name: str, frames: Iterable[pd.DataFrame], per_epoch: int = 1, **extra:
     return Results(name, table, passport)
 
 
+SCHEDULE = "autol2_wrn_schedule"
 #: η, λ, c = t* η λ in steps, steps per epoch
 SWEEPS: dict[str, tuple[tuple[float, ...], np.ndarray, float, int]] = {
     "fc": ((0.05, 0.15, 0.5, 1.5), np.geomspace(1e-4, 1e-2, 6), 0.7, 1),
@@ -160,13 +161,21 @@ def sweep(
                 law = lambda t, star=star, top=top: rise(t / star, top, 0.0 if flat else 0.05)  # noqa: E731
                 frames.append(
                     run(
-                        law, eta=eta, l2=float(l2), seed=seed, steps=length * c / (eta * l2), per_epoch=per_epoch, train=trained
+                        law,
+                        eta=eta,
+                        l2=float(l2),
+                        seed=seed,
+                        steps=length * c / (eta * l2),
+                        per_epoch=per_epoch,
+                        train=trained,
                     )
                 )
             # λ = 0 has risen before the shortest run ends, so that the placebo is flat.
-            saturated = lambda t, eta=eta: rise(t * eta * own_l2s[-1] / c, 0.8 if flat else zero, 0.0)  # noqa: E731
+            saturated = lambda t: rise(t * max(own_etas) * own_l2s[-1] / c, 0.8 if flat else zero, 0.0)  # noqa: E731
             last = zero_length * length * c / (eta * grid[0])
-            frames.append(run(saturated, eta=eta, l2=0.0, seed=seed, steps=last, per_epoch=per_epoch, train=trained))
+            frames.append(
+                run(saturated, eta=eta, l2=0.0, seed=seed, steps=last, per_epoch=per_epoch, train=trained)
+            )
     return made(name, frames, per_epoch)
 
 
@@ -191,8 +200,12 @@ def wrn_aug(
         return lambda t: rise(t * l2 / shift, 0.8 - 0.02 * np.log10(l2 / shift / 1e-5) - less, 0.05)
 
     for seed in seeds:
-        frames += [run(law(float(l2)), eta=0.2, l2=float(l2), seed=seed, steps=20_000, per_epoch=20) for l2 in grid]
-        frames.append(run(lambda t: rise(t / 100, 0.6, 0.0), eta=0.2, l2=0.0, seed=seed, steps=20_000, per_epoch=20))
+        frames += [
+            run(law(float(l2)), eta=0.2, l2=float(l2), seed=seed, steps=20_000, per_epoch=20) for l2 in grid
+        ]
+        frames.append(
+            run(lambda t: rise(t / 100, 0.757, 0.0), eta=0.2, l2=0.0, seed=seed, steps=20_000, per_epoch=20)
+        )
         for budget in budgets:
             for group, times in (("predicted", 1.0), ("predicted_double", 2.0)):
                 l2 = times / budget
@@ -202,7 +215,9 @@ def wrn_aug(
     return made("wrn_aug", frames, 20)
 
 
-def wrn_schedule(*, best: float = 2.0, seeds: Sequence[int] = SEEDS, small: float = 0.0, steps: int = 2000) -> Results:
+def wrn_schedule(
+    *, best: float = 2.0, seeds: Sequence[int] = SEEDS, small: float = 0.0, steps: int = 2000
+) -> Results:
     """Final accuracies at fixed T, best at ``best`` times c/T₁, and at T ∝ 1/λ, on a plateau."""
     centre = best / (0.3 * steps)
     frames = []
@@ -210,7 +225,9 @@ def wrn_schedule(*, best: float = 2.0, seeds: Sequence[int] = SEEDS, small: floa
         for l2 in centre * np.geomspace(0.05, 20, 11):
             top = 0.7 - 0.05 * np.log10(l2 / centre) ** 2
             law = lambda t, top=top: 0.1 + (top - 0.1) * (t / steps) ** 0.3  # noqa: E731
-            frames.append(run(law, eta=0.2, l2=float(l2), seed=seed, steps=steps, per_epoch=20, group="fixed"))
+            frames.append(
+                run(law, eta=0.2, l2=float(l2), seed=seed, steps=steps, per_epoch=20, group="fixed")
+            )
         for k, l2 in enumerate((1e-4, 3e-4, 1e-3, 3e-3)):
             top = 0.7 - 2 * l2 - small * (k == 0)
             law = lambda t, top=top, l2=l2: 0.1 + (top - 0.1) * (t * l2 / 2) ** 0.3  # noqa: E731
@@ -227,12 +244,28 @@ def wrn_sigma(*, long: float = 0.0, short: float = 0.05, seeds: Sequence[int] = 
                 top = 0.7 - gap * np.log2(sigma) / 2
                 law = lambda t, top=top, l2=l2: 0.1 + (top - 0.1) * (t * l2 / 2) ** 0.3  # noqa: E731
                 frames.append(
-                    run(law, eta=0.2, l2=l2, seed=seed, steps=2 / l2, group="scaled", sigma_w=sigma, per_epoch=20)
+                    run(
+                        law,
+                        eta=0.2,
+                        l2=l2,
+                        seed=seed,
+                        steps=2 / l2,
+                        group="scaled",
+                        sigma_w=sigma,
+                        per_epoch=20,
+                    )
                 )
     return made("wrn_sigma", frames, 20)
 
 
-def fc_mse(*, early: float = 0.05, late: float = 0.0, rises: bool = True, length: float = 4.0, seeds: Sequence[int] = SEEDS) -> Results:
+def fc_mse(
+    *,
+    early: float = 0.05,
+    late: float = 0.0,
+    rises: bool = True,
+    length: float = 4.0,
+    seeds: Sequence[int] = SEEDS,
+) -> Results:
     """Accuracy that differs by ``early`` a decade of η at training accuracy 1 and by ``late`` at its maximum."""
     frames = []
     for eta in (0.05, 0.15, 0.5):
@@ -255,7 +288,9 @@ def fc_mse(*, early: float = 0.05, late: float = 0.0, rises: bool = True, length
     return made("fc_mse", frames)
 
 
-def fc_small(*, plateau: bool = False, fits: float = 0.8, grows: float = 0.0, seeds: Sequence[int] = SEEDS) -> Results:
+def fc_small(
+    *, plateau: bool = False, fits: float = 0.8, grows: float = 0.0, seeds: Sequence[int] = SEEDS
+) -> Results:
     """Best at λ = 0.01; below it t* ∝ λ^grows."""
     frames = []
     for seed in seeds:
@@ -297,7 +332,7 @@ def autol2(
     seeds: Sequence[int] = SEEDS,
 ) -> Results:
     """AutoL2 that reaches ``gain`` more than the best constant λ, ``speed`` times as fast; from λ0 = 0.01 it is 0.01 better."""
-    scheduled = name == "autol2_wrn_schedule"
+    scheduled = name == SCHEDULE
     frames = []
     for seed in seeds:
         for l2 in l2s:
@@ -310,18 +345,27 @@ def autol2(
                 pace = speed * (1.0 if scheduled else 3.0)
                 law = lambda t, top=0.7 + gain - less, pace=pace: rise(t / steps * pace, top, 0.0)  # noqa: E731
                 one = run(
-                    law, eta=0.2, l2=start, seed=seed, steps=steps, group=f"auto_{group}", per_epoch=20, tag=f"-{start}"
+                    law,
+                    eta=0.2,
+                    l2=start,
+                    seed=seed,
+                    steps=steps,
+                    group=f"auto_{group}",
+                    per_epoch=20,
+                    tag=f"-{start}",
                 )
                 one["l2"] = np.where(one["step"] > 10, start / 10, start)
                 frames.append(one)
     return made(name, frames, 20)
 
 
-def measure_c() -> Results:
-    """c = t*·λ of the sweeps, in epochs."""
-    c = {"fc": 0.7 / 0.15, "cnn": 0.5 / 0.01 / 20, "wrn": 1 / 20}
+def measure_c(wrn: float = 1.0) -> Results:
+    """c = t*·λ of the sweeps, in epochs; that of WRN in steps."""
+    c = {"fc": 0.7 / 0.15, "cnn": 0.5 / 0.01 / 20, "wrn": wrn / 20}
     found = synthetic.measure_c(c)
-    return Results(found.name, found.table, found.passport | {"data": found.passport["data"] | {"test": IMAGES}})
+    return Results(
+        found.name, found.table, found.passport | {"data": found.passport["data"] | {"test": IMAGES}}
+    )
 
 
 def everything(**changed: Results) -> Mapping[str, Results]:
@@ -335,7 +379,10 @@ def everything(**changed: Results) -> Mapping[str, Results]:
         "fc_small": fc_small,
         "resnet": resnet,
         "measure_c": measure_c,
-        **{f"autol2_{name}": lambda name=name: autol2(f"autol2_{name}") for name in ("wrn", "fc", "cnn", "cnn_bn")},  # type: ignore[misc]
+        **{
+            f"autol2_{name}": lambda name=name: autol2(f"autol2_{name}")
+            for name in ("wrn", "fc", "cnn", "cnn_bn")
+        },  # type: ignore[misc]
         "autol2_wrn_schedule": lambda: autol2("autol2_wrn_schedule", gain=-0.02, speed=2.0),
     }
     return {name: changed[name] if name in changed else make() for name, make in found.items()}
