@@ -230,6 +230,9 @@ def _whole(
     elif pooled and joined(pooled).verdict is verdict:
         mean = "mean over setups of " if len(measured) > 1 else f"{next(iter(measured))} alone, "
         reason = mean + decisive(pooled).reason
+    elif len(measured) == 1:
+        ((name, found),) = measured.items()
+        reason = f"{name} alone, {decisive(found).reason}"
     else:
         reason = tally
     estimate = pooled[0].test.estimate if pooled else None

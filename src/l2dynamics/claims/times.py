@@ -226,13 +226,14 @@ def _with_exponent(
 ) -> Part:
     """The part with its exponent, and beside it that of t₉₅, which noise moves less."""
     if found is None or found.placebo is None or found.difference is None:
-        return replace(part, lacks=lacks or "no placebo", facts=note)
+        return replace(part, lacks=f"{lacks or 'no placebo'}. {note}".rstrip(" ."), facts=note)
     try:
         bare = Sweep(sweep.curves, sweep.eta, sweep.l2, {})
         control = slopes.exponent(bare, over_eta=over_eta, find=slopes.t95(runs.chance(results))).slope
         beside = f"{number(control.value)} ({number(control.low(0.9))} … {number(control.high(0.9))})"
     except Lacking as lack:
         beside = str(lack)
+    lacks = f"{lacks}. {note}".rstrip(" .") if lacks else ""
     words = (
         f"{len(sweep.l2)} points over {facts}, {sweep.seeds} seeds; placebo {number(found.placebo.value)}; "
         f"exponent of t₉₅: {beside}. {note}"
