@@ -337,7 +337,7 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     assert said in capsys.readouterr().out
     write.main(root)
     assert "index.html: " in capsys.readouterr().out
-    page = Page((root / "reports" / "index.html").read_text(encoding="utf-8"))
+    page = Page((paths.reports(root) / "index.html").read_text(encoding="utf-8"))
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {f"claim-{id}" for id in evaluation.read(paths.claims(root))} <= ids
     assert "What is contradicted here" not in page.text

@@ -154,14 +154,13 @@ def single(spec: Spec, part: Part) -> Claim:
 
 def _pooled(spec: Spec, parts: Sequence[Part]) -> list[Check]:
     """Checks of the random-effects means of each number over setups."""
+    parts = [part for part in parts if all(math.isfinite(one.se) for one in part.numbers)]
     if not parts:
         return []
     means = []
     # A setup may lack the last number, as one without λ = 0 does.
     for numbers in zip_longest(*(part.numbers for part in parts)):
         column = [one for one in numbers if one is not None]
-        if not all(math.isfinite(one.se) for one in column):
-            return []
         means.append(pooling.pooled(column).mean)
     found = list(spec.rule(means))
     if len(parts) == 1:  # what the one setup may not say, its mean may not say either
@@ -187,6 +186,8 @@ def row(spec: Spec, part: Part, verdict: Verdict, tested: int = 1, id: str = "")
             alone = joined(found).verdict
             if verdict is not alone:
                 reason += f"; not after Holm's correction over {tested} setups"
+            elif alone is Verdict.UNDECIDED and key.test.verdict is Verdict.CONTRADICTED:
+                reason += f"; not after Holm's correction over its {len(found)} tests"
         if verdict is Verdict.UNDECIDED and part.judges:
             missing = needs(key, part.results[0])
     elif estimate is not None:
