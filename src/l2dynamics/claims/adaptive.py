@@ -147,7 +147,7 @@ def duel(results: Results, variants: Mapping[str, tuple[str, float]]) -> Duel:
     Raises:
         Lacking: there are no such runs, they share no two seeds, or they are evaluated at different steps.
     """
-    sizes = tables.block_sizes(int(results.passport["data"]["test"]))
+    sizes = runs.sizes(results)
     constant = runs.of_group(results, "constant")
     etas = {eta for eta, _ in constant}
     if len(etas) != 1:

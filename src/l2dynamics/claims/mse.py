@@ -140,7 +140,7 @@ def _interior(run: pd.DataFrame) -> bool:
 
 def _at_one(results: Results, counts: pd.DataFrame) -> dict[tuple[float, float], Curves]:
     """Correct images at training accuracy 1 by (η, λ), as runs of a single evaluation."""
-    sizes = tables.block_sizes(int(results.passport["data"]["test"]))
+    sizes = runs.sizes(results)
     found = {}
     for _, some in counts.groupby(["eta", "l2"]):
         seeds = some.sort_values("seed")
