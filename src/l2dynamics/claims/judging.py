@@ -19,12 +19,11 @@ ONE_SEED = "one seed: the interval speaks of the images alone, so this enters no
 POWER = 0.8
 BY_COUNTING = (
     "Over setups: confirmed or contradicted as most of those do that decide by themselves, after Holm's "
-    "correction, if they "
-    "are at least half of those in the regime."
+    "correction, if they are at least half of those in the regime."
 )
 OVER_SETUPS = (
-    "Over setups: by the random-effects mean (Hartung–Knapp); contradicted too if most of the setups that decide by "
-    "themselves, after Holm's correction, contradict it and they are at least half of those in the regime."
+    "Over setups: by the random-effects mean (Hartung–Knapp); contradicted too if most of the setups that decide "
+    "by themselves, after Holm's correction, contradict it and they are at least half of those in the regime."
 )
 
 _UNKNOWN = Estimate(math.nan, math.nan, 1.0, n_seeds=0)
@@ -232,8 +231,8 @@ def _whole(
     verdict = judgement.verdict if judgement else Verdict.UNDECIDED
     counts = {one: sum(row.verdict is one for row in rows) for one in Verdict}
     tally = (
-        f"{counts[Verdict.CONFIRMED]} of {len(parts)} setups confirm it, {counts[Verdict.CONTRADICTED]} "
-        "contradict it"
+        f"{counts[Verdict.CONFIRMED]} of {len(parts)} setups confirm it, {counts[Verdict.CONTRADICTED]} contradict "
+        "it"
     )
     if not any(part.judges for part in parts):
         reason = "every setup is outside the regime"
