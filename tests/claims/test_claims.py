@@ -255,6 +255,13 @@ def test_networks_that_never_learn_or_diverge_decide_nothing(world):
     assert {record["verdict"] for id, record in evaluation.evaluate(broken).items() if id < "c"} == {OPEN}
 
 
+def test_autol2_that_measures_more_often_is_not_the_printed_one(world):
+    often = world["autol2_fc"]
+    often = replace(often, passport=often.passport | {"config": {"controller": {"every": 5}}})
+    claim = ONE["10"]({**world, "autol2_fc": often})
+    assert (claim.verdict, claim.reason) == (OPEN, "fc: AutoL2 measured every 5 steps, not every 10")
+
+
 def test_missing_results_name_the_stage(world):
     some = {name: one for name, one in world.items() if name != "autol2_cnn"}
     with pytest.raises(ValueError, match="dvc repro autol2@cnn"):
