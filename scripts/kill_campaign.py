@@ -108,7 +108,7 @@ def checkout(folder: Path, epochs: int) -> Path:
     """A checkout with the MNIST sample and small sections, without results."""
     for name in ("stages", "data/sample/mnist"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "data/manifests/mnist.json", "data/sample/SHA256SUMS"):
+    for name in ("dvc.yaml", "data/manifests/sample/mnist.json", "data/sample/SHA256SUMS"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(

@@ -79,7 +79,7 @@ def test_the_budget_limits_the_evaluations():
     curves = random_curves(rng, 6)
     cut = Curves(curves.steps[:2], curves.correct[:, :2], curves.sizes, curves.seeds)
     assert choice.best(as_measured(3), [curves], 2.5) == choice.best(as_measured(3), [cut])
-    with pytest.raises(ValueError, match="0 evaluations"):
+    with pytest.raises(ValueError, match="no evaluation up to step"):
         choice.best(as_measured(3), [curves], 0.5)
 
 
@@ -100,3 +100,27 @@ def test_luck_of_seeds_remains_unless_others_choose(across_seeds, low, high):
         ]
         gains.append(choice.best(as_measured(3), candidates, across_seeds=across_seeds)[0] - 0.5)
     assert low < np.mean(gains) < high
+
+
+def test_the_range_of_options_is_that_of_the_best_and_the_worst_on_the_other_half():
+    rng = np.random.default_rng(5)
+    candidates = [random_curves(rng, 4) for _ in range(3)]
+    halves = [[one.accuracy(half).mean(axis=0) for one in candidates] for half in (HALF_A, HALF_B)]
+    expected = []
+    for seen, scored in (halves, halves[::-1]):
+        places = [int(curve.argmax()) for curve in seen]
+        own = [curve[place] for curve, place in zip(seen, places, strict=True)]
+        other = [curve[place] for curve, place in zip(scored, places, strict=True)]
+        expected.append(other[int(np.argmax(own))] - other[int(np.argmin(own))])
+    found = choice.spread(as_measured(3), candidates)
+    assert found == pytest.approx([np.mean(expected)])
+
+
+def test_the_range_of_equal_options_is_zero_on_average():
+    rng = np.random.default_rng(6)
+    found = []
+    for _ in range(300):
+        counts = rng.binomial(100, 0.5, (3, 1, 1, 20))
+        options = [Curves(np.array([1]), one, np.full(20, 100), (0,)) for one in counts]
+        found.append(choice.spread(as_measured(1), options)[0])
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found))

@@ -78,6 +78,13 @@ def test_times_of_less_than_thirty_steps_are_not_resolved():
     assert "fewer than two λ" in found.reasons[0]
 
 
+def test_a_run_that_ends_before_its_peak_says_nothing_of_the_plateau():
+    """At fixed T the runs of small λ do."""
+    found = regime(rows_with(**{"0.0001": (STEPS, FITTED, [0.1, 0.1, 0.2, 0.3, 0.4, 0.5])}))
+    assert found.plateau == (0.001, 0.01)
+    assert found.inside
+
+
 def test_a_fall_of_a_hundredth_is_still_an_early_maximum():
     assert regime(rows_with(**{"0": (STEPS, FITTED, [0.1, 0.5, 0.7, 0.7, 0.69, 0.69])})).inside
 

@@ -180,7 +180,7 @@ def test_the_tutorial_changes_a_line_that_is_there():
 def images(folder):
     """Names of the pictures on a page of DVC's."""
     page = (folder / "index.html").read_text(encoding="utf-8")
-    shown = re.findall(r'<img src="(static/[^"]*_reports_figures_(\w+\.png))"', page)
+    shown = re.findall(r'<img src="(static/[^"]*_reports_laptop_figures_(\w+\.png))"', page)
     assert all((folder / file).stat().st_size for file, _ in shown)
     return {name for _, name in shown}
 

@@ -153,7 +153,7 @@ def test_autol2_fragments_train_what_the_reader_has(capsys):
 
 
 CLAIM = {
-    "ok": True,
+    "verdict": "confirmed",
     "measured": 1.7,
     "low": 0.8,
     "high": 3.1,
@@ -193,7 +193,7 @@ def test_table_is_filled_from_results_and_claims(checkout):
     (checkout / "results" / "laptop" / "measure_c.json").write_text(json.dumps(passport))
     folder = checkout / "reports" / "laptop" / "claims"
     (folder / "07.json").write_text(json.dumps(CLAIM))
-    (folder / "11.json").write_text(json.dumps(CLAIM | {"ok": False, "measured": None}))
+    (folder / "11.json").write_text(json.dumps(CLAIM | {"verdict": "contradicted", "measured": None}))
     (folder / "12.json").write_text(json.dumps(CLAIM))
     assert script.main(["--check"], checkout) == 1
     assert script.main([], checkout) == 0
@@ -201,8 +201,8 @@ def test_table_is_filled_from_results_and_claims(checkout):
     page = (checkout / "docs" / "library.md").read_text(encoding="utf-8")
     assert f"| wrn | 0.2 | 0.02 | 0.01 to 0.03 | {predict_l2(0.02, 10):.3g} |" in page
     assert "| fc | 0.15 | – | – | – | – | – |" in page
-    assert "| 07 | c predicts \\| the tuned λ | 1.7 | 0.8 to 3.1 | 5 | yes |" in page
-    assert "| 11 | c predicts \\| the tuned λ | – | 0.8 to 3.1 | 5 | no |" in page
+    assert "| 07 | c predicts \\| the tuned λ | 1.7 | 0.8 to 3.1 | 5 | confirmed |" in page
+    assert "| 11 | c predicts \\| the tuned λ | – | 0.8 to 3.1 | 5 | contradicted |" in page
     assert "| 12 |" not in page
     before = page
     assert script.main([], checkout) == 0

@@ -46,7 +46,7 @@ def test_own_data(tmp_path):
     command = guides.block(guide, "5.", "console").removeprefix("$ ")
     output = guides.run(command, copy, TFDS_DATA_DIR=str(folder))
     assert guides.stages_run(output) == ["code", "data_stripes", "sweep@stripes_fc"]
-    manifest = json.loads((copy / "data" / "manifests" / "sample" / "stripes.json").read_text())
+    manifest = json.loads((copy / "data" / "manifests" / "tfds" / "stripes.json").read_text())
     assert manifest["splits"] == {"train": 256, "test": 128}
     passport, table = trained(copy, "stripes_fc")
     assert (passport["data"]["name"], passport["classes"]) == ("stripes", 4)

@@ -117,6 +117,7 @@ def test_the_stages_of_the_fixed_interface_exist():
         "theory",
         "claims",
         "report",
+        "overview",
         "track",
         *FIGURE_STAGES.values(),
     }

@@ -10,10 +10,11 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 import synthetic
+import worlds
 from matplotlib.figure import Figure
 
 from l2dynamics import paths
-from l2dynamics.claims import evaluation, times
+from l2dynamics.claims import evaluation, judging, times
 from l2dynamics.figures import gallery
 from l2dynamics.figures.style import AUTO, l2_color
 from l2dynamics.report import curves, document, provenance
@@ -33,7 +34,13 @@ def record(claim="t* ∝ 1/λ. True if it is.", **changed):
         "low": -1.05,
         "high": -0.91,
         "n": 45,
-        "ok": True,
+        "verdict": "confirmed",
+        "level": 0.95,
+        "kind": "paper",
+        "reason": "exponent of t* on λ: 95% interval −1.05 … −0.91, inside",
+        "power": "",
+        "exceptions": "",
+        "regime": "",
         "scale": "laptop",
         "data": "results/laptop/fc.csv",
     } | changed
@@ -57,8 +64,8 @@ def made(tmp_path_factory):
         {
             "01": record(),
             "01-fc": record(),
-            "02": record(ok=False, claim="t* ∝ 1/(ηλ). It is not."),
-            "03": record(ok=None, low=None, high=None, measured=None),
+            "02": record(verdict="contradicted", claim="t* ∝ 1/(ηλ). It is not."),
+            "03": record(verdict="not decided", low=None, high=None, level=None, measured=None),
             "c1": record(claim=NASTY, data=NASTY),
         },
         paths.claims(tmp_path),
@@ -150,12 +157,13 @@ def test_names_from_files_are_escaped(page):
 
 
 def test_claims_are_shown_with_numbers_and_verdicts(page):
-    assert "Of the paper's 3 claims 1 hold at this scale, 1 fail and 1 cannot be judged." in page.text
+    score = "Of the paper's 3 claims 1 are confirmed at this scale, 1 contradicted and 1 not decided."
+    assert score in page.text
     assert "−0.98" in page.text
-    assert "−1.05 … −0.91" in page.text
-    for verdict in ("holds", "fails", "not judged"):
+    assert "−1.05 … −0.91 (95%)" in page.text
+    for verdict in ("confirmed", "contradicted", "not decided"):
         assert verdict in page.text
-    assert "What does not hold here" in page.text
+    assert "What is contradicted here" in page.text
     assert "t* ∝ 1/(ηλ). It is not. Measured −0.98" in page.text
 
 
@@ -319,21 +327,22 @@ def test_templates_are_package_files():
 
 
 def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
-    fakes = synthetic.everything()
+    fakes = worlds.everything()
     assert set(fakes) == set(evaluation.RESULTS)
     for one in fakes.values():
         tables.write(one, root)
     judge, write = guides.stage("claims"), guides.stage("report")
-    theory = replace(times.time_against_l2(fakes["fc"]), id="16", figure="fig5")
+    theory = judging.single(replace(times.ON_L2, id="16"), times.against_l2(fakes, "fc"))
     load = tables.load
     monkeypatch.setattr(tables, "load", lambda name, root: None if name == "theory" else load(name, root))
     monkeypatch.setattr(judge.theory, "evaluate", lambda results: [theory])
     monkeypatch.setattr(write.theory_section, "section", lambda results: THEORY)
     judge.main(root)
-    assert "16 of the paper's 16 claims hold, 0 fail" in capsys.readouterr().out
+    said = "of the paper's 16 claims 16 confirmed, 0 contradicted, 0 not decided"
+    assert said in capsys.readouterr().out
     write.main(root)
-    assert "reports/laptop/index.html: 0." in capsys.readouterr().out
-    page = Page((root / "reports" / "laptop" / "index.html").read_text(encoding="utf-8"))
+    assert "index.html: " in capsys.readouterr().out
+    page = Page((paths.reports(root) / "index.html").read_text(encoding="utf-8"))
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {f"claim-{id}" for id in evaluation.read(paths.claims(root))} <= ids
-    assert "What does not hold here" not in page.text
+    assert "What is contradicted here" not in page.text

@@ -300,7 +300,7 @@ def test_results_and_passport(tmp_path):
     assert set(passport["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy", "l2dynamics"}
     json.dumps(passport, allow_nan=False)
     tables.write(found, tmp_path)
-    again = tables.load("test", tmp_path)
+    again = tables.load("test", tmp_path, "smoke")
     pd.testing.assert_frame_equal(again.table, found.table)
 
 

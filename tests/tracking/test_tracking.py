@@ -415,7 +415,7 @@ def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[s
         (root / "reports" / "laptop" / folder).mkdir(parents=True)
     (root / "reports/laptop/figures/fig2.png").write_bytes(b"png")
     (root / "reports/laptop/index.html").write_text("<html>")
-    (root / "reports/laptop/claims/01-fc.json").write_text(json.dumps({"measured": -0.98, "ok": True}))
+    (root / "reports/laptop/claims/01-fc.json").write_text(json.dumps({"measured": -0.98, "verdict": "confirmed"}))
     sync(root)
     client, _ = stored(root)
     for title, key, metrics, files in [
@@ -423,7 +423,7 @@ def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[s
         (
             catalog.REPORT.title,
             "report/laptop",
-            {"01-fc/measured": -0.98, "01-fc/ok": 1.0},
+            {"01-fc/measured": -0.98},
             ["claims/01-fc.json", "figures/fig2.png", "index.html"],
         ),
     ]:

@@ -29,19 +29,16 @@ LONG = 4.0
 """Claim 4 is judged at a budget of at least this many times what λ = 0 needs to fit."""
 
 CROSSED = (
-    "What is chosen by looking at accuracy (λ, the evaluation) is chosen on one half of the test images and "
-    "scored on the "
-    "other, both ways."
+    "What is chosen by looking at accuracy (λ, the evaluation) is chosen on one half of the test images and scored "
+    "on the other, both ways; not across seeds."
 )
 
 PLATEAU = Spec(
     "03",
     "With T ∝ 1/λ the accuracy has a plateau at small λ and does not get worse as λ → 0.",
-    f"True if the accuracy at the smallest λ is within ± {FLAT:g} of that at the next larger one and at the "
-    "second larger "
-    "one, or the first that lies a decade above (90 % intervals, at the η of the figure). An accuracy that "
-    "still rises "
-    f"towards small λ does not contradict it: the grid then ends before the plateau. {CROSSED}",
+    f"True if the accuracy at the smallest λ is within ± {FLAT:g} of that at the next larger one and at the second "
+    "larger one, or the first that lies a decade above (90 % intervals, at the η of the figure). An accuracy that "
+    f"still rises towards small λ does not contradict it: the grid then ends before the plateau. {CROSSED}",
     lambda numbers: [
         rising(checks.equivalent("smallest λ minus the next larger", numbers[0], FLAT)),
         rising(checks.equivalent("smallest λ minus that a decade above", numbers[1], FLAT)),
@@ -51,29 +48,28 @@ PLATEAU = Spec(
 OPTIMUM = Spec(
     "04",
     "With fixed T there is an optimal λ; smaller and larger λ are worse.",
-    f"True if within a T of at least {LONG:g} times what λ = 0 needs to fit the best λ between the ends of the grid "
-    "reaches more than the largest λ, the smallest λ > 0 and λ = 0 (each 95 %). Measured: over the best of these. "
-    f"{CROSSED}",
+    f"True if within a T of at least {LONG:g} times what λ = 0 needs to fit the best λ between the ends of the "
+    "grid reaches more than the largest λ, the smallest λ > 0 and λ = 0 (each 95 %). Measured: over the best of "
+    f"these. {CROSSED}",
     lambda numbers: [
         checks.better(f"best λ minus {what}", one)
         for what, one in zip(("largest λ", "smallest λ > 0", "λ = 0"), numbers, strict=False)
     ],
+    weakest=True,
 )
 NON_ZERO = Spec(
     "05",
     "Small non-zero λ, trained long enough, is better than λ = 0.",
-    "True if the best λ > 0 reaches more than λ = 0, which was trained at least as long (mean over setups, 95 "
-    "%). The paper "
-    f"says 'often': setups that contradict it are exceptions. {CROSSED}",
+    "True if the best λ > 0 reaches more than λ = 0, which was trained at least as long (mean over setups, 95 %). "
+    f"The paper says 'often': setups that contradict it are exceptions. {CROSSED}",
     lambda numbers: [checks.better("best λ > 0 minus λ = 0", numbers[0])],
 )
 ANY_ETA = Spec(
     "06",
     "Performance at t* depends only weakly on η.",
-    f"True if the maximum accuracies at any two η differ by no more than ± {FLAT:g} (90 % intervals), mean "
-    "over the plateau "
-    "λ that both have, η at most half of the largest that trains. Measured: the two η that differ most. "
-    f"{CROSSED}",
+    f"True if the maximum accuracies at any two η differ by no more than ± {FLAT:g} (90 % intervals), mean over "
+    "the plateau λ that both have, η at most half of the largest that trains. Measured: the two η that differ "
+    f"most. {CROSSED}",
     lambda numbers: [checks.equivalent("difference between two η", one, FLAT) for one in numbers],
     paper=0.0,
     pool=False,
@@ -112,9 +108,8 @@ def plateau(results: Mapping[str, Results], name: str) -> Part:
         far = next((k for k, l2 in enumerate(l2s) if k >= 2 and l2 >= SPAN * l2s[0] * (1 - 1e-9)), None)
         if far is None:
             raise Lacking(
-                f"{len(l2s)} λ with T ∝ 1/λ and several seeds, {number(l2s[0])} … {number(l2s[-1])}; it takes "
-                "three over a "
-                "decade"
+                f"{len(l2s)} λ with T ∝ 1/λ and several seeds, {number(l2s[0])} … {number(l2s[-1])}; it takes three "
+                "over a decade"
             )
         compared = [long[l2s[k]] for k in (0, 1, far)]
         if scheduled:

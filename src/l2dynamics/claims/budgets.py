@@ -13,7 +13,7 @@ from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.claims import checks, judging, regimes, runs
 from l2dynamics.claims.base import OURS, Claim, main_figure, number
 from l2dynamics.claims.checks import Check
-from l2dynamics.claims.coefficients import c_at
+from l2dynamics.claims.coefficients import PAPER_C_STEPS, c_at
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
 from l2dynamics.prediction import predict_l2
@@ -29,9 +29,8 @@ DECAY = 1.0
 """Claim 9 is judged if the first decay lies at this t·η_eff·λ or later, for the predicted λ."""
 
 SUMMIT = (
-    "The optimum is the summit of a parabola in log λ through the λ next to the best one of the grid, which "
-    "must bracket it; "
-    "its epoch is chosen on one half of the test images and scored on the other."
+    "The optimum is the summit of a parabola in log λ through the λ next to the best one of the grid, which must "
+    "bracket it; its epoch is chosen on one half of the test images and scored on the other."
 )
 
 
@@ -44,9 +43,9 @@ def near(numbers: Sequence[Estimate]) -> list[Check]:
 FACTORS = Spec(
     "07",
     "λ = c/T, c measured with a large λ, is within a factor 10 of the tuned λ for every budget.",
-    f"True if the 90 % interval of the optimal λ lies within a factor {FACTOR:g} of c/T on either side for "
-    "every budget, of at "
-    f"least {BUDGETS} over a decade. Measured: optimum over prediction, where it is farthest from that. {SUMMIT}",
+    f"True if the 90 % interval of the optimal λ lies within a factor {FACTOR:g} of c/T on either side for every "
+    f"budget, of at least {BUDGETS} over a decade. Measured: optimum over prediction, where it is farthest from "
+    f"that. {SUMMIT}",
     near,
     figure="fig4 figS3",
     shown=lambda value: 10**value,
@@ -55,10 +54,8 @@ GAPS = Spec(
     "08",
     "Training with λ = c/T comes within 0.4 % of the tuned accuracy.",
     f"True if the mean over budgets of tuned minus predicted accuracy is at most {GAP:g} in log-odds, which is "
-    "0.004 at the "
-    "paper's accuracy (upper end of the 90 % interval). The tuned λ and the evaluation are chosen on one half "
-    "of the test "
-    "images and scored on the other.",
+    "0.004 at the paper's accuracy (upper end of the 90 % interval). The tuned λ and the evaluation are chosen on "
+    "one half of the test images and scored on the other.",
     lambda numbers: [checks.at_most("tuned minus predicted accuracy in log-odds", numbers[0], GAP)],
     paper=GAP,
     figure="fig1 fig4",
@@ -66,9 +63,9 @@ GAPS = Spec(
 SCHEDULED = Spec(
     "09",
     "With a learning-rate schedule λ = c/T₁ (T₁: first decay) is within a factor 10 of the tuned λ.",
-    f"True if the 90 % interval of the optimal λ lies within a factor {FACTOR:g} of c/T₁ on either side, where "
-    "T₁ lies at "
-    f"t·η_eff·λ ≥ {DECAY:g} for the predicted λ. Measured: optimum over prediction; the paper's is 5. {SUMMIT}",
+    f"True if the 90 % interval of the optimal λ lies within a factor {FACTOR:g} of c/T₁ on either side, where T₁ "
+    f"lies at t·η_eff·λ ≥ {DECAY:g} for the predicted λ, which is c in these units (the paper's own: "
+    f"{PAPER_C_STEPS:g}). Measured: optimum over prediction; the paper's is 5. {SUMMIT}",
     near,
     paper=5.0,
     figure="fig1",
@@ -77,8 +74,8 @@ SCHEDULED = Spec(
 DOUBLED = Spec(
     "c3",
     "Doubling c, as the supplement suggests (Figure S4), costs no accuracy.",
-    "Measured: accuracy with λ = 2c/T minus that with c/T in log-odds, mean over budgets; true if above "
-    f"−{GAP:g}, 90 %.",
+    f"Measured: accuracy with λ = 2c/T minus that with c/T in log-odds, mean over budgets; true if above −{GAP:g}, "
+    "90 %.",
     lambda numbers: [checks.better("accuracy with 2c/T minus c/T in log-odds", numbers[0], -GAP, level=0.9)],
     figure="figS4",
     kind=OURS,

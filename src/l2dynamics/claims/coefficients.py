@@ -20,9 +20,8 @@ PAPER_C_STEPS = 0.64
 ORDER_ONE = Spec(
     "c2",
     "c in units of t·η_eff·λ is of order one everywhere.",
-    "Measured: t*·η_eff·λ, t* in steps and η_eff = η/(1 − momentum), geometric mean over λ and seeds; true if "
-    "the 90 % interval "
-    "lies between 0.1 and 10.",
+    "Measured: t*·η_eff·λ, t* in steps and η_eff = η/(1 − momentum), geometric mean over λ and seeds; true if the "
+    "90 % interval lies between 0.1 and 10.",
     lambda numbers: [checks.within("log of c", numbers[0], math.log(0.1), math.log(10))],
     paper=PAPER_C_STEPS,
     figure="fig4",

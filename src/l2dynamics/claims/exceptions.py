@@ -44,10 +44,9 @@ def worse(numbers: Sequence[Estimate]) -> list[Check]:
 WORSE = Spec(
     "14",
     "accuracy is best at λ ≠ 0 even with T ∝ 1/λ.",
-    "Measured: best accuracy of the larger λ minus that of the smallest λ > 0 with T ∝ 1/λ; true if above 0, 95 %; "
-    f"contradicted by a plateau within ± {FLAT:g}, 90 %. λ and evaluation are chosen on one half of the test "
-    "images and "
-    "scored on the other.",
+    "Measured: best accuracy of the larger λ minus that of the smallest λ > 0 with T ∝ 1/λ; true if above 0, 95 "
+    f"%; contradicted by a plateau within ± {FLAT:g}, 90 %. λ and evaluation are chosen on one half of the test "
+    "images and scored on the other.",
     worse,
 )
 SLOPE = Spec(
@@ -59,26 +58,23 @@ SLOPE = Spec(
 PRODUCT = Spec(
     "14",
     "at fixed T accuracy is constant along ηλ.",
-    "Measured: rank correlation of the accuracy of a cell with the mean of the other cells of equal ηλ; true "
-    "if above 0, "
-    "95 %.",
+    "Measured: rank correlation of the accuracy of a cell with the mean of the other cells of equal ηλ; true if "
+    "above 0, 95 %.",
     lambda numbers: [checks.better("rank correlation along ηλ", numbers[0])],
 )
 ALL = (
     "14",
     "Under-parametrised networks break claims 1 and 3.",
     "True if some smaller λ is worse than the best even at T ∝ 1/λ (FC and ResNet), t* stops growing below the "
-    "best λ, and "
-    "accuracy at fixed T is constant along ηλ.",
+    "best λ, and accuracy at fixed T is constant along ηλ.",
 )
 INITIAL = Spec(
     "15",
     "Final performance is independent of σw.",
-    f"True if the final accuracies of any two σw differ by no more than ± {SCALE_MARGIN:g} at the smallest λ "
-    "(90 %), and the "
-    "range over σw is larger at the largest λ, where training is short (95 %; the σw with the highest and the "
-    "lowest accuracy "
-    "are chosen on one half of the test images and scored on the other). Measured: the two σw that differ most.",
+    f"True if the final accuracies of any two σw differ by no more than ± {SCALE_MARGIN:g} at the smallest λ (90 "
+    "%), and the range over σw is larger at the largest λ, where training is short (95 %; the σw with the highest "
+    "and the lowest accuracy are chosen on one half of the test images and scored on the other). Measured: the "
+    "two σw that differ most.",
     lambda numbers: [
         *(checks.equivalent("difference between two σw", one, SCALE_MARGIN) for one in numbers[:-1]),
         checks.better("range over σw at the largest λ minus at the smallest", numbers[-1]),
@@ -223,9 +219,8 @@ def initial_scale(results: Mapping[str, Results]) -> Part:
 
         measured = tuple(resampling.estimates(numbers, len(least[0].seeds)))
         facts = (
-            f"λ = {shared[0]:g} and {shared[-1]:g}, σw = {', '.join(f'{sigma:g}' for sigma in sigmas)}; the "
-            "range shrinks by "
-            f"{number(measured[-1].value)}."
+            f"λ = {shared[0]:g} and {shared[-1]:g}, σw = {', '.join(f'{sigma:g}' for sigma in sigmas)}; the range "
+            f"shrinks by {number(measured[-1].value)}."
         )
         shown = max(measured[:-1], key=lambda one: abs(one.value))
         return replace(part, numbers=measured, facts=facts, shown=shown)

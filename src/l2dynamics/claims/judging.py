@@ -17,6 +17,14 @@ from l2dynamics.results.tables import Results
 
 ONE_SEED = "one seed: the interval speaks of the images alone, so this enters no verdict"
 POWER = 0.8
+BY_COUNTING = (
+    "Over setups: confirmed or contradicted as most of those do that decide by themselves, after Holm's "
+    "correction, if they are at least half of those in the regime."
+)
+OVER_SETUPS = (
+    "Over setups: by the random-effects mean (Hartung–Knapp); contradicted too if most of the setups that decide "
+    "by themselves, after Holm's correction, contradict it and they are at least half of those in the regime."
+)
 
 _UNKNOWN = Estimate(math.nan, math.nan, 1.0, n_seeds=0)
 #: What a setup in the regime without a number adds to the count of setups: nothing for or against.
@@ -77,6 +85,7 @@ class Spec:
         figure: figures, if not those of its parts.
         kind: the paper's or ours.
         pool: whether the mean over setups is judged; if not, setups are counted.
+        weakest: whether the number that is farthest from its bounds is shown over setups; if not, the first.
         shown: from a number to what is shown as measured, increasing.
     """
 
@@ -88,6 +97,7 @@ class Spec:
     figure: str = ""
     kind: str = PAPER
     pool: bool = True
+    weakest: bool = False
     shown: Callable[[float], float] = float
 
 
@@ -154,18 +164,17 @@ def single(spec: Spec, part: Part) -> Claim:
 
 def _pooled(spec: Spec, parts: Sequence[Part]) -> list[Check]:
     """Checks of the random-effects means of each number over setups."""
+    parts = [part for part in parts if all(math.isfinite(one.se) for one in part.numbers)]
     if not parts:
         return []
     means = []
     # A setup may lack the last number, as one without λ = 0 does.
     for numbers in zip_longest(*(part.numbers for part in parts)):
         column = [one for one in numbers if one is not None]
-        if not all(math.isfinite(one.se) for one in column):
-            return []
         means.append(pooling.pooled(column).mean)
     found = list(spec.rule(means))
-    if len(parts) == 1:  # what the one setup may not say, its mean may not say either
-        return [parts[0].limits.get(k, lambda check: check)(check) for k, check in enumerate(found)]
+    for part in parts:  # what a setup may not say, its mean with others may not say either
+        found = [part.limits.get(k, lambda check: check)(check) for k, check in enumerate(found)]
     return found
 
 
@@ -187,6 +196,8 @@ def row(spec: Spec, part: Part, verdict: Verdict, tested: int = 1, id: str = "")
             alone = joined(found).verdict
             if verdict is not alone:
                 reason += f"; not after Holm's correction over {tested} setups"
+            elif alone is Verdict.UNDECIDED and key.test.verdict is Verdict.CONTRADICTED:
+                reason += f"; not after Holm's correction over its {len(found)} tests"
         if verdict is Verdict.UNDECIDED and part.judges:
             missing = needs(key, part.results[0])
     elif estimate is not None:
@@ -220,8 +231,8 @@ def _whole(
     verdict = judgement.verdict if judgement else Verdict.UNDECIDED
     counts = {one: sum(row.verdict is one for row in rows) for one in Verdict}
     tally = (
-        f"{counts[Verdict.CONFIRMED]} of {len(parts)} setups confirm it, {counts[Verdict.CONTRADICTED]} "
-        "contradict it"
+        f"{counts[Verdict.CONFIRMED]} of {len(parts)} setups confirm it, {counts[Verdict.CONTRADICTED]} contradict "
+        "it"
     )
     if not any(part.judges for part in parts):
         reason = "every setup is outside the regime"
@@ -230,14 +241,13 @@ def _whole(
     elif pooled and joined(pooled).verdict is verdict:
         mean = "mean over setups of " if len(measured) > 1 else f"{next(iter(measured))} alone, "
         reason = mean + decisive(pooled).reason
+    elif len(measured) == 1:
+        ((name, found),) = measured.items()
+        reason = f"{name} alone, {decisive(found).reason}"
     else:
         reason = tally
-    estimate = pooled[0].test.estimate if pooled else None
-    words = (
-        f"{spec.text} {spec.criterion} Over setups: "
-        + ("the random-effects mean (Hartung–Knapp)" if spec.pool else "by counting those that are judged")
-        + f"; single setups after Holm's correction. {tally}."
-    )
+    shown = (decisive(pooled) if spec.weakest else pooled[0]) if pooled else None
+    words = f"{spec.text} {spec.criterion} {OVER_SETUPS if spec.pool else BY_COUNTING} {tally}."
     return _claim(
         spec,
         spec.id,
@@ -246,8 +256,8 @@ def _whole(
         verdict=verdict,
         reason=reason,
         figure=spec.figure or " ".join(dict.fromkeys(" ".join(row.figure for row in rows).split())),
-        estimate=estimate,
-        level=pooled[0].test.level if pooled else math.nan,
+        estimate=shown.test.estimate if shown else None,
+        level=shown.test.level if shown else math.nan,
         n=sum(part.judges for part in parts),
         power="; ".join(f"{row.id}: {row.power}" for row in rows if row.power)
         if verdict is Verdict.UNDECIDED
@@ -291,6 +301,8 @@ def needs(check: Check, results: Results) -> str:
     if not (estimate.over_seeds and math.isfinite(estimate.se)) or check.blocked:
         return ""
     found = power.needs(estimate, images, check.distance, level=check.test.level, power=POWER)
+    if found.decides:  # not here, by bad luck or Holm's correction
+        return "the same runs with other seeds"
     options = [
         f"{count:,} {unit}"
         for count, unit in ((found.seeds, "seeds"), (found.images, "test images"), (found.units, "λ"))

@@ -26,11 +26,9 @@ LONG = 3.0
 RANGE = Spec(
     "13",
     "test accuracy depends on η when training accuracy reaches 1 but not at convergence.",
-    f"Measured: range over η at training accuracy 1 minus {TIMES:g} times the range of the maximum accuracy, λ "
-    "> 0, mean over "
-    "λ; true if above 0, 95 %. The η with the highest and the lowest accuracy are chosen on one half of the "
-    "test images and "
-    "scored on the other.",
+    f"Measured: range over η at training accuracy 1 minus {TIMES:g} times the range of the maximum accuracy, λ > "
+    "0, mean over λ; true if above 0, 95 %. The η with the highest and the lowest accuracy are chosen on one half "
+    "of the test images and scored on the other.",
     lambda numbers: [
         checks.better(f"range at training accuracy 1 minus {TIMES:g} × at convergence", numbers[0])
     ],
@@ -38,9 +36,8 @@ RANGE = Spec(
 MINIMUM = Spec(
     "13",
     "the training loss (without the L2 term) has an interior minimum and rises afterwards.",
-    f"Measured: share of the points with T ≥ {LONG:g}/(ηλ) where that is so with every seed; true if it is for "
-    "all of them, "
-    "contradicted if at one of them it is with no seed.",
+    f"Measured: share of the points with T ≥ {LONG:g}/(ηλ) where that is so with every seed; true if it is for all "
+    "of them, contradicted if at one of them it is with no seed.",
     lambda numbers: [checks.within("share of points with a minimum", numbers[0], 1 - 1e-9, math.inf)],
     paper=1.0,
 )
@@ -140,7 +137,7 @@ def _interior(run: pd.DataFrame) -> bool:
 
 def _at_one(results: Results, counts: pd.DataFrame) -> dict[tuple[float, float], Curves]:
     """Correct images at training accuracy 1 by (η, λ), as runs of a single evaluation."""
-    sizes = tables.block_sizes(int(results.passport["data"]["test"]))
+    sizes = runs.sizes(results)
     found = {}
     for _, some in counts.groupby(["eta", "l2"]):
         seeds = some.sort_values("seed")

@@ -59,11 +59,22 @@ def points(results: Results, table: pd.DataFrame) -> dict[Point, Curves]:
     Raises:
         Lacking: every run diverged, or runs of one point are evaluated at different steps.
     """
-    sizes = tables.block_sizes(int(results.passport["data"]["test"]))
-    found = blocks.grid(longest(table), sizes) if len(table) else {}
+    found = blocks.grid(longest(table), sizes(results)) if len(table) else {}
     if not found:
         raise Lacking("every run diverged")
     return found
+
+
+def sizes(results: Results) -> np.ndarray:
+    """Test images in each block.
+
+    Raises:
+        Lacking: some block has none.
+    """
+    images = int(results.passport["data"]["test"])
+    if images < blocks.BLOCKS:
+        raise Lacking(f"{images} test images do not fill {blocks.BLOCKS} blocks")
+    return tables.block_sizes(images)
 
 
 def of_group(results: Results, group: str = "grid") -> dict[Point, Curves]:

@@ -33,10 +33,8 @@ FOLLOWS = Spec(
     "17",
     "A finite network follows the k = 2 theory of its initial kernel until after the loss minimum.",
     f"True if, with η·γ_max ≤ {EULER:g}, the time of the loss minimum at the largest width is within "
-    f"{TIME_MARGIN:.0%} of theory "
-    f"and the error of the function falls as width^a, a = {RATE:g} ± {RATE_MARGIN:g} (both 90 % intervals over "
-    "seeds; at "
-    f"least {WIDTHS} widths and {SEEDS} seeds). Measured: a.",
+    f"{TIME_MARGIN:.0%} of theory and the error of the function falls as width^a, a = {RATE:g} ± {RATE_MARGIN:g} "
+    f"(both 90 % intervals over seeds; at least {WIDTHS} widths and {SEEDS} seeds). Measured: a.",
     lambda numbers: [
         checks.within("exponent of the error on width", numbers[0], RATE - RATE_MARGIN, RATE + RATE_MARGIN),
         checks.equivalent("relative error of the time of the minimum", numbers[1], TIME_MARGIN),
@@ -57,10 +55,9 @@ def decays(numbers: Sequence[Estimate]) -> list[Check]:
 DECAYS = Spec(
     "18",
     "The kernel of a wide network decays as exp(−2(k−1)λt) while it trains.",
-    "True if the exponent of ‖Θ_t‖ divided by 2(k−1)λ, extrapolated to infinite width by a line and by a parabola in "
-    f"1/width, lies within 1 ± {DECAY_MARGIN:g} at every depth (90 % intervals over seeds; at least {WIDTHS} "
-    "widths up to "
-    f"{WIDEST:,} and {SEEDS} seeds). Measured: the farthest of these.",
+    "True if the exponent of ‖Θ_t‖ divided by 2(k−1)λ, extrapolated to infinite width by a line and by a parabola "
+    f"in 1/width, lies within 1 ± {DECAY_MARGIN:g} at every depth (90 % intervals over seeds; at least {WIDTHS} "
+    f"widths up to {WIDEST:,} and {SEEDS} seeds). Measured: the farthest of these.",
     decays,
     paper=1.0,
     figure="fig5",
@@ -96,13 +93,11 @@ def minimum(theory: Results) -> Claim:
     kept = [row for row in table if row["t_k2"] is not None and row["l2"] >= median / BULK]
     below = [row for row in table if row["t_k2"] is not None and row["l2"] <= median]
     text = (
-        "Theory with k = 2 has a minimum of the empirical loss at t ∝ 1/λ and then decays; k = 1 has none. "
-        "True if it has "
-        f"one at every λ, the exponent of its time is −1 ± {EXPONENT_MARGIN:g} for λ of at least a fifth of "
-        "the kernel's median "
-        f"eigenvalue ({median:.3g}; below it the theory itself does not predict −1: the minimum waits for the slowest "
-        "modes), and k = 1 has none. Interval: smallest and largest exponent between neighbouring λ. "
-        f"{len(table)} λ, {len(kept)} of them in that range; k = 1 has {minima_k1} minima."
+        "Theory with k = 2 has a minimum of the empirical loss at t ∝ 1/λ and then decays; k = 1 has none. True if "
+        f"it has one at every λ, the exponent of its time is −1 ± {EXPONENT_MARGIN:g} for λ of at least a fifth of "
+        f"the kernel's median eigenvalue ({median:.3g}; below it the theory itself does not predict −1: the minimum "
+        "waits for the slowest modes), and k = 1 has none. Interval: smallest and largest exponent between "
+        f"neighbouring λ. {len(table)} λ, {len(kept)} of them in that range; k = 1 has {minima_k1} minima."
     )
     if len(below) > 1:
         text += f" Over the λ up to the median eigenvalue the exponent is {number(_slope(below))}."
@@ -133,8 +128,8 @@ def minimum(theory: Results) -> Claim:
 def own_t_star(theory: Results) -> Claim:
     """Claim c7: t* of the theory's own test curve against λ."""
     text = (
-        "The theory alone does not give t* ∝ 1/λ by the paper's definition. Measured: exponent on λ of the first time "
-        "within 0.005 of the best accuracy of the theory's own test curve, infinite-width kernel."
+        "The theory alone does not give t* ∝ 1/λ by the paper's definition. Measured: exponent on λ of the first "
+        "time within 0.005 of the best accuracy of the theory's own test curve, infinite-width kernel."
     )
     claim = Claim(
         "c7",

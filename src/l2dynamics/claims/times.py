@@ -32,10 +32,9 @@ SLOWEST = 3.0
 """η enters claim 12 up to the largest that trains divided by this."""
 
 PLACEBO = (
-    "An exponent counts only if it lies below its placebo, that of the λ = 0 curves cut at the length of each "
-    "run: the "
-    "95 % interval of their difference is below 0. It contradicts only if it counts, or if the placebo itself lies "
-    f"within {MARGIN:g} of 0."
+    "An exponent counts only if it lies below its placebo, that of the λ = 0 curves cut at the length of each run: "
+    "the 95 % interval of their difference is below 0. It contradicts only if it counts, or if the placebo itself "
+    f"lies within {MARGIN:g} of 0."
 )
 TIME = "t* is the first evaluation within 0.005 of the maximum of the running median of the mean curve over seeds."
 
@@ -50,11 +49,9 @@ ON_L2 = Spec(
 ON_PRODUCT = Spec(
     "02",
     "t* ∝ 1/(ηλ) with vanilla SGD.",
-    f"True if the 90 % interval of the exponent on ηλ over all η lies within −1 ± {MARGIN:g} (FC over 3 "
-    "decades of ηλ, 4 at "
-    "scale workstation; WRN over 2), and the standard deviation over η of the mean of log(t* η λ) is at most "
-    "log 2 (upper "
-    f"90 % bound): one prefactor serves all η. {TIME} {PLACEBO}",
+    f"True if the 90 % interval of the exponent on ηλ over all η lies within −1 ± {MARGIN:g} (FC over 3 decades of "
+    "ηλ, 4 at scale workstation; WRN over 2), and the standard deviation over η of the mean of log(t* η λ) is at "
+    f"most log 2 (upper 90 % bound): one prefactor serves all η. {TIME} {PLACEBO}",
     lambda numbers: [
         law(numbers, "exponent of t* on ηλ"),
         checks.at_most("spread of log(t* η λ) over η", numbers[3], math.log(2)),
@@ -64,11 +61,9 @@ ON_PRODUCT = Spec(
 TO_FIT = Spec(
     "12",
     "The time to training accuracy 1 scales as 1/η and depends only mildly on λ.",
-    f"True if the 90 % interval of its exponent on η lies within −1 ± {FIT_MARGIN:g} (λ = 0 included, η up to "
-    "a third of "
-    f"the largest at which some run gets there) and that of its exponent on λ within ± {FIT_MARGIN:g}. Points "
-    "enter that "
-    "all their seeds reach.",
+    f"True if the 90 % interval of its exponent on η lies within −1 ± {FIT_MARGIN:g} (λ = 0 included, η up to a "
+    f"third of the largest at which some run gets there) and that of its exponent on λ within ± {FIT_MARGIN:g}. "
+    "Points enter that all their seeds reach.",
     lambda numbers: [
         checks.within("exponent on η", numbers[0], -1 - FIT_MARGIN, -1 + FIT_MARGIN),
         checks.equivalent("exponent on λ", numbers[1], FIT_MARGIN),
@@ -80,8 +75,7 @@ CURVATURE = Spec(
     "c8",
     "c = t*·λ grows towards small λ.",
     "Measured: q in log t* = a + b log λ + q (log λ)²; true if above 0, 95 %. The paper's doubling of c over "
-    "three decades "
-    "is a slope of −1.1 on average.",
+    "three decades is a slope of −1.1 on average.",
     lambda numbers: [checks.better("curvature q", numbers[0])],
     kind=OURS,
 )
@@ -141,10 +135,7 @@ def against_product(results: Mapping[str, Results], name: str) -> Part:
         lacks = (
             f"{count} λ over {decades:.1f} decades of ηλ enter the fit, not {COEFFICIENTS} over {needed:g}"
         )
-        facts = (
-            f"{decades:.1f} decades of ηλ (paper: 6); the prefactor varies by a factor "
-            f"{math.exp(spread.value):.2f}"
-        )
+        facts = f"{decades:.1f} decades of ηλ (paper: 6); the prefactor varies by a factor {math.exp(spread.value):.2f}"
         shown = _with_exponent(own, part, sweep, found, lacks if few else "", facts, note, over_eta=True)
         return replace(shown, numbers=(*shown.numbers, spread) if shown.numbers else ())
 
@@ -226,16 +217,17 @@ def _with_exponent(
 ) -> Part:
     """The part with its exponent, and beside it that of t₉₅, which noise moves less."""
     if found is None or found.placebo is None or found.difference is None:
-        return replace(part, lacks=lacks or "no placebo", facts=note)
+        return replace(part, lacks=f"{lacks or 'no placebo'}. {note}".rstrip(" ."), facts=note)
     try:
         bare = Sweep(sweep.curves, sweep.eta, sweep.l2, {})
         control = slopes.exponent(bare, over_eta=over_eta, find=slopes.t95(runs.chance(results))).slope
         beside = f"{number(control.value)} ({number(control.low(0.9))} … {number(control.high(0.9))})"
     except Lacking as lack:
         beside = str(lack)
+    lacks = f"{lacks}. {note}".rstrip(" .") if lacks else ""
     words = (
-        f"{len(sweep.l2)} points over {facts}, {sweep.seeds} seeds; placebo {number(found.placebo.value)}; "
-        f"exponent of t₉₅: {beside}. {note}"
+        f"{len(sweep.l2)} points over {facts}, {sweep.seeds} seeds; placebo {number(found.placebo.value)}; exponent "
+        f"of t₉₅: {beside}. {note}"
     )
     numbers = () if lacks else (found.slope, found.placebo, found.difference)
     return replace(part, numbers=numbers, facts=words.strip(), lacks=lacks, shown=found.slope)

@@ -1,0 +1,150 @@
+"""Claims 16 to 18 and c7 on numbers of stage ``theory`` that are written by hand."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from l2dynamics.analysis.verdicts import Verdict
+from l2dynamics.claims import base, theory
+from l2dynamics.results.tables import Results
+
+YES, NO, OPEN = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.UNDECIDED
+WIDTHS, SEEDS = (512, 1024, 2048, 4096), (0, 1, 2)
+
+
+def numbers():
+    """Numbers by which all three claims hold: γ has median 0.1 and maximum 10, η = 0.03."""
+    rng = np.random.default_rng(0)
+    training = [
+        {
+            "width": width,
+            "seed": seed,
+            "eta": 0.03,
+            "t_min": {"t": 50 * (1 + 0.02 * rng.normal()), "inside": True},
+            "t_min_theory": 50.0,
+            "deviation_own": {
+                "function": width**-0.5 * (1 + 0.02 * rng.normal()),
+                "loss": 0.1,
+            },
+        }
+        for width in WIDTHS
+        for seed in SEEDS
+    ]
+    decay = [
+        {"depth": depth, "width": width, "seed": seed, "ratio": 1 - 40 / width + 0.001 * rng.normal()}
+        for depth in (1, 2)
+        for width in WIDTHS
+        for seed in SEEDS
+    ]
+    # Below a fifth of the median eigenvalue the theory's own exponent is not −1.
+    table = [
+        {"l2": l2, "t_k2": 0.4 / l2 if l2 >= 0.02 else 0.4 / 0.02 * (l2 / 0.02) ** -0.5}
+        for l2 in (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
+    ]
+    return {
+        "minimum": {"table": table, "minima_k1": 0},
+        "kernels": {"eigenvalues": {"median": 0.1, "max": 10.0}},
+        "training": training,
+        "decay": decay,
+    }
+
+
+def results(found):
+    passport = {
+        "scale": "laptop",
+        "data": {"name": "mnist", "train": 200, "test": 500},
+        "numbers": found,
+    }
+    return {"theory": Results("theory", pd.DataFrame(), passport)}
+
+
+def judged(change=lambda found: None):
+    found = copy.deepcopy(numbers())
+    change(found)
+    return {claim.id: claim for claim in theory.evaluate(results(found))}
+
+
+def test_where_the_theory_holds_its_claims_are_confirmed():
+    found = judged()
+    assert {id: found[id].verdict for id in ("16", "17", "18")} == dict.fromkeys(("16", "17", "18"), YES)
+    assert found["16"].measured == pytest.approx(-1.0)
+    assert found["17"].measured == pytest.approx(-0.5, abs=0.05)
+    assert found["18"].measured == pytest.approx(1.0, abs=0.02)
+    assert (found["c7"].verdict, found["c7"].kind) == (OPEN, base.OURS)
+    assert all(tuple(claim.record()) == base.FIELDS for claim in found.values())
+
+
+def each(group, **changed):
+    """Changes every row of a group: a function of the row, or a value."""
+
+    def change(found):
+        for row in found[group]:
+            row |= {key: value(row) if callable(value) else value for key, value in changed.items()}
+
+    return change
+
+
+def only(group, key, values):
+    """Keeps rows of a group by one of their columns."""
+
+    def change(found):
+        found[group] = [row for row in found[group] if row[key] in values]
+
+    return change
+
+
+def minimum(**changed):
+    return lambda found: found["minimum"].update(changed)
+
+
+def test_the_exponent_of_the_minimum_bends_below_the_bulk():
+    whole = judged(lambda found: found["kernels"]["eigenvalues"].update(median=0.005))["16"]
+    assert whole.verdict is NO
+
+
+CASES = [
+    ("16", minimum(minima_k1=2), NO, "k = 1 has 2 minima"),
+    ("16", minimum(table=[{"l2": 0.1, "t_k2": None}]), NO, "no minimum at λ = 0.1"),
+    ("16", lambda f: f["kernels"]["eigenvalues"].update(median=0.6), OPEN, "1 λ from 0.12 on, fewer than 3"),
+    ("17", each("training", eta=0.1), OPEN, "η·γ_max = 1.00, more than 0.35"),
+    ("17", only("training", "width", WIDTHS[:3]), OPEN, "3 widths with 3 seeds in common, not 4 with 3"),
+    ("17", only("training", "seed", (0, 1)), OPEN, "4 widths with 2 seeds"),
+    ("17", each("training", t_min={"t": 60.0, "inside": False}), OPEN, "ends before its loss minimum"),
+    (
+        "17",
+        each("training", t_min=lambda row: {**row["t_min"], "t": row["t_min"]["t"] * 1.3}),
+        NO,
+        "time of the minimum",
+    ),
+    (
+        "17",
+        each("training", deviation_own=lambda row: {"function": 1 + row["seed"] / 1e3, "loss": 1}),
+        NO,
+        "on width",
+    ),
+    ("18", each("decay", ratio=lambda row: row["ratio"] - 0.2), NO, "outside 0.95 … 1.05"),
+    (
+        "18",
+        only("decay", "width", WIDTHS[:3]),
+        OPEN,
+        "3 widths up to 2,048 with 3 seeds; it takes 4 up to 4,096",
+    ),
+    ("18", only("decay", "seed", (0, 1)), OPEN, "4 widths up to 4,096 with 2 seeds"),
+    ("18", lambda found: found["decay"].pop(), OPEN, "not all of each"),
+]
+
+
+@pytest.mark.parametrize(
+    ("id", "change", "verdict", "words"), CASES, ids=[f"{id}-{w}" for id, *_, w in CASES]
+)
+def test_what_breaks_the_theory_or_is_too_little_is_judged_so(id, change, verdict, words):
+    claim = judged(change)[id]
+    assert (claim.verdict, words in claim.reason) == (verdict, True), claim
+
+
+def test_the_exponent_of_the_theorys_own_test_curve_is_ours():
+    star = {"exponent": {"slope": -0.54}, "table": [1, 2, 3]}
+    found = judged(lambda found: found.update(test_star=star))["c7"]
+    assert (found.verdict, found.measured, found.n) == (YES, -0.54, 3)
