@@ -106,4 +106,5 @@ def describe(results: Sequence[Results]) -> str:
 
 def number(value: float) -> str:
     """A number in a sentence: three significant digits and a true minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+    shown = 0.0 if abs(value) < 1e-12 else value  # what rounding leaves of zero
+    return f"{shown:.3g}".replace("-", "−")
