@@ -415,7 +415,9 @@ def test_theory_and_report_are_logged_with_their_files(root: Path, calls: list[s
         (root / "reports" / "laptop" / folder).mkdir(parents=True)
     (root / "reports/laptop/figures/fig2.png").write_bytes(b"png")
     (root / "reports/laptop/index.html").write_text("<html>")
-    (root / "reports/laptop/claims/01-fc.json").write_text(json.dumps({"measured": -0.98, "verdict": "confirmed"}))
+    (root / "reports/laptop/claims/01-fc.json").write_text(
+        json.dumps({"measured": -0.98, "verdict": "confirmed"})
+    )
     sync(root)
     client, _ = stored(root)
     for title, key, metrics, files in [
