@@ -1,6 +1,8 @@
 """Committed runs trained again: what counts as agreement, and one run of every committed scale."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -69,6 +71,20 @@ def test_one_committed_run_of_every_scale_is_what_training_gives(scale, tmp_path
     )
     found = verify.check(*shortest, tmp_path)
     assert found.agrees, found.words
+
+
+@pytest.mark.executes(
+    "l2dynamics verify --seed 0",
+    "make verify",
+    "docs/howto-pipeline.md#Are these results those of this code?*",
+)
+def test_the_command_begins_no_job_after_its_time():
+    command = [sys.executable, "-m", "l2dynamics", "verify", "--seed", "0", "--minutes", "0.001"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    *jobs, last = done.stdout.splitlines()
+    assert len(jobs) == 1
+    assert last.startswith("verify, scale laptop: 1 of 1 jobs agree; ")
 
 
 def verify_cost(sweep):

@@ -151,12 +151,13 @@ def verify_command(
         raise ConfigError(f"--renew: scale {scale} is not in force: python scripts/set_scale.py {scale}")
     affinity.pin(1)  # as the workers that made the results: XLA sizes its thread pool by it
     memory.keep_freed()
-    draw, began = random.Random(seed), time.monotonic()
+    draw = random.Random(seed)
     todo = [(sweep, job) for sweep in sweeps(root, scale) for job in chosen(sweep, per_sweep, draw)]
     if not todo:
         raise ConfigError(f"scale {scale} has no results to verify: run `dvc repro`")
     draw.shuffle(todo)
     done: list[Checked] = []
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=_folder(root)) as folder:
         for index, (sweep, job) in enumerate(todo):
             if time.monotonic() - began > 60 * minutes:
