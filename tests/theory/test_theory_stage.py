@@ -50,7 +50,7 @@ def _results(root: Path) -> tables.Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lemma1, "NETWORKS", lemma1.NETWORKS[:1])
         compute(root)
-    return tables.load("theory", root)
+    return tables.load("theory", root, "smoke")
 
 
 def test_table_and_passport(results):
@@ -89,7 +89,7 @@ def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypa
     assert (tmp_path / "results/smoke/theory.csv").read_bytes() == (
         root / "results/smoke/theory.csv"
     ).read_bytes()
-    found = tables.load("theory", tmp_path).passport
+    found = tables.load("theory", tmp_path, "smoke").passport
     # The other parts hold seconds; lemma1 is patched here and not in the workers.
     for part in ("modes", "minimum", "fixed_points", "decay"):
         assert found["numbers"][part] == results.passport["numbers"][part]
@@ -171,10 +171,10 @@ def test_damaged_results_are_refused(results, root, tmp_path):
     with (tmp_path / "results/smoke/theory.csv").open("a") as file:
         file.write("x")
     with pytest.raises(tables.ResultsError, match="run `dvc repro theory`"):
-        tables.load("theory", tmp_path)
+        tables.load("theory", tmp_path, "smoke")
     (tmp_path / "results/smoke/theory.csv").unlink()
     with pytest.raises(tables.ResultsError, match="is missing"):
-        tables.load("theory", tmp_path)
+        tables.load("theory", tmp_path, "smoke")
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def over_setups(spec: Spec, parts: Sequence[Part]) -> list[Claim]:
 def single(spec: Spec, part: Part) -> Claim:
     """Judge a claim of one setup: one record, that of the claim."""
     verdict = joined(checks(spec, part)).verdict if part.judges and part.numbers else Verdict.UNDECIDED
-    return row(replace(spec, text=part.text or spec.text), part, verdict, 1, id=spec.id)
+    return row(spec, replace(part, text=part.text or spec.text), verdict, 1, id=spec.id)
 
 
 def _pooled(spec: Spec, parts: Sequence[Part]) -> list[Check]:
