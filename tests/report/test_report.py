@@ -251,7 +251,7 @@ def test_same_files_give_the_same_bytes(root):
         ),
         ("reports/laptop/figures/data/fig2.csv", "dvc repro fig@2"),
         ("reports/laptop/claims", "dvc repro claims"),
-        ("results", "no passports"),
+        ("results/laptop", "no passports"),
     ],
 )
 def test_missing_inputs_name_the_stage(root, remove, message):

@@ -160,7 +160,7 @@ def test_claims_report_and_figure(results, root):
     page = theory_section.section(results)
     assert page.count("### ") == 7
     assert "nan" not in page
-    drawing = gallery.draw("fig5", gallery.load("fig5", root), style.get_style("paper"))
+    drawing = gallery.draw("fig5", {"theory": results}, style.get_style("paper"))
     assert set(drawing.data["panel"]) == {"a", "b", "c"}
     assert {"theory, k = 1", "theory, k = 2", "experiment"} <= set(drawing.data["curve"])
     assert "scale smoke" in drawing.caption

@@ -22,7 +22,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             passport = None
         if not isinstance(passport, dict) or not {"scale", "wall_seconds", "git_commit"} <= set(passport):
-            raise ValueError(f"{path.name} is no passport: run `dvc repro {tables.stage(path.stem)}`")
+            raise ValueError(
+                f"results/{path.parent.name}/{path.name} is no passport: run `dvc repro {tables.stage(path.stem)}`"
+            )
         found.append({"name": path.stem, **passport})
     if not found:
         raise ValueError("results has no passports: run `dvc repro`")
