@@ -43,7 +43,8 @@ def swap_locks(root: Path, before: str, after: str) -> None:
     """
     lock, locks = root / "dvc.lock", root / "scales" / "locks"
     kept, wanted = locks / f"{before}.lock", locks / f"{after}.lock"
-    if lock.exists():
+    unused = lock.exists() and wanted.exists() and lock.read_bytes() == wanted.read_bytes()
+    if lock.exists() and not unused:  # a scale that was in force and ran nothing leaves no trace
         locks.mkdir(exist_ok=True)
         partial = kept.with_suffix(".partial")
         shutil.copyfile(lock, partial)

@@ -314,6 +314,9 @@ def test_every_scale_keeps_its_lock(params):
     lock.write_text("laptop")
     set_scale(params.parent, "smoke")
     assert lock.read_text() == "laptop"  # what does not depend on the scale is still up to date
+    set_scale(params.parent, "laptop")
+    assert not list((params.parent / "scales/locks").iterdir())
+    set_scale(params.parent, "smoke")
     lock.write_text("smoke")
     set_scale(params.parent, "laptop")
     assert lock.read_text() == "laptop"
