@@ -18,6 +18,10 @@ RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for na
 """Names of the results that the claims on training read."""
 
 CRITERIA = "criteria.json"
+TEXTS = ("reason", "power", "exceptions", "regime")
+"""Fields that `dvc metrics show` has no room for: with the whole text of the claim they stand in :data:`CRITERIA`."""
+METRICS = tuple(field for field in FIELDS if field not in TEXTS)
+"""Fields of a claim's own file."""
 
 
 def load(root: Path | None = None) -> dict[str, Results]:
@@ -64,8 +68,9 @@ def order(id: str) -> tuple[int, float, int, str]:
 def write(records: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     """Write one JSON file per claim, each atomically, and remove the files of claims that are no longer made.
 
-    The files are the rows of ``dvc metrics show``, so they hold the first sentence of a claim; the whole text, with the
-    criterion and how to read the numbers, stands in ``criteria.json`` beside the folder.
+    The files are the rows of ``dvc metrics show``, so they hold :data:`METRICS` and the first sentence of a claim; the
+    whole text, with the criterion and how to read the numbers, and the other :data:`TEXTS` stand in ``criteria.json``
+    beside the folder.
 
     Args:
         records: id → record with the keys :data:`FIELDS`.
@@ -87,10 +92,10 @@ def write(records: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     written = []
     for id, record in records.items():
         path = folder / f"{id}.json"
-        flat = {field: record[field] for field in FIELDS} | {"claim": short(record["claim"])}
+        flat = {field: record[field] for field in METRICS} | {"claim": short(record["claim"])}
         atomic.replace(path, atomic.json_bytes(atomic.plain(flat)))
         written.append(path)
-    texts = {id: record["claim"] for id, record in records.items()}
+    texts = {id: {field: record[field] for field in ("claim", *TEXTS)} for id, record in records.items()}
     atomic.replace(folder.with_name(CRITERIA), atomic.json_bytes(texts))
     for stale in set(folder.glob("*.json")) - set(written):
         stale.unlink()
@@ -114,15 +119,17 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
             record = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{_shown(path)} is not JSON: run `dvc repro claims`") from error
-        if not isinstance(record, dict) or set(record) != set(FIELDS):
+        if not isinstance(record, dict) or set(record) != set(METRICS):
             raise ValueError(f"{_shown(path)} has other keys: run `dvc repro claims`")
         found[path.stem] = record
     if not found:
         raise ValueError(f"{_shown(folder)} has no claims: run `dvc repro claims`")
     try:
         texts = json.loads(folder.with_name(CRITERIA).read_text(encoding="utf-8"))
-        found = {id: record | {"claim": texts[id]} for id, record in found.items()}
-    except (OSError, ValueError, KeyError) as error:
+        found = {
+            id: {field: {**record, **texts[id]}[field] for field in FIELDS} for id, record in found.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{_shown(folder.with_name(CRITERIA))} is missing or damaged: run `dvc repro claims`"
         ) from error
