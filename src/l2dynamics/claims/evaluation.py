@@ -18,7 +18,7 @@ RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for na
 """Names of the results that the claims on training read."""
 
 CRITERIA = "criteria.json"
-TEXTS = ("reason", "power", "exceptions", "regime")
+TEXTS = ("reason", "power", "exceptions", "regime", "kind", "data")
 """Fields that `dvc metrics show` has no room for: with the whole text of the claim they stand in :data:`CRITERIA`."""
 METRICS = tuple(field for field in FIELDS if field not in TEXTS)
 """Fields of a claim's own file."""
