@@ -100,7 +100,7 @@ def rows() -> list[Row]:
         count = steps(shape, flop)
         contestants = [(by, by, where) for by in ("ours", FREED, "torch", "gemm, jax", "gemm, torch")]
         seconds = compete(contestants, str(shape), f"train {count}")
-        mine_all = seconds["ours"]
+        own = seconds["ours"]
         mine, other = (statistics.median(seconds[by]) for by in ("ours", "torch"))
         fastest = min(statistics.median(seconds[by]) for by in ("gemm, jax", "gemm, torch"))
         peak, rate = 200 * 2 * 1024**3 / fastest / 1e9, flop * shape.batch * count / mine / 1e9
@@ -109,7 +109,7 @@ def rows() -> list[Row]:
                 shape.words,
                 f"{count * shape.batch / mine:,.0f} images/s",
                 f"{count * shape.batch / other:,.0f} images/s",
-                f"{ratio(seconds['torch'], mine_all):.2f}; {ratio(seconds[FREED], mine_all):.2f} to freed",
+                f"{ratio(seconds['torch'], own):.2f}; {ratio(seconds[FREED], own):.2f} to freed",
                 f"GEMM {peak:.0f} GFLOP/s",
                 f"{rate:.0f} GFLOP/s, {rate / peak:.0%}",
             )

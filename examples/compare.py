@@ -10,8 +10,8 @@ import numpy as np
 
 from l2dynamics import NoPeakError, suggest_l2
 from l2dynamics.data import datasets
-from l2dynamics.runs import MakeRun
-from l2dynamics.suggestion import Suggestion
+from l2dynamics.suggestion.answer import Suggestion
+from l2dynamics.suggestion.runs import MakeRun
 
 Curve = Iterable[tuple[float, float]]
 

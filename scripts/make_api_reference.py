@@ -14,10 +14,10 @@ from l2dynamics.training import numerics
 TARGET = Path(__file__).parents[1] / "docs" / "api.md"
 # (heading, module, names): what a user of the library may rely on.
 SECTIONS = (
-    ("Predicting the coefficient", "l2dynamics.suggestion", ("suggest_l2",)),
-    ("", "l2dynamics.answer", ("Suggestion", "NoPeakError")),
-    ("", "l2dynamics.probes", ("Probe", "judge")),
-    ("", "l2dynamics.runs", ("Run",)),
+    ("Predicting the coefficient", "l2dynamics.suggestion.suggest", ("suggest_l2",)),
+    ("", "l2dynamics.suggestion.answer", ("Suggestion", "NoPeakError")),
+    ("", "l2dynamics.suggestion.probes", ("Probe", "judge")),
+    ("", "l2dynamics.suggestion.runs", ("Run",)),
     ("", "l2dynamics.prediction", ("predict_l2", "measure_c", "t_star")),
     ("AutoL2", "l2dynamics.autol2", ("AutoL2", "AutoL2State")),
     (

@@ -11,13 +11,13 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "AutoL2": "autol2",
-    "NoPeakError": "answer",
+    "NoPeakError": "suggestion.answer",
     "auto_l2": "autol2_optax",
     "current_l2": "autol2_optax",
     "mean_measurements": "autol2_optax",
     "measure_c": "prediction",
     "predict_l2": "prediction",
-    "suggest_l2": "suggestion",
+    "suggest_l2": "suggestion.suggest",
     "t_star": "prediction",
 }
 

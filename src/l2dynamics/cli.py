@@ -14,9 +14,9 @@ from l2dynamics import __version__
 if TYPE_CHECKING:
     import typer
 
-    from l2dynamics.probes import Probe
-    from l2dynamics.runs import MakeRun
-    from l2dynamics.suggestion import Suggestion
+    from l2dynamics.suggestion.answer import Suggestion
+    from l2dynamics.suggestion.probes import Probe
+    from l2dynamics.suggestion.runs import MakeRun
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,7 +128,7 @@ def _app() -> "typer.Typer":
         Example: [bold]l2dynamics suggest --budget 200 --first-decay 0.3 my_training:make_run[/]
         """
         make_run = _load(function)
-        from l2dynamics.suggestion import suggest_l2
+        from l2dynamics.suggestion.suggest import suggest_l2
 
         start = l2[0] if l2 and len(l2) == 1 else l2
         with _Progress() as progress, warnings.catch_warnings():

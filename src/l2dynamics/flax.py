@@ -14,7 +14,7 @@ import optax
 from flax import nnx
 
 from l2dynamics.arguments import real, whole
-from l2dynamics.runs import Run
+from l2dynamics.suggestion.runs import Run
 
 Batch = tuple[Any, Any]
 

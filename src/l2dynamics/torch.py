@@ -17,7 +17,7 @@ import torch
 
 from l2dynamics.arguments import real, whole
 from l2dynamics.autol2 import AutoL2 as Rule
-from l2dynamics.runs import Run
+from l2dynamics.suggestion.runs import Run
 
 _ADAPTIVE = ("Adam", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta")
 

@@ -16,7 +16,8 @@ import shown
 from places import ROOT
 
 import l2dynamics
-from l2dynamics import arguments, autol2, autol2_optax, predict_l2, prediction, suggestion
+from l2dynamics import arguments, autol2, autol2_optax, predict_l2, prediction
+from l2dynamics.suggestion import suggest
 
 
 def load_script(name):
@@ -27,7 +28,7 @@ def load_script(name):
 
 
 @pytest.mark.parametrize(
-    "module", [arguments, autol2, autol2_optax, prediction, suggestion], ids=lambda module: module.__name__
+    "module", [arguments, autol2, autol2_optax, prediction, suggest], ids=lambda module: module.__name__
 )
 def test_examples_in_docstrings(module):
     result = doctest.testmod(module)

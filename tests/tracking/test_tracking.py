@@ -495,6 +495,17 @@ def test_live_recorder_yields_to_a_sync_that_came_between(root: Path) -> None:
     assert_complete(root, results)
 
 
+def test_accuracy_of_a_half_is_that_at_the_best_of_the_other() -> None:
+    """Half A is best at the second evaluation, half B at the third; a run that diverged has what came before."""
+    a, b = np.array([10, 40, 30, np.nan]), np.array([10, 20, 25, np.nan])
+    blocks = np.stack([*[a] * 10, *[b] * 10], axis=1)
+    rows = pd.DataFrame(blocks, columns=list(tables.BLOCKS)).assign(run="r", seed=0, step=range(4))
+    assert records.halves(rows, 1000) == pytest.approx(
+        {"best/test_accuracy_half_a": 30 / 50, "best/test_accuracy_half_b": 20 / 50}
+    )
+    assert records.halves(rows.iloc[3:], 1000) == {}
+
+
 def test_tracker_carries_runs_to_the_store(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     results = fake()
     with Tracker("fc", results.passport, root, every=0.0) as tracker:

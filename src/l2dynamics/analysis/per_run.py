@@ -8,7 +8,8 @@ the name ends in ``_step``.
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis.thresholds import LEARNED, PEAKED_WITHIN, TOLERANCE
+from l2dynamics.analysis.thresholds import LEARNED, PEAKED_WITHIN
+from l2dynamics.peaks import TOLERANCE
 from l2dynamics.prediction import t_star
 from l2dynamics.results import tables
 from l2dynamics.results.tables import RUN_COLUMNS

@@ -1,8 +1,5 @@
 """The numbers that decide what counts: learned, peaked, near the best. Accuracies are absolute, in 0 … 1."""
 
-TOLERANCE = 0.005
-"""t* is the first evaluation within this accuracy of the run's maximum (Section 2: "within .5%")."""
-
 LEARNED = 2.0
 """A run has learned if its maximum test accuracy is at least this many times chance (0.2 for ten classes)."""
 

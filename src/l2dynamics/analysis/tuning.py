@@ -1,11 +1,11 @@
 """The best λ of a grid within a training budget, for figures: claims choose on other test images than they score on."""
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
 
 from l2dynamics.analysis.per_run import accuracy_within
+from l2dynamics.analysis.power import accuracy_se
 from l2dynamics.analysis.thresholds import NEAR_BEST
 
 
@@ -57,7 +57,7 @@ def tuned(table: pd.DataFrame, budget: float, images: int) -> Tuned:
         raise ValueError(f"no run with l2 > 0 has an evaluation within {budget:g} epochs")
     place = int(points["mean"].to_numpy().argmax())
     accuracy, l2s = float(points["mean"].iloc[place]), points.index.to_numpy(dtype=float)
-    error = math.sqrt(max(accuracy * (1 - accuracy), 0.0) / images)
+    error = accuracy_se(accuracy, images)
     # Accuracies are multiples of 1 / images: without the slack rounding would decide.
     near = l2s[points["mean"].to_numpy() >= accuracy - NEAR_BEST * error - 1e-9]
     return Tuned(

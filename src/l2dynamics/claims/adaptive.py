@@ -26,7 +26,6 @@ EVERY = 10
 """Steps between two measurements."""
 STEPS = 9760
 """Steps of the paper's runs, 200 epochs: shorter ones end before AutoL2 has lowered λ three times."""
-TOLERANCE = 0.005
 SAME = 0.01
 
 BOTH = (
@@ -191,7 +190,9 @@ def _compare(results: Results, part: Part, start: float, least: int) -> Part:
 
     def numbers(view: View) -> np.ndarray:
         top = choice.best(view, constant)
-        reached = [peaks.first_at(one.steps, view.accuracy(one), top - TOLERANCE) for one in (auto, best)]
+        reached = [
+            peaks.first_at(one.steps, view.accuracy(one), top - peaks.TOLERANCE) for one in (auto, best)
+        ]
         own, other = (np.where(np.isnan(time), steps, np.maximum(time, 1.0)) for time in reached)
         ahead, sooner = np.broadcast_arrays(choice.best(view, [auto]) - top, np.log(other / own))
         return np.stack([ahead, sooner], axis=-1)
@@ -199,7 +200,7 @@ def _compare(results: Results, part: Part, start: float, least: int) -> Part:
     found = tuple(resampling.estimates(numbers, both.seeds))
     facts = (
         f"λ0 = {start:g}, η = {both.eta:g}, {steps:.4g} steps; tuned λ = {tuned:g} ({tops[place]:.4f}); AutoL2 gets "
-        f"to the tuned accuracy less {TOLERANCE:g} in {math.exp(-found[1].value):.2f} times its time."
+        f"to the tuned accuracy less {peaks.TOLERANCE:g} in {math.exp(-found[1].value):.2f} times its time."
     )
     lacks = ""
     if steps < least:

@@ -56,7 +56,7 @@ def about(scale: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     whole = [record for id, record in records.items() if id.isdigit()]
     counts = {str(one): sum(record["verdict"] == one for record in whole) for one in Verdict}
     data = dict.fromkeys(part for record in whole for part in str(record["data"]).split(", ") if part)
-    return {"name": scale, "counts": counts, "total": len(whole), "data": ", ".join(data)}
+    return {"name": scale, "counts": counts, "data": ", ".join(data)}
 
 
 def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:

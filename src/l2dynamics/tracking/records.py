@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import prediction
-from l2dynamics.analysis import per_run
+from l2dynamics.analysis import blocks, per_run
+from l2dynamics.analysis.blocks import HALF_A, HALF_B, first_best
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 from l2dynamics.storage import atomic
@@ -214,15 +215,14 @@ def halves(rows: pd.DataFrame, images: int) -> dict[str, float]:
         rows: evaluations of one run.
         images: of the test set.
     """
-    correct = rows[list(tables.BLOCKS)].to_numpy(float)
-    correct = correct[np.isfinite(correct).all(1)]
-    if not len(correct):
+    known = rows.dropna(subset=list(tables.BLOCKS))
+    if known.empty:
         return {}
-    sizes, middle = tables.block_sizes(images), len(tables.BLOCKS) // 2
-    a, b = (correct[:, half].sum(1) / sizes[half].sum() for half in (slice(middle), slice(middle, None)))
+    curves = blocks.from_table(known, tables.block_sizes(images))
+    (a,), (b,) = curves.accuracy(HALF_A), curves.accuracy(HALF_B)
     return {
-        "best/test_accuracy_half_a": float(a[b.argmax()]),
-        "best/test_accuracy_half_b": float(b[a.argmax()]),
+        "best/test_accuracy_half_a": float(a[first_best(b)]),
+        "best/test_accuracy_half_b": float(b[first_best(a)]),
     }
 
 

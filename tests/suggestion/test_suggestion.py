@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from l2dynamics import NoPeakError, predict_l2, suggest_l2, t_star
-from l2dynamics.probes import Probe, judge
-from l2dynamics.runs import Run
+from l2dynamics.suggestion.probes import Probe, judge
+from l2dynamics.suggestion.runs import Run
 
 
 def bump(c, *, best=0.8, noise=0.0, spacing=1.0, fall=1.0, end=math.inf):

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from l2dynamics import finder
-from l2dynamics.diagnosis import diagnose
-from l2dynamics.lab import Lab
 from l2dynamics.prediction import predict_l2
-from l2dynamics.probes import Probe
+from l2dynamics.suggestion import finder
+from l2dynamics.suggestion.diagnosis import diagnose
+from l2dynamics.suggestion.lab import Lab
+from l2dynamics.suggestion.probes import Probe
 
 # What is known of c before any run: usual(rate), right within this factor (one standard deviation). What one run says
 # of it is right within the second one.
@@ -111,10 +111,10 @@ def answer(
 ) -> Suggestion:
     """Return what the runs of a search say about λ.
 
-    c is that of :func:`l2dynamics.finder.collapsed_c`; where the scale on which L2 acts is known it is drawn towards
-    what is usual, the less the more runs peaked and the better they agree, and lowered by the standard error that is
-    left: accuracy falls steeply above the best coefficient and slowly below it. If no run peaked although they
-    learned, the usual c, lowered alike, is all there is, and the answer says so.
+    c is that of :func:`l2dynamics.suggestion.finder.collapsed_c`; where the scale on which L2 acts is known it is
+    drawn to what is usual, the less the more runs peaked and the better they agree, and lowered by the standard error
+    that is left: accuracy falls steeply above the best coefficient and slowly below it. If no run peaked although
+    they learned, the usual c, lowered alike, is all there is, and the answer says so.
 
     Args:
         lab: has the runs.

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from l2dynamics.finder import BELIEVED
-from l2dynamics.lab import Lab
-from l2dynamics.probes import Probe, scores
+from l2dynamics.suggestion.finder import BELIEVED
+from l2dynamics.suggestion.lab import Lab
+from l2dynamics.suggestion.probes import Probe, scores
 
 FIRST_L2 = 0.1
 """Coefficient that a search begins with if nothing is known."""

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from l2dynamics import finder
-from l2dynamics.answer import NoPeakError, Suggestion, answer
 from l2dynamics.arguments import real, whole
 from l2dynamics.autol2 import effective_rate
-from l2dynamics.lab import Lab
 from l2dynamics.prediction import predict_l2
-from l2dynamics.probes import Metric, Probe
-from l2dynamics.runs import MakeRun
-from l2dynamics.separation import FIRST_L2, rate_by_separation
+from l2dynamics.suggestion import finder
+from l2dynamics.suggestion.answer import NoPeakError, Suggestion, answer
+from l2dynamics.suggestion.lab import Lab
+from l2dynamics.suggestion.probes import Metric, Probe
+from l2dynamics.suggestion.runs import MakeRun
+from l2dynamics.suggestion.separation import FIRST_L2, rate_by_separation
 
 __all__ = ["NoPeakError", "Suggestion", "suggest_l2"]
 
@@ -46,7 +46,7 @@ def suggest_l2(
     more, down to a quarter, with other seeds. c is that of all curves together, which collapse on t·λ, drawn towards
     what is usual as far as they are few or disagree, and lowered by its standard error (too large a λ costs more
     accuracy than too small a one). Each run is stopped as soon as its accuracy has peaked;
-    :func:`l2dynamics.probes.judge` says how noise is handled.
+    :func:`l2dynamics.suggestion.probes.judge` says how noise is handled.
 
     If no run peaks although they learn, the answer is what is usual on this scale, with a warning.
 

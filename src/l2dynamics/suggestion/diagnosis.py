@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from l2dynamics.finder import USUAL
-from l2dynamics.probes import RESOLUTION, Probe
+from l2dynamics.suggestion.finder import USUAL
+from l2dynamics.suggestion.probes import RESOLUTION, Probe
 
 # Evaluations up to t* that are asked for, and the share of the time limit at which t* can lie.
 _GOOD = 2 * RESOLUTION

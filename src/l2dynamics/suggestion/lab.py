@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from l2dynamics.probes import LONG_STRETCH, PATIENCE, STRETCH, Metric, Probe, judge, smoothed
-from l2dynamics.runs import MakeRun
+from l2dynamics.suggestion.probes import LONG_STRETCH, PATIENCE, STRETCH, Metric, Probe, judge, smoothed
+from l2dynamics.suggestion.runs import MakeRun
 
 _MANY = 8
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from l2dynamics.lab import Lab
-from l2dynamics.probes import RESOLUTION, Probe, scores, smoothed
+from l2dynamics.suggestion.lab import Lab
+from l2dynamics.suggestion.probes import RESOLUTION, Probe, scores, smoothed
 
 USUAL = 0.7
 """τ* of the fully-connected, convolutional and wide residual networks of this reproduction (claim c2)."""
@@ -125,7 +125,7 @@ def collapsed_c(probes: Sequence[Probe], tolerance: float) -> float:
 
     Args:
         probes: runs that peaked, one at least.
-        tolerance: see :func:`l2dynamics.probes.judge`.
+        tolerance: see :func:`l2dynamics.suggestion.probes.judge`.
     """
     logs = [np.log(np.array(probe.steps)[np.array(probe.steps) > 0] * probe.l2) for probe in probes]
     grid = np.linspace(min(log[0] for log in logs), max(log[-1] for log in logs), _BINS)
