@@ -1,38 +1,33 @@
 """Pilot runs, from which the settings of a scale are chosen: on seeds that no committed run uses.
 
-    python scripts/pilot.py work/pilots.jsonl scales/laptop.yaml wrn --set batch=64 --eta 0.8 1.6 --l2 0 0.001 0.002
+    python scripts/pilot.py laptop wrn --set batch=64 --eta 0.8 1.6 --l2 0 0.001 0.002
 
-trains the setup, changed as ``--set`` says, for T = ``--tau`` / (η_eff λ) steps (λ = 0: as long as the smallest λ) and
-appends one line of JSON per run; runs that the file holds already are left out, so that it can be stopped and resumed.
-``--show`` prints the file as a table.
+trains the setup of a scale, changed as ``--set`` says, for T = ``--tau`` / (η_eff λ) steps (λ = 0: as long as the
+smallest λ) and prints a line per run. Finished runs lie in ``work/pilot``: stopped and called again, it goes on where it was.
 """
 
 import argparse
-import json
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from l2dynamics.running import memory, runtime
+from l2dynamics.running import runtime
 
 if __name__ == "__main__":
-    memory.keep_freed()
     runtime.begin_stage()
 
 import numpy as np
 from ruamel.yaml import YAML
 
-from l2dynamics import paths
-from l2dynamics.autol2 import AutoL2
-from l2dynamics.data import datasets
-from l2dynamics.experiments import inheritance
+from l2dynamics import peaks
+from l2dynamics.experiments import inheritance, scales
+from l2dynamics.experiments.messages import check
+from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.experiments.schema import Controller
 from l2dynamics.experiments.setup import Setup
-from l2dynamics.prediction import t_star
-from l2dynamics.training.evaluation import evaluation_steps
-from l2dynamics.training.trainer import Trainer
-from l2dynamics.training.update import hyper_of
+from l2dynamics.pipeline import stage
+from l2dynamics.running import train_job, workload
 
 FIRST_SEED = 1000
 
@@ -42,123 +37,95 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("scale", type=Path, nargs="?")
-    parser.add_argument("setup", nargs="?")
+    parser.add_argument("scale", choices=scales.SCALES)
+    parser.add_argument("setup")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
-    parser.add_argument("--eta", nargs="+", type=float)
+    parser.add_argument("--eta", nargs="+", type=float, required=True)
     parser.add_argument("--l2", nargs="+", type=float, default=[])
     parser.add_argument("--auto", nargs="*", type=float, default=[], metavar="INIT_L2")
     parser.add_argument("--tau", type=float, default=6.0)
     parser.add_argument("--steps", type=int, help="of all runs, in place of --tau")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--evaluations", type=int, default=40)
-    parser.add_argument("--source", default="tfds")
-    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--evaluations", type=int, default=24)
+    parser.add_argument(
+        "--source", choices=("sample", "tfds"), help="of the data; default: that of the scale"
+    )
     return parser.parse_args()
 
 
-def setup_of(given: argparse.Namespace) -> Setup:
+def setup_of(given: argparse.Namespace, root: Path) -> Setup:
     """The setup of the scale, changed as the command line says."""
-    content = YAML(typ="safe").load(given.scale)
+    content = scales.read_yaml(root / "scales" / f"{given.scale}.yaml")
     node, _ = inheritance.resolve(content, {"setup": {"from": given.setup}}, given.setup)
-    changed: dict[str, Any] = node["setup"]
     for item in given.set:
         field, _, value = item.partition("=")
         *parents, last = field.split(".")
-        inner = changed
+        inner: dict[str, Any] = node["setup"]
         for parent in parents:
             inner = inner[parent]
         inner[last] = YAML(typ="safe").load(value)
-    return Setup.model_validate(changed)
+    return check(Setup, node["setup"], f"{given.setup} --set")
 
 
-def show(file: Path) -> None:
-    """Print the runs of a file as a table."""
-    for line in file.read_text().splitlines():
-        run = json.loads(line)
-        effective = run["eta"] / (1 - run["setup"].get("momentum", 0))
-        best, final = max(run["test_accuracy"]), run["test_accuracy"][-1]
-        star = t_star(np.array(run["steps"]), np.array(run["test_accuracy"]))
-        print(
-            f"{run['name']:40s} η {run['eta']:<6g} λ {run['l2']:<8g}{'auto ' if run['auto'] else ''} "
-            f"seed {run['seed']} steps {run['steps'][-1]:<6d} best {best:.4f} final {final:.4f} "
-            f"t* {star:<7g} t*ηλ {star * effective * run['l2']:<6.3g} train {max(run['train_accuracy']):.3f} "
-            f"{run['seconds']:.0f} s, {1e3 * run['seconds'] / run['steps'][-1]:.1f} ms a step"
-        )
-
-
-def main() -> None:
-    """Train what the file does not hold yet."""
-    given = arguments()
-    if given.show:
-        show(given.out)
-        return
-    setup = setup_of(given)
-    data = setup.data
-    loaded = datasets.load(
-        data.name,
-        train=data.train,
-        test=data.test,
-        image_size=data.image_size,
-        source=given.source,
-        root=paths.find_root(),
-        verify_manifest=False,  # that of the source in force
-    )
-    plain = Trainer(setup, loaded)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    done = given.out.read_text().splitlines() if given.out.exists() else []
-    keys = {
-        json.dumps([json.loads(line)[k] for k in ("setup", "eta", "l2", "auto", "seed", "steps")])
-        for line in done
-    }
-    record = setup.model_dump(mode="json", exclude_defaults=True)
+def runs(given: argparse.Namespace, setup: Setup, per_epoch: int) -> Iterator[RunSpec]:
+    """The runs asked for, the short ones first."""
     smallest = min((l2 for l2 in given.l2 if l2), default=0.0)
-    runs = [(eta, l2, False) for eta in given.eta for l2 in sorted(given.l2, reverse=True)]
-    runs += [(eta, l2, True) for eta in given.eta for l2 in given.auto]
     for seed in range(FIRST_SEED, FIRST_SEED + given.seeds):
-        for eta, l2, auto in runs:
-            effective = eta / (1 - setup.momentum)
-            steps = given.steps or round(given.tau / (effective * (l2 or smallest)))
-            times = evaluation_steps(steps, given.evaluations, 0.005)
-            key = json.dumps([record, eta, l2, auto, seed, [int(t) for t in times]])
-            if key in keys:
-                continue
-            spec = RunSpec(
-                "pilot", eta, None if auto else l2, seed, setup.sigma_w, 1.0, steps,
-                "minibatch" if auto else None, l2 if auto else None,
-            )  # fmt: skip
-            trainer = plain.with_rule(AutoL2(), "minibatch") if auto else plain
-            hyper, began = hyper_of(setup, [spec]), time.perf_counter()
-            run, found = trainer.init(hyper), []
-            for before, after in zip([0, *times], times, strict=False):
-                run = trainer.advance(run, hyper, int(before), int(after))
-                found.append(
-                    {k: float(v) for k, v in trainer.evaluate(run, hyper).items() if "correct" not in k}
+        for eta in given.eta:
+            constant = [(l2, False) for l2 in sorted(given.l2, reverse=True)]
+            for l2, auto in (*constant, *((l2, True) for l2 in given.auto)):
+                rate = eta / (1 - setup.momentum) * (l2 or smallest)
+                if not (given.steps or rate):
+                    raise ValueError("--steps: needed where no l2 is positive")
+                steps = given.steps or round(given.tau / rate)
+                measured = {"measure": "minibatch", "init_l2": l2} if auto else {}
+                yield RunSpec(
+                    "pilot",
+                    eta,
+                    None if auto else l2,
+                    seed,
+                    setup.sigma_w,
+                    steps / per_epoch,
+                    steps,
+                    **measured,
                 )
-                if not np.isfinite(found[-1]["train_loss"]):
-                    break
-            line = {
-                "name": f"{given.setup} {' '.join(given.set)}",
-                "setup": record, "eta": eta, "l2": l2, "auto": auto, "seed": seed,
-                "steps": [int(t) for t in times[: len(found)]],
-                **{k: [round(one[k], 5) for one in found] for k in ("test_accuracy", "train_accuracy", "train_loss")},
-                "coefficients": [one["l2"] for one in found],
-                "seconds": round(time.perf_counter() - began, 1),
-            }  # fmt: skip
-            with given.out.open("a") as out:
-                out.write(json.dumps(line) + "\n")
-            print(
-                given.setup,
-                eta,
-                l2,
-                auto,
-                seed,
-                f"best {max(line['test_accuracy']):.4f}, {line['seconds']} s",
-                file=sys.stderr,
-                flush=True,
-            )
+
+
+def line(spec: RunSpec, setup: Setup, found: workload.Finished) -> str:
+    """What is to be known of a run."""
+    values = {name: rows[0] for name, rows in found.curves.values.items()}
+    accuracy, rate = values["test_accuracy"], spec.eta / (1 - setup.momentum)
+    star = float(peaks.star(found.curves.steps, accuracy))
+    what = f"η {spec.eta:<6g} {'λ₀' if spec.measure else 'λ '} {spec.first_l2:<8g} seed {spec.seed}"
+    return (
+        f"{what} steps {spec.steps:<6d} best {np.nanmax(accuracy):.4f} final {accuracy[-1]:.4f} t* {star:<6g} "
+        f"t*·η_eff·λ {star * rate * spec.first_l2:<6.3g} training {np.nanmax(values['train_accuracy']):.3f}; "
+        f"{found.seconds:.0f} s, {1e3 * found.pure_seconds / spec.steps:.1f} ms a step"
+    )
+
+
+def main(root: Path) -> None:
+    """Train what has not been trained, and print all."""
+    given = arguments()
+    setup = setup_of(given, root)
+    source = given.source or scales.source(root, given.scale)
+    recipe = Recipe(
+        "pilot",
+        setup,
+        given.evaluations,
+        source,
+        root,
+        Controller() if given.auto else None,
+        first_evaluation=0.005,
+    )
+    for spec in runs(given, setup, workload.check(recipe)):
+        (job,) = workload.jobs(recipe, [spec])
+        if workload.load(job) is None:
+            train_job.execute(job)
+        found = workload.load(job)
+        assert found is not None
+        stage.say(line(spec, setup, found))
 
 
 if __name__ == "__main__":
-    main()
+    stage.main(main)

@@ -15,7 +15,7 @@ from l2dynamics.arguments import real, whole
 if TYPE_CHECKING:
     import jax
 
-# A refractory period is a whole number of steps, which rounding in 0.1 / λ must not shorten.
+# A refractory period is a whole number of steps, which rounding must not shorten: in float32 0.1 / 0.01 is 9.9999.
 _ROUNDING_SLACK = 1 + 2e-6
 _LAST_STEP = 2**31 - 1
 # Stands for "not measured" and "not finite": the largest float32, since an infinity in the state would stop every
@@ -199,6 +199,7 @@ class AutoL2:
                 decay=self.decay,
                 refractory=self.refractory,
                 smoothing=self.smoothing,
+                slack=_ROUNDING_SLACK,
             )
         return self._updated(state, int(step), float(loss), float(error))  # type: ignore[arg-type]
 

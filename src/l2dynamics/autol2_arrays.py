@@ -9,9 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# A refractory period is a whole number of steps. Without this slack, float32 rounding would turn 0.1 / 0.01
-# into 9.9999 and let a decay happen one step early.
-_ROUNDING_SLACK = 1 + 2e-6
 _LAST_STEP = jnp.iinfo(jnp.int32).max
 _MISSING = np.finfo(np.float32).max
 _BEYOND_LAST_STEP = np.float32(2**33)
@@ -44,6 +41,7 @@ def update(
     decay: Any,
     refractory: Any,
     smoothing: Any,
+    slack: float,
 ) -> State:
     """Take one measurement, see :meth:`l2dynamics.AutoL2.update`; all arrays are of one shape."""
     state = type(state)(
@@ -72,7 +70,7 @@ def update(
     lowered = state.l2 * jnp.float32(decay)
     return type(state)(
         l2=jnp.where(decays, lowered, state.l2),
-        min_step=jnp.where(decays, _end_of_pause(step, lowered, refractory), state.min_step),
+        min_step=jnp.where(decays, _end_of_pause(step, lowered, refractory, slack), state.min_step),
         min_loss=jnp.where(decays, state.min_loss, jnp.minimum(state.min_loss, state.previous_loss)),
         min_error=jnp.where(decays, state.min_error, jnp.minimum(state.min_error, state.previous_error)),
         previous_loss=loss,
@@ -81,11 +79,11 @@ def update(
     )
 
 
-def _end_of_pause(step: jax.Array, l2: jax.Array, refractory: Any) -> jax.Array:
+def _end_of_pause(step: jax.Array, l2: jax.Array, refractory: Any, slack: float) -> jax.Array:
     refractory = jnp.float32(refractory)
     # Keeps the quotient finite when λ has underflown, and lets it still outlast every step counter.
     divisor = jnp.maximum(l2, jnp.maximum(refractory / _BEYOND_LAST_STEP, _SMALLEST))
-    pause = jnp.floor(refractory / divisor * jnp.float32(_ROUNDING_SLACK))
+    pause = jnp.floor(refractory / divisor * jnp.float32(slack))
     # Saturate before the cast: with λ below 1e-10 the pause outlasts every int32 step counter.
     fits = pause < (_LAST_STEP - step).astype(jnp.float32)
     return jnp.where(fits, step + jnp.where(fits, pause, 0).astype(jnp.int32), _LAST_STEP)

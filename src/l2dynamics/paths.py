@@ -81,6 +81,13 @@ def claims(root: Path, of: str | None = None) -> Path:
     return reports(root, of) / "claims"
 
 
+def shown(path: Path) -> str:
+    """A file or folder of results or reports as a user of the checkout names it, for messages."""
+    parts = path.parts
+    first = max((k for k, part in enumerate(parts) if part in ("results", "reports")), default=0)
+    return "/".join(parts[first:])
+
+
 def work(root: Path) -> Path:
     """Checkpoints, finished runs, locks and the compilation cache; ignored by git and DVC."""
     return root / "work"

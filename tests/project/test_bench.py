@@ -9,7 +9,7 @@ from places import ROOT
 
 _WITHOUT = """
 import runpy, sys
-for name in ("mlflow", "dvc", "tensorflow_datasets", "array_record", "matplotlib", "torch"):
+for name in ("mlflow", "dvc", "tensorflow_datasets", "array_record", "pandas", "matplotlib", "torch"):
     sys.modules[name] = None
 sys.argv = ["bench.accelerator", "--tiny"]
 runpy.run_module("bench.accelerator", run_name="__main__")

@@ -15,6 +15,7 @@ from small_setups import dataset, hyper, setup
 
 from l2dynamics.autol2 import AutoL2
 from l2dynamics.experiments.runs import RunSpec
+from l2dynamics.results.columns import BLOCKS
 from l2dynamics.running.clock import Clock
 from l2dynamics.running.hosts import Crew
 from l2dynamics.training.evaluation import evaluation_steps
@@ -366,8 +367,10 @@ def test_autol2_in_a_bucket_decays_each_run_by_itself():
 # ------------------------------------------------------------------------------------------ evaluation
 
 
-def test_evaluation_is_over_all_examples_and_its_batches():
-    of = setup(eval_batch=7, eval_train=17)
+@pytest.mark.parametrize("eval_batch", [7, 17, 60])  # with a rest on both sides, on one; no batch is full
+def test_evaluation_is_over_all_examples_and_its_batches(eval_batch):
+    data = {"name": "mnist", "train": 24, "test": 47, "image_size": 4}
+    of = setup(data=data, eval_batch=eval_batch, eval_train=17)
     data = dataset(of)
     trainer = Trainer(of, data)
     hp = hyper()
@@ -383,6 +386,10 @@ def test_evaluation_is_over_all_examples_and_its_batches():
         expected = -log_p[np.arange(len(labels)), labels].mean() / 20
         assert found[f"{split}_loss"] == pytest.approx(expected, rel=1e-5)
         assert found[f"{split}_accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+    blocks = [0] * 20
+    for index, right in enumerate(logits.argmax(1) == data.test_labels):
+        blocks[index % 20] += int(right)
+    assert [found[name] for name in BLOCKS] == blocks
     assert found["l2_norm"] == pytest.approx(float(jnp.sqrt(squared_norm(run.state.params))), rel=1e-6)
     assert found["l2"] == pytest.approx(0.01)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from l2dynamics import paths
 from l2dynamics.claims import accuracies, adaptive, budgets, coefficients, exceptions, mse, regimes, times
 from l2dynamics.claims.base import FIELDS
 from l2dynamics.results import tables
@@ -118,12 +119,12 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{_shown(path)} is not JSON: run `dvc repro claims`") from error
+            raise ValueError(f"{paths.shown(path)} is not JSON: run `dvc repro claims`") from error
         if not isinstance(record, dict) or set(record) != set(METRICS):
-            raise ValueError(f"{_shown(path)} has other keys: run `dvc repro claims`")
+            raise ValueError(f"{paths.shown(path)} has other keys: run `dvc repro claims`")
         found[path.stem] = record
     if not found:
-        raise ValueError(f"{_shown(folder)} has no claims: run `dvc repro claims`")
+        raise ValueError(f"{paths.shown(folder)} has no claims: run `dvc repro claims`")
     try:
         texts = json.loads(folder.with_name(CRITERIA).read_text(encoding="utf-8"))
         found = {
@@ -131,14 +132,9 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{_shown(folder.with_name(CRITERIA))} is missing or damaged: run `dvc repro claims`"
+            f"{paths.shown(folder.with_name(CRITERIA))} is missing or damaged: run `dvc repro claims`"
         ) from error
     return {id: found[id] for id in sorted(found, key=order)}
-
-
-def _shown(path: Path) -> str:
-    parts = path.parts
-    return "/".join(parts[parts.index("reports") if "reports" in parts else -2 :])
 
 
 def _json_files(folder: Path) -> Iterable[Path]:

@@ -239,7 +239,7 @@ def picture(folder: Path, name: str) -> Picture:
     png, svg, data = folder / f"{name}.png", folder / f"{name}.svg", folder / "data" / f"{name}.csv"
     for path in (png, svg, data):
         if not path.is_file():
-            raise ValueError(f"{path.relative_to(folder.parents[2])} is missing: run `{command}`")
+            raise ValueError(f"{paths.shown(path)} is missing: run `{command}`")
     with Image.open(png) as image:
         caption = str(image.info.get("Description", ""))
         width, height = (round(pixels * SCREEN) for pixels in image.size)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from l2dynamics import paths
 from l2dynamics.figures import captions
 from l2dynamics.results import tables
 
@@ -22,9 +23,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             passport = None
         if not isinstance(passport, dict) or not {"scale", "wall_seconds", "git_commit"} <= set(passport):
-            raise ValueError(
-                f"results/{path.parent.name}/{path.name} is no passport: run `dvc repro {tables.stage(path.stem)}`"
-            )
+            raise ValueError(f"{paths.shown(path)} is no passport: run `dvc repro {tables.stage(path.stem)}`")
         found.append({"name": path.stem, **passport})
     if not found:
         raise ValueError("results has no passports: run `dvc repro`")

@@ -19,16 +19,12 @@ import pandas as pd
 
 from l2dynamics import paths
 from l2dynamics.paths import DEFAULT_SCALE
+from l2dynamics.results.columns import BLOCKS as BLOCKS
+from l2dynamics.results.columns import COLUMNS as COLUMNS
+from l2dynamics.results.columns import METRICS as METRICS
+from l2dynamics.results.columns import RUN_COLUMNS as RUN_COLUMNS
 from l2dynamics.storage import line_endings
 from l2dynamics.storage.atomic import json_bytes, plain, replace
-
-#: Constant within a run (``l2`` excepted: in autol2 results it is the coefficient in force at that step).
-RUN_COLUMNS = ("run", "group", "eta", "l2", "seed", "sigma_w", "budget")
-METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm")
-#: Correct test images in each of 20 blocks, image i in block i mod 20; their sum is the accuracy times the images.
-BLOCKS = tuple(f"correct_{block:02}" for block in range(20))
-#: Order of the columns in the file. ``budget`` and ``epoch`` in epochs, ``train_loss`` without the L2 term.
-COLUMNS = (*RUN_COLUMNS, "step", "epoch", *METRICS, *BLOCKS)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -76,8 +72,8 @@ class Results:
 
     Attributes:
         name: name of the sweep and of its files, e.g. ``fc``.
-        table: one row per evaluation, columns :data:`COLUMNS` (``measure_c`` has ``setup`` after them); of ``theory``
-            one row per point, see :data:`POINTS`.
+        table: one row per evaluation, see :mod:`l2dynamics.results.columns` (``measure_c`` has ``setup`` after them);
+            of ``theory`` one row per point, see :data:`POINTS`.
         passport: data, setup, resolved configuration, seeds, versions, machine and times of the sweep.
     """
 
@@ -88,7 +84,8 @@ class Results:
     @property
     def file(self) -> str:
         """Where the table lies in the checkout, for messages."""
-        return f"results/{self.passport.get('scale', DEFAULT_SCALE)}/{self.name}.csv"
+        scale = self.passport.get("scale", DEFAULT_SCALE)
+        return paths.shown(paths.results(Path(), scale) / f"{self.name}.csv")
 
 
 def stage(name: str) -> str:
@@ -128,7 +125,7 @@ def load(name: str, root: Path | None = None, scale: str | None = None) -> Resul
     expected = passport.get("csv_sha256")
     if expected != hashlib.sha256(content).hexdigest():
         if isinstance(expected, str) and line_endings.converted(content, expected):
-            raise ResultsError(f"{_shown(csv)} is damaged: {line_endings.CONVERTED}")
+            raise ResultsError(f"{paths.shown(csv)} is damaged: {line_endings.CONVERTED}")
         raise _damaged(name, csv, f"its checksum is not the one in {passport_file.name}")
     try:
         return Results(name, parse(content, form(name)), passport)
@@ -244,18 +241,14 @@ def _files(name: str, root: Path, scale: str | None) -> tuple[Path, Path]:
     return folder / f"{name}.csv", folder / f"{name}.json"
 
 
-def _shown(path: Path) -> str:
-    return "/".join(path.parts[-3:])
-
-
 def _damaged(name: str, path: Path, reason: str) -> ResultsError:
-    return ResultsError(f"{_shown(path)} is damaged: {reason}; run `dvc repro {stage(name)}`")
+    return ResultsError(f"{paths.shown(path)} is damaged: {reason}; run `dvc repro {stage(name)}`")
 
 
 def _read(name: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ResultsError(f"{_shown(path)} is missing: run `dvc repro {stage(name)}`") from None
+        raise ResultsError(f"{paths.shown(path)} is missing: run `dvc repro {stage(name)}`") from None
     except OSError as error:
-        raise ResultsError(f"{_shown(path)} cannot be read: {error.strerror}") from error
+        raise ResultsError(f"{paths.shown(path)} cannot be read: {error.strerror}") from error

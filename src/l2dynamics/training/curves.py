@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics.experiments.runs import RunSpec
-from l2dynamics.results.tables import COLUMNS
+from l2dynamics.results.columns import COLUMNS
 
 _SIGNS_OF_LIFE = ("train_loss", "test_loss", "l2_norm")
 

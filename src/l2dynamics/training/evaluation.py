@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2dynamics.results.tables import BLOCKS
+from l2dynamics.results.columns import BLOCKS
 from l2dynamics.training.losses import correct
 from l2dynamics.training.regularization import squared_norm
 from l2dynamics.training.update import Examples, State, Update
@@ -48,7 +48,7 @@ class Evaluator:
         labels = np.concatenate([dataset.train_labels[:measured], dataset.test_labels])
         self.examples: Examples = (jnp.asarray(images), jnp.asarray(labels))
         self._update, self._size = update, setup.eval_batch
-        self._compiled = jax.jit(lift(self._measure, in_axes=(0, None, None)))
+        self._compiled = jax.jit(lift(self._score, in_axes=(0, None, None)))
 
     @property
     def subset(self) -> Examples:
@@ -56,10 +56,10 @@ class Evaluator:
         count = min(self._size, self.counts["train"])
         return self.examples[0][:count], self.examples[1][:count]
 
-    def _measure(self, params: Any, images: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+    def _score(self, params: Any, images: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         """Per split the loss summed over each batch, and correct examples, in blocks on the test set."""
 
-        def score(start: jax.Array | int, size: int) -> tuple[jax.Array, jax.Array]:
+        def one_batch(start: jax.Array | int, size: int) -> tuple[jax.Array, jax.Array]:
             part = [jax.lax.dynamic_slice_in_dim(values, start, size) for values in (images, labels)]
             targets = self._update.one_hot(part[1])
             logits = self._update.logits(params, self._update.normalise(part[0]), False)
@@ -74,13 +74,13 @@ class Evaluator:
         starts = np.asarray([start for split in whole.values() for start in split], np.int32)
         losses, hits = jnp.zeros(0), jnp.zeros((0, self._size))
         if len(starts):
-            losses, hits = jax.lax.map(lambda start: score(start, self._size), starts)
+            losses, hits = jax.lax.map(lambda start: one_batch(start, self._size), starts)
         found, done = {}, 0
         for split, (start, size) in rests.items():
             until = done + len(whole[split])
             loss, hit = losses[done:until], hits[done:until].reshape(-1)
             if size:
-                rest_loss, rest_hit = score(start, size)
+                rest_loss, rest_hit = one_batch(start, size)
                 loss, hit = jnp.append(loss, rest_loss), jnp.append(hit, rest_hit)
             found[f"{split}_loss"] = loss
             found[f"{split}_correct"] = in_blocks(hit) if split == "test" else jnp.sum(hit)
