@@ -12,12 +12,12 @@ COMPETITORS: tuple[str, ...] = ("torch", "torch.compile")
 
 
 def average_run(name: str) -> tuple[int, int]:
-    """Steps and evaluations of the average run of a laptop sweep, predicted runs left out."""
+    """Steps, and evaluations per decade of them, of the average run of a laptop sweep, predicted runs left out."""
     section = scales.load_section(paths.find_root(), "laptop", name, schema.Sweep)
     section = section.model_copy(update={"predicted": None})
     per_epoch = -(-(section.setup.data.train or 1) // section.setup.batch)
     specs = runs.of_sweep(name, section, per_epoch, 0)
-    return round(statistics.mean(spec.steps for spec in specs)), section.evaluations
+    return round(statistics.mean(spec.steps for spec in specs)), section.evaluations_per_decade
 
 
 def measure(name: str) -> list[Row]:
@@ -38,7 +38,7 @@ def measure(name: str) -> list[Row]:
     fastest = min(statistics.median(pure.pop(label)) for label, _, _ in products)
     peak = 200 * 2 * 1024**3 / fastest / 1e9
     rows = []
-    for what, found in ((f"runs of {steps} steps and {evaluations} evaluations", whole), ("training", pure)):
+    for what, found in ((f"runs of {steps} steps and {evaluations} evaluations a decade", whole), ("training", pure)):
         medians = {label: statistics.median(seconds) for label, seconds in found.items()}
         mine = min((label for label in medians if label.startswith("ours")), key=medians.__getitem__)
         best = min((label for label in medians if label.startswith("torch")), key=medians.__getitem__)

@@ -1,7 +1,7 @@
 """One process that trains on request, so that competitors never share threads: ``python -m bench.worker JSON``.
 
 It says ``ready`` when everything is compiled, then answers every line: ``train N`` trains N steps, ``run N E`` trains
-N steps with E log-spaced evaluations; the answer is the seconds it took.
+N steps with E evaluations per decade of them; the answer is the seconds it took.
 """
 
 import json

@@ -54,7 +54,7 @@ def sections(epochs: int) -> dict[str, Any]:
         "sigma_w": 1.4,
         "eval_batch": 64,
     }
-    common = {"setup": setup, "evaluations": 12}
+    common = {"setup": setup, "evaluations_per_decade": 6}
     length = {"epochs": epochs}
     measure = {**common, "eta": 0.5, "l2": [0.05, 0.02], "length": length}
     controller = {"every": 5, "decay": 0.3, "refractory": 50}

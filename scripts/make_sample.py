@@ -15,7 +15,7 @@ from pathlib import Path
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 SAMPLE = {
-    "mnist/3.0.1": {"train": 2048, "test": 2000},
+    "mnist/3.0.1": {"train": 2048, "test": 10000},
     "cifar10/3.0.2": {"train": 5000, "test": 2000},
 }
 CHECKSUMS = "SHA256SUMS"

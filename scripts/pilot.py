@@ -46,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tau", type=float, default=6.0)
     parser.add_argument("--steps", type=int, help="of all runs, in place of --tau")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--evaluations", type=int, default=24)
+    parser.add_argument("--evaluations-per-decade", type=int, default=12)
     parser.add_argument(
         "--source", choices=("sample", "tfds"), help="of the data; default: that of the scale"
     )
@@ -112,11 +112,10 @@ def main(root: Path) -> None:
     recipe = Recipe(
         "pilot",
         setup,
-        given.evaluations,
+        given.evaluations_per_decade,
         source,
         root,
         Controller() if given.auto else None,
-        first_evaluation=0.005,
     )
     for spec in runs(given, setup, workload.check(recipe)):
         (job,) = workload.jobs(recipe, [spec])

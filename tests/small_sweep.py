@@ -8,7 +8,7 @@ fc:
     batch: 64
     sigma_w: 1.4
     eval_batch: 64
-  evaluations: 8
+  evaluations_per_decade: 8
   grids:
     - {eta: [0.5], l2: [0.01], seeds: SEEDS, length: {epochs: EPOCHS}}
 """

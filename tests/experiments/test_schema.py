@@ -31,7 +31,7 @@ SETUP = {
 }
 SWEEP = {
     "setup": SETUP,
-    "evaluations": 20,
+    "evaluations_per_decade": 20,
     "grids": [
         {
             "group": "scaled",
@@ -49,7 +49,7 @@ SWEEP = {
 }
 AUTO = {
     "setup": SETUP,
-    "evaluations": 20,
+    "evaluations_per_decade": 20,
     "eta": 0.2,
     "epochs": 10,
     "l2": [0.01],
@@ -61,7 +61,7 @@ AUTO = {
 }
 MEASURE = {
     "setup": SETUP,
-    "evaluations": 9,
+    "evaluations_per_decade": 9,
     "eta": 0.1,
     "l2": [0.1],
     "seeds": 1,
@@ -133,7 +133,7 @@ BAD = [
     ("sweep", "setup.eval_batch", 0, "greater than 0"),
     ("sweep", "setup.eval_train", 0, "greater than 0"),
     ("sweep", "setup.precision", "float16", "bfloat16"),
-    ("sweep", "evaluations", 1, "greater than or equal to 2"),
+    ("sweep", "evaluations_per_decade", 0, "greater than or equal to 1"),
     ("sweep", "grids", [], "at least 1"),
     ("sweep", "grids.0.group", "other", "fixed"),
     ("sweep", "grids.0.eta", [], "at least 1"),

@@ -78,8 +78,8 @@ def copy(tmp_path):
     "make reproduce",
     "make reproduce SCALE=smoke",
     "make figures",
-    "dvc exp run -S 'scales/laptop.yaml:fc.evaluations=60' fig@2",
-    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations=30' fig@S5",
+    "dvc exp run -S 'scales/laptop.yaml:fc.evaluations_per_decade=60' fig@2",
+    "dvc exp run -S scale=smoke -S 'scales/smoke.yaml:fc_mse.evaluations_per_decade=30' fig@S5",
     "dvc exp show --md --drop '.*' --keep 'Experiment|params.yaml:scale|.*fc_mse.evaluations'",
     "dvc metrics diff HEAD~4",
     "dvc plots diff HEAD~1 --targets results/laptop/fc_mse.csv",
@@ -155,10 +155,10 @@ def test_the_pipeline_at_scale_smoke(copy):
     assert stages_run(make(copy, "figures")) <= set(map(gallery.stage, gallery.NAMES))
     call(copy, "git", "add", "-A")
     call(copy, "git", *IDENTITY, "commit", "-q", "-m", "smoke")
-    ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations=15", "fig@2"))
+    ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations_per_decade=15", "fig@2"))
     assert ran == {"sweep@fc", "fig@2"}
     # The guide compares with HEAD~1; here the experiment is compared with the commit it started from.
-    kept = "Experiment|params.yaml:scale|(.*yaml:)?fc.evaluations"
+    kept = "Experiment|params.yaml:scale|(.*yaml:)?fc.evaluations_per_decade"
     shown = call(copy, "dvc", "exp", "show", "--md", "--drop", ".*", "--keep", kept)
     assert re.search(r"\| workspace +\| smoke +\| 15 ", shown), shown
     call(copy, "dvc", "repro", "claims")

@@ -253,7 +253,7 @@ def checkout(tmp_path):
         "    batch: 64\n"
         "    sigma_w: 1.4\n"
         "    eval_batch: 64\n"
-        "  evaluations: 6\n"
+        "  evaluations_per_decade: 6\n"
         "  grids:\n"
         "    - {eta: [0.5], l2: [0.01], seeds: 2, length: {epochs: 50}}\n"
     )

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from places import TESTS
 from small_setups import dataset, hyper, setup
 
@@ -428,21 +430,29 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("steps", "evaluations", "first", "expected"),
+    ("steps", "per_decade", "first", "budgets", "expected"),
     [
-        (1, 2, 1 / 200, [0, 1]),
-        (100, 3, 1 / 200, [0, 1, 10, 100]),
-        (5, 40, 1 / 200, [0, 1, 2, 3, 4, 5]),
-        (20_000, 3, 1 / 200, [0, 100, 1414, 20_000]),
-        (20_000, 3, 1 / 4, [0, 5_000, 10_000, 20_000]),
+        (1, 2, 1, (), [0, 1]),
+        (100, 1, 1, (), [0, 1, 10, 100]),
+        (5, 40, 1, (), [0, 1, 2, 3, 4, 5]),
+        (5, 40, 10, (), [0, 5]),
+        (20_000, 2, 50, (), [0, 100, 316, 1_000, 3_162, 10_000, 20_000]),
+        (20_000, 1, 100, (50, 700, 30_000), [0, 50, 100, 700, 1_000, 10_000, 20_000]),
     ],
 )
-def test_evaluations_are_log_spaced(steps, evaluations, first, expected):
-    assert evaluation_steps(steps, evaluations, first).tolist() == expected
+def test_evaluations_are_log_spaced(steps, per_decade, first, budgets, expected):
+    assert evaluation_steps(steps, per_decade, first, budgets).tolist() == expected
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(1, 40), st.integers(1, 500))
+def test_two_runs_are_evaluated_at_the_same_steps_until_the_shorter_ends(one, other, per_decade, first):
+    short, long = sorted((one, other))
+    found = [evaluation_steps(steps, per_decade, first) for steps in (short, long)]
+    np.testing.assert_array_equal(*(steps[steps < short] for steps in found))
 
 
 def test_evaluations_of_the_longest_run_fit_the_step_counter():
-    found = evaluation_steps(400_000_000, 200, 1 / 200)
+    found = evaluation_steps(400_000_000, 40, 10)
     assert found[0] == 0
     assert found[-1] == 400_000_000 < np.iinfo(np.int32).max
     assert (np.diff(found) > 0).all()

@@ -23,7 +23,7 @@ NonNegative = Annotated[float, Field(ge=0), NUMBER]
 Size = Annotated[int, Field(gt=0, le=100_000), NUMBER]
 Depth = Annotated[int, Field(gt=0, le=1000), NUMBER]
 Fraction = Annotated[float, Field(gt=0, lt=1), NUMBER]
-Evaluations = Annotated[int, Field(ge=2, le=100_000), NUMBER]
+Evaluations = Annotated[int, Field(ge=1, le=1000), NUMBER]
 
 
 class Strict(BaseModel):

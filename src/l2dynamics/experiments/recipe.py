@@ -22,26 +22,26 @@ class Recipe:
     Attributes:
         stage: where it stands in ``work/`` and on the terminal.
         setup: what is trained on what.
-        evaluations: how often a run is evaluated, at log-spaced steps.
+        evaluations_per_decade: how often a run is evaluated, per decade of steps.
         source: ``sample`` or ``tfds``.
         root: the checkout.
         controller: AutoL2's numbers, for sweeps that have it.
         bucket: runs of equal length trained side by side by vmap.
         resources: what one job takes.
         budgets: epochs at which every run is evaluated besides, for a comparison at equal times.
-        first_evaluation: where the log-spaced evaluations begin, as a fraction of a run's length.
+        first_evaluation: the step from which on it is.
     """
 
     stage: str
     setup: Setup
-    evaluations: int
+    evaluations_per_decade: int
     source: str
     root: Path
     controller: Controller | None = None
     bucket: int = 1
     resources: Resources = field(default_factory=Resources)
     budgets: tuple[float, ...] = ()
-    first_evaluation: float = FIRST_EVALUATION
+    first_evaluation: int = FIRST_EVALUATION
 
     @classmethod
     def of(cls, stage: str, section: Sweep | AutoL2Sweep | MeasureC, params: Params, root: Path) -> "Recipe":
@@ -50,12 +50,12 @@ class Recipe:
         return cls(
             stage,
             section.setup,
-            section.evaluations,
+            section.evaluations_per_decade,
             params.data["source"],
             root,
             section.controller if isinstance(section, AutoL2Sweep) else None,
             bucket=section.bucket,
             resources=section.resources or Resources(),
             budgets=predicted.budgets if predicted else (),
-            first_evaluation=section.first_evaluation if isinstance(section, Sweep) else FIRST_EVALUATION,
+            first_evaluation=section.first_evaluation,
         )

@@ -158,8 +158,8 @@ class Resources(Strict):
         return self
 
 
-FIRST_EVALUATION = 1 / 200
-"""Where the log-spaced evaluations of a run begin, as a fraction of its length, if its section does not say."""
+FIRST_EVALUATION = 10
+"""The step from which on a run is evaluated at log-spaced steps, if its section does not say."""
 
 
 class Sweep(Strict):
@@ -167,11 +167,10 @@ class Sweep(Strict):
 
     # What is trained.
     setup: Setup
-    # How often a run is evaluated, at log-spaced steps.
-    evaluations: Evaluations = 40
-    # Where these begin, as a fraction of the run's length. Lengths ∝ 1/(ηλ) put t* at about one fraction of every run:
-    # from somewhat before it the same number of evaluations resolves it better.
-    first_evaluation: Fraction = FIRST_EVALUATION
+    # How often a run is evaluated, per decade of steps: at 10^(k/n), the same steps for runs of every length.
+    evaluations_per_decade: Evaluations = 12
+    # The step from which on it is: somewhat before the earliest t* of the sweep.
+    first_evaluation: PositiveInt = FIRST_EVALUATION
     # Which runs.
     grids: tuple[Grid, ...] = Field(min_length=1)
     # Runs at λ = c/T besides.
@@ -220,7 +219,9 @@ class AutoL2Sweep(Strict):
     """AutoL2 against constant coefficients: same budget, same seeds."""
 
     setup: Setup
-    evaluations: Evaluations = 40
+    # As for a sweep.
+    evaluations_per_decade: Evaluations = 12
+    first_evaluation: PositiveInt = FIRST_EVALUATION
     # Learning rate η of all runs.
     eta: PositiveFloat
     # Length T of all runs.
@@ -250,7 +251,9 @@ class MeasureC(Strict):
     """Short runs at large λ that measure c = t* λ of one setup (Section 3)."""
 
     setup: Setup
-    evaluations: Evaluations = 60
+    # As for a sweep.
+    evaluations_per_decade: Evaluations = 12
+    first_evaluation: PositiveInt = FIRST_EVALUATION
     # Learning rate η.
     eta: PositiveFloat
     # Large coefficients λ: their runs are short.

@@ -131,7 +131,7 @@ class _Training:
         self.hyper = hyper_of(recipe.setup, job.specs)
         budgets = [round(epochs * self.trainer.steps_per_epoch) for epochs in recipe.budgets]
         self.curves = Curves(
-            evaluation_steps(first.steps, recipe.evaluations, recipe.first_evaluation, budgets)
+            evaluation_steps(first.steps, recipe.evaluations_per_decade, recipe.first_evaluation, budgets)
         )
         self.state, self.step = self.trainer.init(self.hyper), 0
         self._spent = self._pure = 0.0

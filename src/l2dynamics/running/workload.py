@@ -133,7 +133,7 @@ def key(recipe: Recipe) -> str:
     """Hash of everything a run's numbers depend on besides its specification: setup, data, code, versions, flags."""
     parts = {
         "setup": recipe.setup.model_dump(mode="json"),
-        "evaluations": recipe.evaluations,
+        "evaluations_per_decade": recipe.evaluations_per_decade,
         "first_evaluation": recipe.first_evaluation,
         "controller": recipe.controller.model_dump(mode="json") if recipe.controller else None,
         "data": dataset(recipe).digest,

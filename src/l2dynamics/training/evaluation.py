@@ -1,5 +1,6 @@
 """When a run is evaluated and what is measured then. A new metric is added here: :meth:`Evaluator.__call__`."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,20 +14,23 @@ from l2dynamics.training.regularization import squared_norm
 from l2dynamics.training.update import Examples, State, Update
 
 
-def evaluation_steps(steps: int, evaluations: int, first: float, budgets: Sequence[int] = ()) -> np.ndarray:
-    """Step 0 and about ``evaluations`` log-spaced steps from ``first * steps`` to ``steps``, increasing integers.
+def evaluation_steps(steps: int, per_decade: int, first: int, budgets: Sequence[int] = ()) -> np.ndarray:
+    """Step 0, the steps 10^(k / per_decade) from ``first`` on, and the last one, increasing integers.
 
-    From step 1 on, a third of the evaluations of a long run would show it untrained.
+    The same for runs of every length: of two runs that are compared within a budget, the one that is looked at more
+    often would have more chances to be at its best.
 
     Args:
         steps: length of the run.
-        evaluations: how many.
-        first: where they begin, as a fraction of the length.
+        per_decade: evaluations per decade of time.
+        first: none of the spaced ones is earlier, ≥ 1.
         budgets: further steps, for a comparison at equal times; those beyond the length are left out.
     """
-    spaced = np.rint(np.geomspace(max(1, steps * first), steps, evaluations)).astype(np.int64)
-    shared = np.asarray([budget for budget in budgets if budget < steps], np.int64)
-    return np.unique(np.concatenate([[0], spaced, [steps], shared]))
+    last = math.ceil(per_decade * math.log10(steps))
+    spaced = np.rint(10 ** (np.arange(last + 1) / per_decade)).astype(np.int64)
+    shared = np.asarray([0, steps, *budgets], np.int64)
+    found = np.unique(np.concatenate([spaced[spaced >= first], shared]))
+    return found[found <= steps]
 
 
 class Evaluator:
