@@ -227,7 +227,7 @@ class AutoL2Sweep(Strict):
     # Length T of all runs.
     epochs: PositiveFloat
     # The constant coefficients that AutoL2 is compared with.
-    l2: Positives
+    l2: NonNegatives
     seeds: PositiveInt
     controller: Controller = Controller()
     # λ0 of the AutoL2 runs (the paper: 0.1): of all for the first of ``measures``, of the first for the others.
