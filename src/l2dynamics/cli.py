@@ -184,7 +184,7 @@ def _app() -> "typer.Typer":
 
     @app.command()
     def plan(
-        scale: Annotated[str, option(help="smoke, laptop, accelerator or paper")] = "laptop",
+        scale: Annotated[str, option(help="smoke, laptop, workstation, accelerator or paper")] = "laptop",
         device: Annotated[
             str | None, option(help="device to estimate the hours for; default: this machine")
         ] = None,

@@ -13,7 +13,7 @@ from l2dynamics.experiments.fields import MAX_RUNS, NUMBER, Strict
 from l2dynamics.experiments.messages import ConfigError, Section, check
 from l2dynamics.experiments.setup import Setup
 
-SCALES = ("smoke", "laptop", "accelerator", "paper")
+SCALES = ("smoke", "laptop", "workstation", "accelerator", "paper")
 EXECUTOR_VARIABLE = "L2DYNAMICS_EXECUTOR"
 
 
@@ -31,7 +31,7 @@ class Params(Strict):
     """params.yaml: what does not depend on the scale."""
 
     # Which file of scales/ holds the numbers.
-    scale: Literal["smoke", "laptop", "accelerator", "paper"]
+    scale: Literal["smoke", "laptop", "workstation", "accelerator", "paper"]
     # First seed; a grid with n seeds takes seed, …, seed + n − 1.
     # A grid of n seeds goes up to seed + n − 1, and seeds are 32-bit integers.
     seed: Annotated[int, Field(ge=0, lt=2**31 - MAX_RUNS), NUMBER] = 0
