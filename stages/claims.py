@@ -12,10 +12,12 @@ from l2dynamics.results import tables
 
 
 def main(root: Path) -> None:
-    records = evaluation.evaluate(evaluation.load(root))
+    results = evaluation.load(root)
+    records = evaluation.evaluate(results)
     for claim in theory.evaluate({"theory": tables.load("theory", root)}):
         records[claim.id] = claim.record()
     evaluation.write(records, paths.claims(root))
+    evaluation.write_regimes(results, paths.claims(root))
     verdicts = [record["verdict"] for id, record in records.items() if id.isdigit()]
     count = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict)
     stage.say(f"of the paper's {len(verdicts)} claims {count}; {len(records)} files written")

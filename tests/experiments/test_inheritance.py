@@ -285,7 +285,13 @@ def test_dvc_changes_a_setup_or_one_section_as_the_guide_says(tmp_path):
         return {name: found[name].setup.batch for name in ("fc", "fc_mse", "autol2.fc", "cnn")}
 
     was = batches()
-    assert guides.stages_run(guides.run(shared, root)) == ["code", "data@mnist", "sweep@fc_mse", "fig@S5"]
+    assert guides.stages_run(guides.run(shared, root)) == [
+        "code",
+        "data@mnist",
+        "data@cifar10",
+        "sweep@fc_mse",
+        "fig@S5",
+    ]
     assert batches() == {**was, "fc": 64, "fc_mse": 64, "autol2.fc": 64}
     assert json.loads((root / "results" / "smoke" / "fc_mse.json").read_text())["setup"]["batch"] == 64
     guides.run("git checkout -q scales params.yaml", root)

@@ -8,9 +8,9 @@ the name ends in ``_step``.
 import numpy as np
 import pandas as pd
 
+from l2dynamics import peaks
 from l2dynamics.analysis.thresholds import LEARNED, PEAKED_WITHIN
 from l2dynamics.peaks import TOLERANCE
-from l2dynamics.prediction import t_star
 from l2dynamics.results import tables
 from l2dynamics.results.tables import RUN_COLUMNS
 
@@ -26,7 +26,7 @@ def summarize(
 
     Args:
         table: long results table.
-        tolerance: absolute accuracy in the definition of t* (spec: first evaluation ≥ max − tolerance).
+        tolerance: absolute accuracy in the definition of t*, see :func:`l2dynamics.peaks.star`.
         chance: accuracy of a constant guess, 1 / number of classes.
         peaked_within: fraction of the budget in which t* must lie for the run to count as peaked.
 
@@ -58,7 +58,7 @@ def summarize(
     finite = ordered[np.isfinite(ordered["test_accuracy"])]
     stars = pd.Series(
         {
-            run: t_star(rows["step"].to_numpy(), rows["test_accuracy"].to_numpy(), tolerance=tolerance)
+            run: float(peaks.star(rows["step"].to_numpy(), rows["test_accuracy"].to_numpy(), tolerance))
             for run, rows in finite.groupby("run", sort=False)
         },
         dtype=float,

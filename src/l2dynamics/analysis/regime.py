@@ -33,6 +33,7 @@ class Regime:
         train_accuracy: of λ = 0, the highest, mean over seeds; NaN without such runs.
         early: whether the λ = 0 test curve stays within 0.01 of its maximum; if it falls, the data set is too small
             or too noisy and early stopping hides the law. False without such runs.
+        fall: how far that curve lies below its maximum at the end; NaN without such runs.
         decades: of λ on the plateau side with t* ≥ 30 steps; 0 for a single one, NaN for none.
         plateau: those λ, ascending.
         t_star: steps, the smallest over the plateau side, resolved or not; NaN without one.
@@ -40,6 +41,7 @@ class Regime:
 
     train_accuracy: float
     early: bool
+    fall: float
     decades: float
     plateau: tuple[float, ...]
     t_star: float
@@ -85,9 +87,11 @@ def regime(rows: pd.DataFrame) -> Regime:
     kept = rows[~rows["run"].isin(rows.loc[broken, "run"])]
     curves = {float(l2): _mean_curve(runs) for l2, runs in kept.groupby("l2")}  # type: ignore[arg-type]
     zero = curves.pop(0.0, None)
-    train, early = math.nan, False
+    train, early, fall = math.nan, False, math.nan
     if zero is not None:
         train, early = float(zero["train_accuracy"].max()), bool(peaks.early_maximum(zero["test_accuracy"]))
+        end = peaks.running_median(zero["test_accuracy"])
+        fall = float(end.max() - end[-1])
     smooth = {l2: peaks.running_median(curve["test_accuracy"]).max() for l2, curve in sorted(curves.items())}
     stars = {l2: float(peaks.star(curve.index, curve["test_accuracy"])) for l2, curve in curves.items()}
     # A run that was cut before its peak says nothing of the plateau: at fixed T those of small λ are.
@@ -99,7 +103,7 @@ def regime(rows: pd.DataFrame) -> Regime:
         side.append(l2)
     resolved = tuple(l2 for l2 in side if stars[l2] >= STEPS)
     decades = float(np.log10(resolved[-1] / resolved[0])) if resolved else math.nan
-    return Regime(train, early, decades, resolved, min((stars[l2] for l2 in side), default=math.nan))
+    return Regime(train, early, fall, decades, resolved, min((stars[l2] for l2 in side), default=math.nan))
 
 
 def _mean_curve(runs: pd.DataFrame) -> pd.DataFrame:

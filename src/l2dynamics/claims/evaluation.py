@@ -19,6 +19,8 @@ RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for na
 """Names of the results that the claims on training read."""
 
 CRITERIA = "criteria.json"
+REGIMES = "regimes.json"
+"""Which setups may judge, see :func:`l2dynamics.claims.regimes.table`; beside the folder of the claims."""
 TEXTS = ("reason", "power", "exceptions", "regime", "kind", "data")
 """Fields that `dvc metrics show` has no room for: with the whole text of the claim they stand in :data:`CRITERIA`."""
 METRICS = tuple(field for field in FIELDS if field not in TEXTS)
@@ -55,6 +57,27 @@ def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:
     if len(records) != len(found):
         raise ValueError("two claims have one id")
     return {id: records[id] for id in sorted(records, key=order)}
+
+
+def write_regimes(results: Mapping[str, Results], folder: Path) -> Path:
+    """Write ``regimes.json`` beside the folder of the claims, atomically."""
+    path = folder.with_name(REGIMES)
+    atomic.replace(path, atomic.json_bytes(atomic.plain({"setups": regimes.table(results)})))
+    return path
+
+
+def read_regimes(folder: Path) -> list[dict[str, Any]]:
+    """Read what :func:`write_regimes` wrote.
+
+    Raises:
+        ValueError: it is missing or damaged.
+    """
+    path = folder.with_name(REGIMES)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["setups"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{paths.shown(path)} is missing or damaged: run `dvc repro claims`") from error
+    return list(found)
 
 
 def order(id: str) -> tuple[int, float, int, str]:

@@ -1,6 +1,8 @@
 """Which setups are in the regime of the paper: networks that fit their training images by SGD."""
 
+import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from l2dynamics.analysis import regime, selection
 from l2dynamics.analysis.blocks import Lacking
@@ -8,6 +10,9 @@ from l2dynamics.analysis.regime import Regime
 from l2dynamics.claims import runs
 from l2dynamics.experiments import registry
 from l2dynamics.results.tables import Results
+
+SETUPS = ("fc", "fc_mse", "fc_small", "cnn", "cnn_bn", "wrn", "wrn_aug")
+"""Sweeps with λ = 0 at a constant learning rate, whose regime can be told."""
 
 LIKE = {"wrn_schedule": "wrn_aug", "wrn_sigma": "wrn_aug", "autol2_wrn_schedule": "wrn_aug"}
 """Runs whose η decays say nothing of their regime: it is that of the same network, data and optimiser at constant η."""
@@ -70,3 +75,29 @@ def outside(results: Mapping[str, Results], name: str) -> tuple[str, ...]:
         return of(results, name).reasons
     except Lacking as lack:
         return (f"the regime is not known: {lack}",)
+
+
+def table(results: Mapping[str, Results]) -> list[dict[str, Any]]:
+    """What decides whether a setup may judge, one flat record for each of :data:`SETUPS`.
+
+    Numbers that cannot be measured are None; ``reasons`` says why a setup judges nothing, and is empty inside the regime.
+    """
+    study = results if isinstance(results, Study) else Study(results)
+    rows = []
+    for name in SETUPS:
+        reasons = outside(study, name)
+        try:
+            found = of(study, name)
+            numbers = {
+                "train_accuracy": found.train_accuracy,
+                "fall": found.fall,
+                "decades": found.decades,
+                "largest_l2": max(found.plateau, default=math.nan),
+                "smallest_l2": min(found.plateau, default=math.nan),
+                "t_star": found.t_star,
+            }
+        except Lacking:
+            numbers = {}
+        eta = selection.headline_eta(name, study[name].table)
+        rows.append({"setup": name, "eta": eta, **numbers, "reasons": list(reasons)})
+    return rows

@@ -104,7 +104,7 @@ def write(root: Path, theory: str) -> list[Path]:
     passports = provenance.read(paths.results(root))
     pictures = {name: picture(paths.figures(root), name) for name in gallery.NAMES}
     choices = (TEMPLATES / "choices.md").read_text(encoding="utf-8")
-    report = assemble(records, passports, pictures)
+    report = assemble(records, passports, pictures, evaluation.read_regimes(paths.claims(root)))
     page = html(report, theory, choices, curves.dumps(curves.collect(root))).encode()
     if len(page) > MAX_BYTES:
         raise ValueError(
@@ -122,6 +122,7 @@ def assemble(
     records: Mapping[str, Mapping[str, Any]],
     passports: Sequence[Mapping[str, Any]],
     pictures: Mapping[str, Picture],
+    regimes: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return everything the templates show, as text and :class:`Row`, :class:`Picture` values.
 
@@ -129,6 +130,7 @@ def assemble(
         records: claims by id, in display order.
         passports: of all results, sorted by name.
         pictures: figures by name, in display order.
+        regimes: which setups may judge, one record each.
     """
     rows = [row(position, id, record) for position, (id, record) in enumerate(records.items())]
     by_id = {one.id: one for one in rows}
@@ -155,11 +157,31 @@ def assemble(
         ),
         "headlines": headlines,
         "rows": rows,
+        "main": main,
+        "regimes": [regime(one) for one in regimes],
         "failed": [one for one in main if one.verdict.label == Verdict.CONTRADICTED],
         "shown": shown,
         "gallery": [one for one in pictures.values() if one not in shown],
         "setups": [line for passport in passports for line in provenance.setups(passport)],
         **provenance.making(passports, scale),
+    }
+
+
+def regime(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what decides whether a setup may judge, as shown."""
+    smallest, largest = (record.get(end) for end in ("smallest_l2", "largest_l2"))
+    span = f"{number(smallest)} … {number(largest)}" if smallest is not None else "–"
+    inside = not record["reasons"]
+    return {
+        "setup": str(record["setup"]),
+        "eta": number(record["eta"]),
+        "train_accuracy": number(record.get("train_accuracy")),
+        "fall": number(record.get("fall")),
+        "plateau": span,
+        "decades": number(record.get("decades")),
+        "t_star": number(record.get("t_star")),
+        "key": VERDICTS[Verdict.CONFIRMED if inside else Verdict.UNDECIDED],
+        "inside": "inside" if inside else "outside: " + "; ".join(record["reasons"]),
     }
 
 
