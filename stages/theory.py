@@ -6,7 +6,7 @@ import checkout  # noqa: F401
 
 from l2dynamics.running import runtime
 
-runtime.begin_stage("jax_cache", workers="l2dynamics.theory.tasks")
+runtime.begin_stage("l2dynamics.theory.tasks")
 
 from l2dynamics.experiments import scales
 from l2dynamics.pipeline import stage

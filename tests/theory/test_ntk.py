@@ -132,3 +132,23 @@ def test_descent_goes_on_where_it_stopped_bit_for_bit():
     rest = descend(half, x, y, steps=[3, 9], start=5, chunk=2, **options)
     for one, other in zip(whole, rest, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_kernel_layer_by_layer_is_that_of_the_gradients(depth):
+    rng = np.random.default_rng(7)
+    x, x_test = rng.normal(size=(5, 12)), rng.normal(size=(3, 12))
+    start = wide.init([0], inputs=12, width=32, depth=depth)
+    inputs = wide.project(x, x_test)
+    reduced, offset = wide.enter(start, inputs)
+    scaled, scaled_test = (jnp.asarray(v / 12**0.5, jnp.float32) for v in (x, x_test))
+    np.testing.assert_allclose(
+        wide.kernel(reduced, inputs.train), ntk.empirical_ntk(wide.apply, start, scaled), rtol=1e-4, atol=1e-6
+    )
+    # The test inputs have a part outside the span of the training inputs, which decides what units are active.
+    assert float(jnp.abs(inputs.rest).max()) > 0.1
+    np.testing.assert_allclose(
+        wide.kernel(reduced, inputs.test, inputs.train, offset),
+        ntk.empirical_ntk(wide.apply, start, scaled_test, scaled),
+        rtol=1e-4, atol=1e-6,
+    )  # fmt: skip

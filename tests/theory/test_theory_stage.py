@@ -15,7 +15,7 @@ from l2dynamics.figures import gallery, style
 from l2dynamics.report import theory_section
 from l2dynamics.results import source_code, tables
 from l2dynamics.running import events, interruption, pool
-from l2dynamics.theory import comparison, descent, execution, kernels, lemma1, predictions, tasks
+from l2dynamics.theory import comparison, descent, execution, kernels, lemma1, predictions, star, tasks
 from l2dynamics.theory.schema import TheoryConfig
 
 PARAMS = Params(scale="smoke", seed=3, data={"source": "sample"}, executor=Executor(kind="in_process"))
@@ -23,9 +23,11 @@ TINY = {
     "samples": 12,
     "test": 10,
     "kernel_width": 32,
-    "training": {"eta": 0.2, "width": 24, "horizon": 0.02, "widths": [8, 16], "evaluations": 10},
+    "panel_c": {"eta": 0.2, "width": 24, "horizon": 0.02, "evaluations": 10},
+    "training": {"eta": 0.2, "widths": [8, 16], "evaluations": 10},
     "minimum_l2": [0.05, 0.2, 1.0],
-    "test_minimum": {"width": 16, "l2": [1.0]},
+    "test_minimum": {"width": 16, "l2": [1.0], "eta": 0.2},
+    "test_star": {"l2": [0.05, 0.2, 1.0], "test": 15, "per_decade": 12},
     "convergence": {"widths": [8, 16], "samples": 4, "seeds": 2},
     "decay": {"depths": [1], "widths": [8, 16], "samples": 4, "seeds": 1, "l2": 0.5, "points": 3},
     "deep_linear": {"depths": [1], "widths": [4, 9], "strengths": [0.2]},
@@ -54,9 +56,12 @@ def _results(root: Path) -> tables.Results:
 
 
 def test_table_and_passport(results):
-    assert set(results.table["panel"]) == {"a", "b", "c", "kernel", "minimum", "decay", "test", "own"}
+    assert set(results.table["panel"]) == {
+        "a", "b", "c", "kernel", "minimum", "decay", "test", "own", "test_star",
+    }  # fmt: skip
     assert set(results.passport["numbers"]) == {
-        "modes", "kernels", "minimum", "fixed_points", "lemma1", "training", "test_loss", "decay",
+        "modes", "kernels", "minimum", "test_star", "fixed_points", "lemma1", "panel_c", "training", "test_loss",
+        "decay",
     }  # fmt: skip
     assert results.passport["runs"] == 3 + 1 + 2
     assert {"scale", "git_commit", "device", "wall_seconds", "key", "data"} <= set(results.passport)
@@ -74,7 +79,7 @@ def test_finished_parts_are_not_repeated_and_the_result_is_the_same(results, roo
     kept[0].unlink()
     for module, name in (
         (comparison, "compare"), (descent, "descend"), (kernels, "convergence"), (kernels, "reference_kernel"),
-        (predictions, "minimum"), (predictions, "fixed_points"), (lemma1, "table"),
+        (predictions, "minimum"), (predictions, "fixed_points"), (star, "compute"), (lemma1, "table"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, fail)
     compute(root)
@@ -98,14 +103,14 @@ def test_side_by_side_the_numbers_are_the_same(results, root, tmp_path, monkeypa
 
 def test_a_stopped_descent_saves_and_goes_on_to_the_same_bits(results, root, monkeypatch):
     before = (root / "results/smoke/theory.csv").read_bytes()
-    (file,) = (root / "work/theory").rglob("training@drawn.npz")
+    (file,) = (root / "work/theory").rglob("panel_c.npz")
     file.unlink()
     shares = []
     watch = pool.run
 
     def stopped(todo, executor, report, **rest):
         asked = iter(range(3))
-        with pytest.raises(interruption.Interrupted, match="training@drawn"):
+        with pytest.raises(interruption.Interrupted, match="panel_c"):
             todo[0].call(report, lambda: next(asked, None) is None)
         assert file.with_suffix(".checkpoint").exists()
         watch(todo, executor, lambda event: (shares.append(event.run_steps), report(event)), **rest)
@@ -148,20 +153,30 @@ def test_the_key_covers_all_that_computes(monkeypatch):
     asked = []
     monkeypatch.setattr(source_code, "fingerprint", lambda file: asked.append(file.stem) or "")
     source_code.code_key(*tasks.MODULES)
-    assert {"comparison", "descent", "kernels", "lemma1", "ntk", "predictions", "problem", "wide"} <= set(
-        asked
-    )
+    assert {
+        "comparison",
+        "descent",
+        "kernels",
+        "lemma1",
+        "ntk",
+        "peaks",
+        "predictions",
+        "problem",
+        "star",
+        "wide",
+    } <= set(asked)
 
 
 def test_claims_report_and_figure(results, root):
     claims = theory.theory_claims(results)
     assert [set(claim) for claim in claims] == [set(FIELDS)] * 4
-    assert [claim["verdict"] for claim in claims[1:]] == ["not decided"] * 3  # too narrow, too few
+    assert [claim["verdict"] for claim in claims[1:3]] == ["not decided"] * 2  # too narrow, too few
+    assert claims[3]["measured"] == results.passport["numbers"]["test_star"]["exponent"]["slope"]
     page = theory_section.section(results)
-    assert page.count("### ") == 7
+    assert page.count("### ") == 8
     assert "nan" not in page
     drawing = gallery.draw("fig5", {"theory": results}, style.get_style("paper"))
-    assert set(drawing.data["panel"]) == {"a", "b", "c"}
+    assert set(drawing.data["panel"]) == {"a", "b", "c", "d"}
     assert {"theory, k = 1", "theory, k = 2", "experiment"} <= set(drawing.data["curve"])
     assert "scale smoke" in drawing.caption
 
@@ -185,7 +200,10 @@ def test_damaged_results_are_refused(results, root, tmp_path):
      ({"kernel_width": 10**9}, r"kernel_width 1000000000 needs about 2\.\d*e\+04 GB, more than memory \(16\)"),
      ({"decay": {**TINY["decay"], "depths": [2], "widths": [8, 10**6]}}, "decay.widths 1000000 needs about"),
      ({"samples": 10**6}, "samples 1000000 needs about"),
-     ({"training": {**TINY["training"], "horizon": 1e9}}, r"training.horizon 1e\+09 needs 2.5e\+12 steps")],
+     ({"test_star": {**TINY["test_star"], "test": 10**8}}, "samples 12 needs about"),
+     ({"test_star": {**TINY["test_star"], "per_decade": 10**8}}, "test_star.test 15 needs about"),
+     ({"test_star": {"l2": [0.2, 0.1, 0.3]}}, "test_star.l2 must increase"),
+     ({"panel_c": {**TINY["panel_c"], "horizon": 1e9}}, r"panel_c.horizon 1e\+09 needs 2.5e\+12 steps")],
 )  # fmt: skip
 def test_bad_sections_are_refused_in_one_line(change, message):
     with pytest.raises(ConfigError, match=message) as caught:
@@ -194,9 +212,10 @@ def test_bad_sections_are_refused_in_one_line(change, message):
 
 
 def test_unstable_learning_rate_says_what_to_do(root):
-    wild = {**TINY, "training": {**TINY["training"], "eta": 50.0}}
-    with pytest.raises(ValueError, match=r"theory\.training\.eta: 50 is unstable"):
-        execution.run(check(TheoryConfig, wild, "test"), PARAMS, root)
+    for part in ("panel_c", "training", "test_minimum"):
+        wild = {**TINY, part: {**TINY[part], "eta": 50.0}}
+        with pytest.raises(ValueError, match=rf"theory\.{part}\.eta: 50 is unstable"):
+            execution.run(check(TheoryConfig, wild, "test"), PARAMS, root)
 
 
 def test_script_reports_errors_in_one_line(tmp_path):

@@ -19,13 +19,12 @@ start_method = "spawn"
 """How worker processes start; a stage on CPU forks them from a server that has imported what they need."""
 
 
-def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job") -> None:
-    """Set up the process of a stage: what a signal does, XLA's flags and the compilation cache ``work/<cache>``.
+def begin_stage(workers: str = "l2dynamics.running.train_job") -> None:
+    """Set up the process of a stage: what a signal does, XLA's flags and the compilation cache ``work/xla``.
 
     Outside a checkout, and at flags that XLA does not know, it ends with one line.
 
     Args:
-        cache: folder of the compilation cache.
         workers: module that the worker processes need, imported while this process reads its parameters.
     """
     interruption.stop_at_once()  # a signal may come while jax is imported
@@ -34,7 +33,7 @@ def begin_stage(cache: str = "xla", workers: str = "l2dynamics.running.train_job
         root = paths.find_root()
         if multiprocessing.current_process().name == "MainProcess":
             numerics.check_flags()
-        numerics.configure(paths.work(root) / cache)
+        numerics.configure(paths.work(root) / "xla")
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,13 +10,12 @@ from l2dynamics.theory.problem import Problem, loss
 from l2dynamics.theory.solution import Array, Evolution, evolve
 
 
-def compare(task: Problem, run: Descent, eta: float, course: Course, drawn: Array | None = None) -> Part:
+def compare(task: Problem, run: Descent, course: Course, drawn: Array | None = None) -> Part:
     """Compare a network with the theory of its own initial kernel and of the infinitely wide one, k = 2.
 
     Args:
         task: the data.
         run: the network.
-        eta: learning rate.
         course: its training.
         drawn: kernel for the theory of Figure 5c; with it the curves are returned as rows.
     """
@@ -35,7 +34,7 @@ def compare(task: Problem, run: Descent, eta: float, course: Course, drawn: Arra
         "steps": course.steps,
         "seconds": course.seconds,
         "l2": run.l2,
-        "eta": eta,
+        "eta": run.eta,
         "t_min_theory": course.t_min,
         "t_min": _lowest(times, trained),
         "loss_min_theory": float(own_loss.min()),

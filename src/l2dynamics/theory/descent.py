@@ -13,21 +13,29 @@ from l2dynamics.storage import archives
 from l2dynamics.theory import wide
 from l2dynamics.theory.parts import Tell
 from l2dynamics.theory.problem import Problem, require_stable
-from l2dynamics.theory.schema import Training
 from l2dynamics.theory.solution import Array, Evolution, loss_minimum_time
 
 _FIRST_STEP = 5
-_BEYOND = 1.3
-"""A network without a horizon of its own is trained for so many times the predicted time of the loss minimum."""
+_BEYOND = 1.5
+"""A network without a horizon of its own is trained for so many times the predicted time of the loss minimum: one whose
+minimum is late by more than claim 17 allows still shows when it comes."""
+_LATEST = 1.0
+"""λt at which such a network stops if the theory has no minimum before it."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """One network of panel c: λt = ``horizon`` ends it; without, a little after the predicted loss minimum."""
+    """One network, a member of section ``part``: λt = ``horizon`` ends it, or else soon after the loss minimum.
 
+    ``evaluations`` of its function are log-spaced in time.
+    """
+
+    part: str
     width: int
     seed: int
     l2: float
+    eta: float
+    evaluations: int
     horizon: float | None = None
 
 
@@ -53,11 +61,10 @@ class Course:
     seconds: float
 
 
-def descend(part: Training, task: Problem, run: Descent, file: Path, tell: Tell) -> Course:
+def descend(task: Problem, run: Descent, file: Path, tell: Tell) -> Course:
     """Train one network.
 
     Args:
-        part: learning rate, horizon and number of evaluations.
         task: the data.
         run: the network and how long it trains.
         file: checkpoint; training goes on from it if it is there.
@@ -71,31 +78,30 @@ def descend(part: Training, task: Problem, run: Descent, file: Path, tell: Tell)
     params, offset = wide.enter(drawn, task.inputs)
 
     def functions(now: wide.Params, step: int) -> tuple[Array, Array]:
-        outside = offset * jnp.float32((1 - part.eta * run.l2) ** step)
+        outside = offset * jnp.float32((1 - run.eta * run.l2) ** step)
         found = wide.apply(now, task.inputs.train), wide.apply(now, task.inputs.test, outside)
         return np.asarray(found[0], np.float64), np.asarray(found[1], np.float64)
 
     f0, f0_test = functions(params, 0)
     kernel = wide.kernel(params, task.inputs.train)
-    kernel_test = wide.kernel(params, task.inputs.test, task.inputs.train)
+    kernel_test = wide.kernel(params, task.inputs.test, task.inputs.train, offset)
     gamma, vectors = np.linalg.eigh(kernel)
-    require_stable(part.eta, gamma[-1])
+    require_stable(f"{run.part}.eta", run.eta, gamma[-1])
     t_min = loss_minimum_time(gamma=gamma.clip(0), l2=run.l2, k=2, y=vectors.T @ task.y, f0=vectors.T @ f0)
-    end = run.horizon / run.l2 if run.horizon else _BEYOND * min(t_min, part.horizon / run.l2)
-    grid = np.geomspace(_FIRST_STEP * part.eta, end, part.evaluations) / part.eta
+    end = run.horizon / run.l2 if run.horizon else min(_BEYOND * t_min, _LATEST / run.l2)
+    grid = np.geomspace(_FIRST_STEP * run.eta, end, run.evaluations) / run.eta
     steps = [int(s) for s in np.unique(np.round(grid))]
     began = time.monotonic()
-    train, test = _train(params, task, part.eta, run.l2, steps, functions, file, tell)
+    train, test = _train(params, task, run, steps, functions, file, tell)
     seconds = time.monotonic() - began
-    f = Evolution(np.array(steps) * part.eta, train, test)
+    f = Evolution(np.array(steps) * run.eta, train, test)
     return Course(t_min, f, steps[-1], f0, f0_test, kernel, kernel_test, seconds)
 
 
 def _train(
     params: wide.Params,
     task: Problem,
-    eta: float,
-    l2: float,
+    run: Descent,
     steps: list[int],
     functions: Callable[[wide.Params, int], tuple[Array, Array]],
     file: Path,
@@ -127,7 +133,7 @@ def _train(
 
     labels, rest = jnp.asarray(task.y, jnp.float32), steps[len(train) :]
     for step, now in wide.descend(
-        params, task.inputs.train, labels, eta=eta, l2=l2, steps=rest, start=start, on_chunk=watch
+        params, task.inputs.train, labels, eta=run.eta, l2=run.l2, steps=rest, start=start, on_chunk=watch
     ):
         inside, outside = functions(now, step)
         train.append(inside)

@@ -38,7 +38,9 @@ def run(config: TheoryConfig, params: Params, root: Path) -> Results:
     interruption.checkpoint_seconds()
     seed, source = params.seed, params.data["source"]
     task = problem.load(config, source, root)
-    problem.require_stable(config.training.eta, float(np.linalg.eigvalsh(task.kernel)[-1]))
+    largest = float(np.linalg.eigvalsh(task.kernel)[-1])
+    for run in tasks.descents(config, seed).values():
+        problem.require_stable(f"{run.part}.eta", run.eta, largest)
     resolved = config.model_dump(mode="json")
     depends = {"config": resolved, "seed": seed, "data": task.source.digest}
     depends["accelerated"] = affinity.accelerated()
@@ -71,13 +73,15 @@ def run(config: TheoryConfig, params: Params, root: Path) -> Results:
         },
         "config": resolved,
         "seeds": list(range(seed, seed + seeds)),
-        "runs": sum(len(numbers[group]) for group in ("training", "test_loss", "decay")),
+        "runs": 1 + sum(len(numbers[group]) for group in ("training", "test_loss", "decay")),
         "diverged": 0,
         "steps_per_epoch": 1,
         "classes": 2,
         "status": "done",
         "key": key,
-        "pure_step_seconds": sum(one["seconds"] for one in [*numbers["training"], *numbers["test_loss"]]),
+        "pure_step_seconds": sum(
+            one["seconds"] for one in [numbers["panel_c"], *numbers["training"], *numbers["test_loss"]]
+        ),
         "worker_seconds": worker_seconds,
         "wall_seconds": wall.seconds,
         **machine.describe(root, "scipy"),

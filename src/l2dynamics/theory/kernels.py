@@ -63,7 +63,7 @@ def decay(config: TheoryConfig, task: Problem, depth: int, width: int, seed: int
     times, sizes = np.array(steps) * part.eta, []
     labels = jnp.asarray(task.y[:few], jnp.float32)
     for step, now in wide.descend(params, inputs.train, labels, eta=part.eta, l2=part.l2, steps=steps):
-        sizes.append(float(np.linalg.norm(ntk.empirical_ntk(wide.apply, now, inputs.train))))
+        sizes.append(float(np.linalg.norm(wide.kernel(now, inputs.train))))
         tell(step / steps[-1])
     relative = np.array(sizes) / sizes[0]
     expected = 2 * depth * part.l2

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from l2dynamics.data import datasets
+from l2dynamics.data import datasets, decoded
 from l2dynamics.theory import ntk, wide
 from l2dynamics.theory.schema import TheoryConfig
 from l2dynamics.theory.solution import Array
@@ -21,12 +21,12 @@ class Problem:
     """MNIST, even against odd.
 
     Attributes:
-        x: training images ``[samples, d]``, standardised; ``x_test`` the test images.
+        x: training images ``[samples, d]``, standardised; ``x_test`` the test images of the networks.
         y: ±1, ``[samples]``; ``y_test`` for the test set.
         inputs: both in the basis of the training images, for :mod:`l2dynamics.theory.wide`.
         kernel: Θ of the infinitely wide two-layer ReLU network, ``[samples, samples]``.
         kernel_test: the same, ``[test, samples]``.
-        source: what was loaded.
+        source: what was loaded; its test set is as large as the largest use asks for.
     """
 
     x: Array
@@ -46,21 +46,15 @@ def load(config: TheoryConfig, source: str, root: Path) -> Problem:
     Raises:
         ValueError: the data are missing or too few; the message names the remedy.
     """
-    loaded = datasets.load("mnist", train=config.samples, test=config.test, source=source, root=root)
-
-    def standardise(images: Any) -> Array:
-        scaled = (np.asarray(images, np.float64) / 255 - loaded.mean) / loaded.std
-        return np.asarray(scaled.reshape(len(images), -1), np.float64)
-
-    def sign(labels: Any) -> Array:
-        return np.where(np.asarray(labels) % 2 == 0, 1.0, -1.0)
-
-    x, x_test = standardise(loaded.train_images), standardise(loaded.test_images)
+    test = max(config.test, config.test_star.test)
+    loaded = decoded.load("mnist", train=config.samples, test=test, image_size=None, source=source, root=root)
+    x = standardised(loaded, loaded.train_images)
+    x_test = standardised(loaded, loaded.test_images[: config.test])
     return Problem(
         x,
-        sign(loaded.train_labels),
+        signs(loaded.train_labels),
         x_test,
-        sign(loaded.test_labels),
+        signs(loaded.test_labels[: config.test]),
         wide.project(x, x_test),
         ntk.relu_ntk(x),
         ntk.relu_ntk(x_test, x),
@@ -68,15 +62,31 @@ def load(config: TheoryConfig, source: str, root: Path) -> Problem:
     )
 
 
-def require_stable(eta: float, eigenvalue: float) -> None:
+def standardised(source: datasets.Dataset, images: Any) -> Array:
+    """Return images uint8 ``[n, …]`` as ``[n, d]``, with the mean and deviation of the training images in use."""
+    scaled = (np.asarray(images, np.float64) / 255 - source.mean) / source.std
+    return np.asarray(scaled.reshape(len(images), -1), np.float64)
+
+
+def signs(labels: Any) -> Array:
+    """Return y ``[n]`` of digits ``[n]``: +1 for even ones, −1 for odd ones."""
+    return np.where(np.asarray(labels) % 2 == 0, 1.0, -1.0)
+
+
+def require_stable(name: str, eta: float, eigenvalue: float) -> None:
     """Refuse a learning rate at which gradient descent on a mode with this kernel eigenvalue diverges.
+
+    Args:
+        name: of the field, for the message.
+        eta: η.
+        eigenvalue: of the kernel, the largest.
 
     Raises:
         ValueError: η · eigenvalue ≥ 2.
     """
     if eta * eigenvalue >= 2:
         raise ValueError(
-            f"theory.training.eta: {eta:g} is unstable, the largest kernel eigenvalue is {eigenvalue:.3g}: "
+            f"theory.{name}: {eta:g} is unstable, the largest kernel eigenvalue is {eigenvalue:.3g}: "
             f"take less than {2 / eigenvalue:.2g}"
         )
 

@@ -10,15 +10,17 @@ from l2dynamics.running import locks
 from l2dynamics.running.events import Event, Report, Stop
 from l2dynamics.running.interruption import Interrupted
 from l2dynamics.storage import archives, atomic
-from l2dynamics.theory import comparison, descent, kernels, lemma1, predictions, problem
+from l2dynamics.theory import comparison, descent, kernels, lemma1, predictions, problem, star
 from l2dynamics.theory.descent import Descent
 from l2dynamics.theory.parts import Part, Tell
 from l2dynamics.theory.schema import TheoryConfig
 from l2dynamics.theory.solution import Array
 
-MODULES = tuple(module.__name__ for module in (comparison, kernels, lemma1, predictions))
+MODULES = tuple(module.__name__ for module in (comparison, kernels, lemma1, predictions, star))
 """Whose code, with all that it imports, makes the numbers."""
-_DRAWN = "training@drawn"
+_DRAWN = "panel_c"
+_TO_MINIMUM = 0.5
+"""About the λt at which a network without a horizon stops."""
 
 
 class Work(NamedTuple):
@@ -37,13 +39,19 @@ class Work(NamedTuple):
 
 def descents(config: TheoryConfig, seed: int) -> dict[str, Descent]:
     """The networks that are trained, by the name of their task."""
-    part, probe = config.training, config.test_minimum
-    found = {_DRAWN: Descent(part.width, seed, part.l2, part.horizon)}
+    drawn, part, probe = config.panel_c, config.training, config.test_minimum
+    found = {
+        _DRAWN: Descent("panel_c", drawn.width, seed, drawn.l2, drawn.eta, drawn.evaluations, drawn.horizon)
+    }
     for width in part.widths:
         for own_seed in range(seed, seed + part.seeds):
-            found[f"training@{width}-{own_seed}"] = Descent(width, own_seed, part.l2)
+            found[f"training@{width}-{own_seed}"] = Descent(
+                "training", width, own_seed, part.l2, part.eta, part.evaluations
+            )
     for l2 in probe.l2:
-        found[f"test_loss@{l2:g}"] = Descent(probe.width, seed, l2, probe.horizon)
+        found[f"test_loss@{l2:g}"] = Descent(
+            "test_minimum", probe.width, seed, l2, probe.eta, probe.evaluations, probe.horizon
+        )
     return found
 
 
@@ -60,14 +68,23 @@ def decays(config: TheoryConfig, seed: int) -> dict[str, tuple[int, int, int]]:
 
 def names(config: TheoryConfig, seed: int) -> list[str]:
     """All tasks, in the order of the results."""
-    single = ["modes", "kernels", "minimum", "fixed_points", "lemma1"]
+    single = ["modes", "kernels", "minimum", "test_star", "fixed_points", "lemma1"]
     return [*single, *descents(config, seed), *decays(config, seed)]
 
 
 def longest_first(tasks: list[str], config: TheoryConfig, seed: int) -> list[str]:
-    """The order in which to begin: lemma1 compiles for a minute, training takes longer the wider the network."""
-    widths = {name: descent.width for name, descent in descents(config, seed).items()}
-    return sorted(tasks, key=lambda name: (name != "lemma1", -widths.get(name, 0)))
+    """The order in which to begin: lemma1 compiles for a minute, training goes by steps and size of the network."""
+    # A step of a descent is products with samples × width, one of a deep network reads and writes width² weights.
+    work = {
+        name: run.width * (run.horizon or _TO_MINIMUM) / run.l2 / run.eta
+        for name, run in descents(config, seed).items()
+    }
+    part = config.decay
+    work |= {
+        name: (depth - 1) * width**2 / config.samples * part.horizon / part.l2 / part.eta
+        for name, (depth, width, _) in decays(config, seed).items()
+    }
+    return sorted(tasks, key=lambda name: (name != "lemma1", -work.get(name, 0.0)))
 
 
 def execute(name: str, work: Work, report: Report, stop: Stop) -> None:
@@ -115,10 +132,12 @@ def _compute(name: str, work: Work, tell: Tell) -> Part:
         return kernels.convergence(config, task, *_reference(work), seed)
     if name == "minimum":
         return predictions.minimum(config, task, _reference(work)[0])
+    if name == "test_star":
+        return star.compute(config, task)
     run, file = descents(config, seed)[name], work.folder / f"{name}.checkpoint"
-    course = descent.descend(config.training, task, run, file, tell)
+    course = descent.descend(task, run, file, tell)
     drawn = _reference(work)[0] if name == _DRAWN else None
-    return comparison.compare(task, run, config.training.eta, course, drawn)
+    return comparison.compare(task, run, course, drawn)
 
 
 def _reference(work: Work) -> tuple[Array, float]:

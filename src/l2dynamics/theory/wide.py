@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from l2dynamics.theory.ntk import empirical_ntk
 from l2dynamics.theory.solution import Array
 
 Params = tuple[jax.Array, ...]
@@ -54,10 +53,45 @@ def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
     return 0.5 * jnp.sum(jnp.square(apply(params, x) - y))
 
 
-def kernel(params: Params, x1: jax.Array, x2: jax.Array | None = None) -> Array:
-    """Return Θ at ``params`` in float64, ``[n1, n2]``; without ``x2`` that of ``x1``, symmetric beyond rounding."""
-    found = empirical_ntk(apply, params, x1, x2).astype(np.float64)
+def kernel(
+    params: Params, x1: jax.Array, x2: jax.Array | None = None, offset: jax.Array | None = None
+) -> Array:
+    """Return Θ at ``params`` in float64, ``[n1, n2]``.
+
+    Layer by layer: the gradient of f(x) by the weights of a layer is δ(x) h(x)ᵀ, with the layer's input h and δ = ∂f by
+    its output, so that Θ(x, x') = Σ_layers (h · h') (δ · δ'). That takes no gradient of the size of the weights.
+
+    Args:
+        params: as made by :func:`init`.
+        x1: inputs already divided by √d, ``[n1, inputs]``.
+        x2: the same, ``[n2, inputs]``; None takes ``x1``, and Θ is then symmetric beyond rounding.
+        offset: of ``x1``, as for :func:`apply`. The weights it stands for see no ``x2`` and add nothing else to Θ.
+    """
+    first = _layers(params, x1, offset)
+    second = first if x2 is None else _layers(params, x2, None)
+    found = np.zeros((len(x1), len(x1 if x2 is None else x2)))
+    for (h1, delta1), (h2, delta2) in zip(first, second, strict=True):
+        found += np.asarray((h1 @ h2.T) * (delta1 @ delta2.T), np.float64)
     return (found + found.T) / 2 if x2 is None else found
+
+
+@jax.jit
+def _layers(
+    params: Params, x: jax.Array, offset: jax.Array | None
+) -> tuple[tuple[jax.Array, jax.Array], ...]:
+    """Input h ``[batch, in]`` and δ ``[batch, out]`` of every layer, the first one first."""
+    inputs, active = [x], []
+    h = x @ params[0].T
+    if offset is not None:
+        h = h + offset
+    for weights in params[1:]:
+        active.append((h > 0).astype(h.dtype))
+        inputs.append(jax.nn.relu(h) / weights.shape[-1] ** 0.5)
+        h = inputs[-1] @ weights.T
+    deltas = [jnp.ones((len(x), 1), x.dtype)]
+    for weights, on in zip(params[:0:-1], active[::-1], strict=True):
+        deltas.append(deltas[-1] @ jnp.atleast_2d(weights) * on / weights.shape[-1] ** 0.5)
+    return tuple(zip(inputs, deltas[::-1], strict=True))
 
 
 @dataclass(frozen=True)
