@@ -38,7 +38,10 @@ def measure(name: str) -> list[Row]:
     fastest = min(statistics.median(pure.pop(label)) for label, _, _ in products)
     peak = 200 * 2 * 1024**3 / fastest / 1e9
     rows = []
-    for what, found in ((f"runs of {steps} steps and {evaluations} evaluations a decade", whole), ("training", pure)):
+    for what, found in (
+        (f"runs of {steps} steps and {evaluations} evaluations a decade", whole),
+        ("training", pure),
+    ):
         medians = {label: statistics.median(seconds) for label, seconds in found.items()}
         mine = min((label for label in medians if label.startswith("ours")), key=medians.__getitem__)
         best = min((label for label in medians if label.startswith("torch")), key=medians.__getitem__)

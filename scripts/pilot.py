@@ -3,7 +3,8 @@
     python scripts/pilot.py laptop wrn --set batch=64 --eta 0.8 1.6 --l2 0 0.001 0.002
 
 trains the setup of a scale, changed as ``--set`` says, for T = ``--tau`` / (η_eff λ) steps (λ = 0: as long as the
-smallest λ) and prints a line per run. Finished runs lie in ``work/pilot``: stopped and called again, it goes on where it was.
+smallest λ) and prints a line per run. Finished runs lie in ``work/pilot``: stopped and called again, it goes on where
+it was.
 """
 
 import argparse

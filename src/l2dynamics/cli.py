@@ -188,9 +188,15 @@ def _app() -> "typer.Typer":
         device: Annotated[
             str | None, option(help="device to estimate the hours for; default: this machine")
         ] = None,
+        power: Annotated[
+            bool, option("--power", help="what its runs can decide, instead of what they cost")
+        ] = False,
         as_json: Annotated[bool, option("--json", help="print the plan as JSON")] = False,
     ) -> None:
         """Show runs, steps, FLOPs and hours of every sweep of a scale, before anyone starts."""
+        if power:
+            _pipeline("plan", "power_plan").power_command(scale=scale, as_json=as_json)
+            return
         _pipeline("plan", "cost").plan_command(scale=scale, device=device, as_json=as_json)
 
     @app.command()

@@ -75,7 +75,17 @@ def test_times_of_less_than_thirty_steps_are_not_resolved():
     assert found.plateau == (0.001,)
     assert found.t_star == 20
     assert found.decades == 0.0
-    assert "fewer than two λ" in found.reasons[0]
+    assert found.inside, "one λ near the best accuracy is resolved"
+    none = regime(rows_with(**{"0.01": (STEPS, FITTED, FLAT), "0.001": (STEPS, FITTED, FLAT)}))
+    assert none.reasons == ("no λ near the best accuracy has t* ≥ 30 steps",)
+
+
+def test_a_time_beyond_the_end_of_the_run_is_long_enough():
+    """At fixed T the best λ may still rise at the end of its run."""
+    rising = (STEPS, FITTED, [0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
+    found = regime(rows_with(**{"0.001": rising}))
+    assert found.plateau == (0.01,)
+    assert found.inside
 
 
 def test_a_run_that_ends_before_its_peak_says_nothing_of_the_plateau():

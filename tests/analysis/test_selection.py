@@ -11,9 +11,9 @@ import worlds
 from places import ROOT
 
 from l2dynamics.analysis import selection
-from l2dynamics.analysis.blocks import Lacking
+from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.claims import budgets, evaluation, runs, times
-from l2dynamics.figures import gallery, style
+from l2dynamics.figures import gallery, panels, style
 from l2dynamics.figures.canvas import number
 from l2dynamics.results import tables
 
@@ -232,3 +232,22 @@ def test_every_claim_on_a_sweep_names_a_figure_that_shows_it(shown):
             shows = {name for name in gallery.NAMES if sweep in gallery.module(name).RESULTS}
             assert set(record["figure"].split()) <= shows, id
     assert set(times.RESULTS) == set(SWEEPS)
+
+
+def test_figures_and_claims_take_the_same_t_star():
+    """t* of the mean curve over seeds, and around it those of single seeds."""
+    results = worlds.everything()["fc"]
+    drawn = panels.star_points(selection.runs(results)[lambda s: s["eta"] == 0.15], "l2").set_index("x")
+    per_epoch = results.passport["steps_per_epoch"]
+    compared = 0
+    for (eta, l2), curves in runs.of_group(results).items():
+        if eta == 0.15 and l2 > 0:
+            assert drawn.loc[l2, "y"] * per_epoch == pytest.approx(runs.star(curves))
+            single = [
+                runs.star(Curves(curves.steps, curves.correct[k : k + 1], curves.sizes, (seed,)))
+                for k, seed in enumerate(curves.seeds)
+            ]
+            assert drawn.loc[l2, "low"] * per_epoch <= min(single) * (1 + 1e-9)
+            assert drawn.loc[l2, "high"] * per_epoch >= max(single) * (1 - 1e-9)
+            compared += 1
+    assert compared > 3

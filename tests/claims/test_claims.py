@@ -396,3 +396,21 @@ def test_unreadable_claims_name_the_stage(tmp_path, content, message):
         (tmp_path / "01.json").write_text(content)
     with pytest.raises(ValueError, match=rf"{message}.*dvc repro claims"):
         evaluation.read(tmp_path)
+
+
+def test_the_table_of_regimes_says_what_every_setup_lacks(world, tmp_path):
+    evaluation.write_regimes(world, tmp_path / "claims")
+    rows = {row["setup"]: row for row in evaluation.read_regimes(tmp_path / "claims")}
+    assert tuple(rows) == regimes.SETUPS
+    study = regimes.Study(world)
+    for name, row in rows.items():
+        assert tuple(row["reasons"]) == regimes.outside(study, name)
+        found = regimes.of(study, name)
+        assert row["train_accuracy"] == pytest.approx(found.train_accuracy, nan_ok=True)
+        assert (row["smallest_l2"], row["largest_l2"]) == (min(found.plateau), max(found.plateau))
+    bare = dict(world.items())
+    fc = bare["fc"]
+    bare["fc"] = replace(fc, table=fc.table[fc.table["l2"] > 0])
+    (row,) = [row for row in regimes.table(bare) if row["setup"] == "fc"]
+    assert math.isnan(row["train_accuracy"])
+    assert "training accuracy nan at λ = 0, less than 0.99" in row["reasons"]

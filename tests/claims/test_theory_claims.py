@@ -24,7 +24,7 @@ def numbers():
             "eta": 0.03,
             "t_min": {"t": 50 * (1 + 0.02 * rng.normal()), "inside": True},
             "t_min_theory": 50.0,
-            "deviation_own": {
+            "deviation_infinite": {
                 "function": width**-0.5 * (1 + 0.02 * rng.normal()),
                 "loss": 0.1,
             },
@@ -120,7 +120,7 @@ CASES = [
     ),
     (
         "17",
-        each("training", deviation_own=lambda row: {"function": 1 + row["seed"] / 1e3, "loss": 1}),
+        each("training", deviation_infinite=lambda row: {"function": 1 + row["seed"] / 1e3, "loss": 1}),
         NO,
         "on width",
     ),

@@ -155,7 +155,9 @@ def test_the_pipeline_at_scale_smoke(copy):
     assert stages_run(make(copy, "figures")) <= set(map(gallery.stage, gallery.NAMES))
     call(copy, "git", "add", "-A")
     call(copy, "git", *IDENTITY, "commit", "-q", "-m", "smoke")
-    ran = stages_run(call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations_per_decade=15", "fig@2"))
+    ran = stages_run(
+        call(copy, "dvc", "exp", "run", "-S", "scales/smoke.yaml:fc.evaluations_per_decade=15", "fig@2")
+    )
     assert ran == {"sweep@fc", "fig@2"}
     # The guide compares with HEAD~1; here the experiment is compared with the commit it started from.
     kept = "Experiment|params.yaml:scale|(.*yaml:)?fc.evaluations_per_decade"

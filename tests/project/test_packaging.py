@@ -347,7 +347,11 @@ def test_unchanged_scale_leaves_the_file_alone(params):
 @pytest.mark.parametrize(
     ("arguments", "content", "message"),
     [
-        (["laptp"], PARAMS, "SCALE: 'laptp' is unknown, choose one of smoke, laptop, workstation, accelerator, paper"),
+        (
+            ["laptp"],
+            PARAMS,
+            "SCALE: 'laptp' is unknown, choose one of smoke, laptop, workstation, accelerator, paper",
+        ),
         ([""], PARAMS, "SCALE: '' is unknown"),
         ([], PARAMS, "usage:"),
         (["smoke"], "seed: 0\n", "params.yaml: 0 lines begin with `scale: NAME`"),

@@ -13,7 +13,19 @@ def pilot(*words):
 
 
 def test_every_run_is_a_line_and_is_trained_once():
-    words = ("--set", "model.width=5", "--eta", "0.5", "--l2", "0.1", "0", "--auto", "0.1", "--evaluations-per-decade", "4")
+    words = (
+        "--set",
+        "model.width=5",
+        "--eta",
+        "0.5",
+        "--l2",
+        "0.1",
+        "0",
+        "--auto",
+        "0.1",
+        "--evaluations-per-decade",
+        "4",
+    )
     first = pilot(*words)
     assert first.returncode == 0, first.stderr
     *lines, log = first.stdout.splitlines()

@@ -70,6 +70,12 @@ def made(tmp_path_factory):
         },
         paths.claims(tmp_path),
     )
+    regimes = [
+        {"setup": "fc", "eta": 0.15, "train_accuracy": 1.0, "fall": 0.002, "decades": 1.5, "largest_l2": 0.01}
+        | {"smallest_l2": 3e-4, "t_star": 140.0, "reasons": []},
+        {"setup": "cnn", "eta": 0.5, "reasons": ["no λ = 0"]},
+    ]
+    (paths.reports(tmp_path) / evaluation.REGIMES).write_text(json.dumps({"setups": regimes}))
     for name in ("fc", "measure_c"):
         one = synthetic.measure_c() if name == "measure_c" else synthetic.results(name, rows())
         tables.write(one, tmp_path)
@@ -346,3 +352,13 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {f"claim-{id}" for id in evaluation.read(paths.claims(root))} <= ids
     assert "What is contradicted here" not in page.text
+
+
+def test_setups_that_may_not_judge_are_said_to_be_outside_and_why(root):
+    document.write(root, THEORY)
+    lines = (paths.reports(root) / "README.md").read_text("utf-8").splitlines()
+    assert "| fc | 0.15 | 1 | 0.002 | 0.0003 … 0.01 | 1.5 | 140 | inside |" in lines
+    assert "| cnn | 0.5 | – | – | – | – | – | outside: no λ = 0 |" in lines
+    (paths.reports(root) / evaluation.REGIMES).write_text("[]")
+    with pytest.raises(ValueError, match=r"regimes.json is missing or damaged: run `dvc repro claims`"):
+        document.write(root, THEORY)

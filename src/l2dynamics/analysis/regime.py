@@ -37,6 +37,8 @@ class Regime:
         decades: of λ on the plateau side with t* ≥ 30 steps; 0 for a single one, NaN for none.
         plateau: those λ, ascending.
         t_star: steps, the smallest over the plateau side, resolved or not; NaN without one.
+        resolved: whether some λ > 0 within 0.01 of the best accuracy has t* ≥ 30 steps. Runs that end before their peak
+            count: their t* is later still.
     """
 
     train_accuracy: float
@@ -45,6 +47,7 @@ class Regime:
     decades: float
     plateau: tuple[float, ...]
     t_star: float
+    resolved: bool
 
     @property
     def fits(self) -> bool:
@@ -64,8 +67,8 @@ class Regime:
             found.append(f"training accuracy {self.train_accuracy:.3f} at λ = 0, less than {FITS}")
         if not self.early:
             found.append("at λ = 0 the test accuracy falls after its maximum")
-        if len(self.plateau) < 2:
-            found.append(f"fewer than two λ on the plateau side have t* ≥ {STEPS} steps")
+        if not self.resolved:
+            found.append(f"no λ near the best accuracy has t* ≥ {STEPS} steps")
         return tuple(found)
 
 
@@ -94,6 +97,8 @@ def regime(rows: pd.DataFrame) -> Regime:
         fall = float(end.max() - end[-1])
     smooth = {l2: peaks.running_median(curve["test_accuracy"]).max() for l2, curve in sorted(curves.items())}
     stars = {l2: float(peaks.star(curve.index, curve["test_accuracy"])) for l2, curve in curves.items()}
+    top = max(smooth.values(), default=math.nan) - PLATEAU - 1e-9
+    slow = any(smooth[l2] >= top and stars[l2] >= STEPS for l2 in smooth)
     # A run that was cut before its peak says nothing of the plateau: at fixed T those of small λ are.
     smooth = {l2: top for l2, top in smooth.items() if stars[l2] <= PEAKED_WITHIN * curves[l2].index[-1]}
     best, side = max(smooth.values(), default=math.nan), []
@@ -103,7 +108,8 @@ def regime(rows: pd.DataFrame) -> Regime:
         side.append(l2)
     resolved = tuple(l2 for l2 in side if stars[l2] >= STEPS)
     decades = float(np.log10(resolved[-1] / resolved[0])) if resolved else math.nan
-    return Regime(train, early, fall, decades, resolved, min((stars[l2] for l2 in side), default=math.nan))
+    fastest = min((stars[l2] for l2 in side), default=math.nan)
+    return Regime(train, early, fall, decades, resolved, fastest, slow)
 
 
 def _mean_curve(runs: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from l2dynamics import peaks
 from l2dynamics.analysis import per_run, tuning
 from l2dynamics.experiments import registry
 from l2dynamics.results import tables
@@ -42,11 +43,19 @@ def runs(results: Results, group: str = "grid") -> pd.DataFrame:
 def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Reduce some rows of results to one row per run, see :func:`l2dynamics.analysis.per_run.summarize`.
 
-    Here a run that diverged has not learned, and runs that have not learned have no t*.
+    Here a run that diverged has not learned, and runs that have not learned have no t*. The column ``t_star_mean`` is
+    t* of the mean curve of the runs that learned at a grid point, as the claims take it.
     """
     summary = per_run.summarize(table, chance=1 / results.passport["classes"])
     learned = summary["learned"] & ~summary["diverged"]
-    return summary.assign(learned=learned, t_star=summary["t_star"].where(learned))
+    summary = summary.assign(learned=learned, t_star=summary["t_star"].where(learned))
+    # Of AutoL2 the first λ tells the grid point, not that of the row.
+    places = summary.loc[learned].groupby(["group", "eta", "l2", "sigma_w", "budget"])["run"]
+    stars = {}
+    for _, runs in places:
+        curve = table[table["run"].isin(runs)].groupby("epoch")["test_accuracy"].mean()
+        stars.update(dict.fromkeys(runs, float(peaks.star(curve.index, curve))))
+    return summary.assign(t_star_mean=summary["run"].map(stars).astype(float))
 
 
 def nearest(values: Iterable[float], target: float) -> float:

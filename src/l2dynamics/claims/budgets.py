@@ -68,7 +68,8 @@ SCHEDULED = Spec(
     "With a learning-rate schedule λ = c/T₁ (T₁: first decay) is within a factor 10 of the tuned λ.",
     f"True if the 90 % interval of the optimal λ lies within a factor {FACTOR:g} of c/T₁ on either side, where T₁ "
     f"lies at t·η_eff·λ ≥ {DECAY:g} for the predicted λ, which is c in these units (the paper's own: "
-    f"{PAPER_C_STEPS:g}; changed from 1 on 2026-11-28, at which the paper's run itself would not be judged). Measured: optimum over prediction; the paper's is 5. {SUMMIT}",
+    f"{PAPER_C_STEPS:g}; changed from 1 on 2026-11-28, at which the paper's run itself would not be "
+    f"judged). Measured: optimum over prediction; the paper's is 5. {SUMMIT}",
     near,
     paper=5.0,
     figure="fig1",

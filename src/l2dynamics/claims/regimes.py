@@ -80,7 +80,8 @@ def outside(results: Mapping[str, Results], name: str) -> tuple[str, ...]:
 def table(results: Mapping[str, Results]) -> list[dict[str, Any]]:
     """What decides whether a setup may judge, one flat record for each of :data:`SETUPS`.
 
-    Numbers that cannot be measured are None; ``reasons`` says why a setup judges nothing, and is empty inside the regime.
+    Numbers that cannot be measured are None; ``reasons`` says why a setup judges nothing, and is empty inside the
+    regime.
     """
     study = results if isinstance(results, Study) else Study(results)
     rows = []

@@ -1,4 +1,4 @@
-"""Figure S12: Figure 1a for several initialisation scales σw: final accuracy does not depend on them."""  # noqa: N999
+"""Figure S12: Figure 1a for several initialisation scales σw: they differ early and end at the same accuracy."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -15,11 +15,13 @@ MARKERS = "osDvP*"
 
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
-    """Draw final test accuracy against λ, one curve per σw."""
-    canvas = Canvas.grid(style, 1, 1)
-    canvas.figure.set_size_inches(1.6 * style.panel[0], 1.4 * style.panel[1])
+    """Draw final test accuracy against λ (a) and test accuracy against time at the smallest λ (b), one curve per σw."""
+    canvas = Canvas.grid(style, 1, 2)
     canvas.setup("a", "WRN", panels.L2, panels.TEST_ACCURACY, log="x")
-    summary = selection.runs(results["wrn_sigma"], "scaled")
+    table = selection.rows(results["wrn_sigma"], "scaled")
+    summary = selection.summarize(results["wrn_sigma"], table)
+    smallest = float(summary["l2"].min())
+    canvas.setup("b", f"λ = {number(smallest)}", panels.EPOCHS, panels.TEST_ACCURACY, log="x")
     product = selection.inverse_budget(summary)
     entries = []
     for i, (sigma, rows) in enumerate(each(summary, "sigma_w")):
@@ -27,14 +29,18 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         some = points(rows.drop(columns="peaked"), "l2", "final_test_accuracy")
         marker = MARKERS[i % len(MARKERS)]
         canvas.curve("a", f"sigma_w={sigma:g}", some, color=color, marker=marker)
+        some = table[(table["sigma_w"] == sigma) & (table["l2"] == smallest)]
+        curve = panels.mean_curve(some, "test_accuracy", log="x")
+        canvas.band("b", f"sigma_w={sigma:g}, lambda={smallest:g}", curve, color=color)
         entries.append((rf"$\sigma_w$ = {number(sigma)}", {"color": color, "marker": marker}))
     canvas.legend("a", entries, loc="best")
     return canvas.drawing(
         captions.caption(
             "Figure S12",
             [
-                f"Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for "
+                f"(a) Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for "
                 "several scales σw of the initial weights.",
+                f"(b) Test accuracy against epochs at λ = {number(smallest)}: the curves differ early and meet late.",
                 captions.SEEDS,
                 captions.FAILED,
             ],

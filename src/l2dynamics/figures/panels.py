@@ -57,7 +57,7 @@ def epochs_to_max(
     if canvas.guide(panel, drawn):
         entries.append(("∝ 1/λ", dict(GUIDE_LINE)))
     if zero:
-        canvas.level(panel, "lambda=0", float(summary.loc[summary["l2"] == 0, "t_star"].mean()))
+        canvas.level(panel, "lambda=0", float(summary.loc[summary["l2"] == 0, "t_star_mean"].mean()))
         entries.append(("λ = 0", dict(ZERO_LINE)))
     learned = bool(drawn["y"].notna().any())
     if learned:
@@ -183,10 +183,16 @@ def counts(*summaries: pd.DataFrame, peaks: bool = True) -> str:
     return f"Of {len(every)} runs {', '.join(said)}." if said else ""
 
 
+def star_points(rows: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Points of t*: that of the mean curve over the seeds, with the range of those of single seeds."""
+    some, middle = points(rows, x, "t_star"), points(rows, x, "t_star_mean")["y"]
+    return some.assign(y=middle, low=np.fmin(some["low"], middle), high=np.fmax(some["high"], middle))
+
+
 def _curves_per_eta(canvas: Canvas, panel: str, summary: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     found = [points(summary.iloc[:0], x, y)]
     for eta, rows in each(summary, "eta"):
-        found.append(points(rows, x, y))
+        found.append(star_points(rows, x) if y == "t_star" else points(rows, x, y))
         canvas.curve(panel, f"eta={eta:g}", found[-1], color=_color(summary, eta))
     return pd.concat([f for f in found if len(f)] or found, ignore_index=True)
 
@@ -200,7 +206,7 @@ def _collapse(canvas: Canvas, panel: str, summary: pd.DataFrame) -> None:
     found = []
     product = summary.assign(product=summary["eta"] * summary["l2"])
     for eta, rows in each(product, "eta"):
-        some = points(rows, "product", "t_star")
+        some = star_points(rows, "product")
         found.append(some)
         canvas.record(panel, f"against eta*lambda, eta={eta:g}", some)
         inset.plot(some["x"], some["y"], color=_color(summary, eta), linewidth=0.7 * canvas.style.line)
