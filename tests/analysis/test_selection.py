@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -251,3 +252,12 @@ def test_figures_and_claims_take_the_same_t_star():
             assert drawn.loc[l2, "high"] * per_epoch >= max(single) * (1 - 1e-9)
             compared += 1
     assert compared > 3
+
+
+def test_the_initial_coefficient_of_autol2_comes_back_as_a_float32():
+    results = worlds.everything()["autol2_fc"]
+    auto = results.table["group"] == "auto_minibatch"
+    single = results.table["l2"].where(~auto, results.table["l2"].astype(np.float32).astype(float))
+    found = selection.starts(replace(results, table=results.table.assign(l2=single)), "minibatch")
+    assert 0.1 in found
+    assert list(found) == list(selection.starts(results, "minibatch"))

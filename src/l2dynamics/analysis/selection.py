@@ -202,7 +202,8 @@ def starts(results: Results, measures: str) -> dict[float, pd.DataFrame]:
     """
     table = results.table[results.table["group"] == f"auto_{measures}"]
     start = table.groupby("run")["l2"].transform("first")
-    return {float(l2): table[start == l2] for l2 in sorted(start.unique())}
+    # AutoL2's λ is a float32 on the device: 0.1 comes back as 0.10000000149.
+    return {float(f"{l2:.6g}"): table[start == l2] for l2 in sorted(start.unique())}
 
 
 def adaptive(results: Results, measures: str) -> pd.DataFrame:
