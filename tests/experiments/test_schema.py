@@ -161,7 +161,7 @@ BAD = [
     ("sweep", "bucket", 2, "for fc models only"),
     ("auto", "eta", 0, "greater than 0"),
     ("auto", "epochs", 0, "greater than 0"),
-    ("auto", "l2", [0], "greater than 0"),
+    ("auto", "l2", [-1], "greater than or equal to 0"),
     ("auto", "l2", [0.1, 0.1], "lists a value twice"),
     ("auto", "seeds", 0, "greater than 0"),
     ("auto", "controller.decay", 1, "less than 1"),
