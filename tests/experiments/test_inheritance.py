@@ -288,7 +288,6 @@ def test_dvc_changes_a_setup_or_one_section_as_the_guide_says(tmp_path):
     assert guides.stages_run(guides.run(shared, root)) == [
         "code",
         "data@mnist",
-        "data@cifar10",
         "sweep@fc_mse",
         "fig@S5",
     ]

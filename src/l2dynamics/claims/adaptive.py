@@ -185,8 +185,12 @@ def _compare(results: Results, part: Part, start: float, least: int) -> Part:
     steps = runs.length(auto)
     plain = resampling.as_measured(both.seeds)
     tops = np.array([float(choice.best(plain, [one])[0]) for one in constant])
-    place = int(first_best(tops))
-    best, tuned = constant[place], list(both.constant)[place]
+    # The curve that the figure draws, if its seeds are among those compared.
+    tuned = selection.constant(results)[1].l2
+    if tuned not in both.constant:
+        tuned = list(both.constant)[int(first_best(tops))]
+    place = list(both.constant).index(tuned)
+    best = constant[place]
 
     def numbers(view: View) -> np.ndarray:
         top = choice.best(view, constant)
