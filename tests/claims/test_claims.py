@@ -178,7 +178,7 @@ BROKEN = [
     ("08", "wrn_aug", lambda: worlds.wrn_aug(loss=0.05), NO, "above 0.1"),
     ("08", "wrn_aug", lambda: worlds.wrn_aug(seeds=(0,)), OPEN, "one seed"),
     ("09", "wrn_schedule", lambda: worlds.wrn_schedule(best=50.0), NO, "outside −1 … 1"),
-    ("09", "measure_c", lambda: worlds.measure_c(0.4), OPEN, "t·η_eff·λ = 0.8, before 1"),
+    ("09", "measure_c", lambda: worlds.measure_c(0.2), OPEN, "t·η_eff·λ = 0.4, before 0.5"),
     ("10", "autol2_fc", lambda: worlds.autol2("autol2_fc", gain=-0.02), NO, "below 0"),
     ("10", "autol2_fc", lambda: worlds.autol2("autol2_fc", speed=0.4), NO, "log of the time"),
     ("10", "autol2_fc", lambda: worlds.autol2("autol2_fc", steps=5000), OPEN, "fewer than the paper's 9,760"),
@@ -407,7 +407,8 @@ def test_the_table_of_regimes_says_what_every_setup_lacks(world, tmp_path):
         assert tuple(row["reasons"]) == regimes.outside(study, name)
         found = regimes.of(study, name)
         assert row["train_accuracy"] == pytest.approx(found.train_accuracy, nan_ok=True)
-        assert (row["smallest_l2"], row["largest_l2"]) == (min(found.plateau), max(found.plateau))
+        ends = (found.plateau[0], found.plateau[-1]) if found.plateau else (None, None)
+        assert (row["smallest_l2"], row["largest_l2"]) == ends
     bare = dict(world.items())
     fc = bare["fc"]
     bare["fc"] = replace(fc, table=fc.table[fc.table["l2"] > 0])
