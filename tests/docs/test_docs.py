@@ -32,6 +32,8 @@ NOT_EXECUTED = {
     ". .venv/bin/activate": "the environment of every test",
     "pip install -c constraints.txt -e '.[test,cuda]'": "needs an accelerator",
     "make reproduce SCALE=accelerator": "needs an accelerator; test_end_to_end.py does it at scale smoke",
+    "python scripts/pilot.py laptop cnn_bn --set data.name=mnist data.image_size=14 --eta 0.8 --l2 0 5e-4 1e-3 2e-3 "
+    "--tau 5": "minutes of training; test_pilot.py runs smaller ones",
     "git checkout .": "git's own",
     "dvc exp apply NAME": "DVC's own",
 }
