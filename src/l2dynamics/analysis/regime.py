@@ -93,23 +93,25 @@ def regime(rows: pd.DataFrame) -> Regime:
     train, early, fall = math.nan, False, math.nan
     if zero is not None:
         train, early = float(zero["train_accuracy"].max()), bool(peaks.early_maximum(zero["test_accuracy"]))
-        end = peaks.running_median(zero["test_accuracy"])
-        fall = float(end.max() - end[-1])
+        course = peaks.running_median(zero["test_accuracy"])
+        fall = float(course.max() - course[-1])
     smooth = {l2: peaks.running_median(curve["test_accuracy"]).max() for l2, curve in sorted(curves.items())}
     stars = {l2: float(peaks.star(curve.index, curve["test_accuracy"])) for l2, curve in curves.items()}
-    top = max(smooth.values(), default=math.nan) - PLATEAU - 1e-9
-    slow = any(smooth[l2] >= top and stars[l2] >= STEPS for l2 in smooth)
+    enough = max(smooth.values(), default=math.nan) - PLATEAU - 1e-9
+    resolved = any(highest >= enough and stars[l2] >= STEPS for l2, highest in smooth.items())
     # A run that was cut before its peak says nothing of the plateau: at fixed T those of small λ are.
-    smooth = {l2: top for l2, top in smooth.items() if stars[l2] <= PEAKED_WITHIN * curves[l2].index[-1]}
+    smooth = {
+        l2: highest for l2, highest in smooth.items() if stars[l2] <= PEAKED_WITHIN * curves[l2].index[-1]
+    }
     best, side = max(smooth.values(), default=math.nan), []
     for l2, highest in smooth.items():
         if highest < best - PLATEAU - 1e-9:
             break
         side.append(l2)
-    resolved = tuple(l2 for l2 in side if stars[l2] >= STEPS)
-    decades = float(np.log10(resolved[-1] / resolved[0])) if resolved else math.nan
+    plateau = tuple(l2 for l2 in side if stars[l2] >= STEPS)
+    decades = float(np.log10(plateau[-1] / plateau[0])) if plateau else math.nan
     fastest = min((stars[l2] for l2 in side), default=math.nan)
-    return Regime(train, early, fall, decades, resolved, fastest, slow)
+    return Regime(train, early, fall, decades, plateau, fastest, resolved)
 
 
 def _mean_curve(runs: pd.DataFrame) -> pd.DataFrame:

@@ -50,11 +50,11 @@ def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     learned = summary["learned"] & ~summary["diverged"]
     summary = summary.assign(learned=learned, t_star=summary["t_star"].where(learned))
     # Of AutoL2 the first λ tells the grid point, not that of the row.
-    places = summary.loc[learned].groupby(["group", "eta", "l2", "sigma_w", "budget"])["run"]
+    members = summary.loc[learned].groupby(["group", "eta", "l2", "sigma_w", "budget"])["run"]
     stars = {}
-    for _, runs in places:
-        curve = table[table["run"].isin(runs)].groupby("epoch")["test_accuracy"].mean()
-        stars.update(dict.fromkeys(runs, float(peaks.star(curve.index, curve))))
+    for _, names in members:
+        curve = table[table["run"].isin(names)].groupby("epoch")["test_accuracy"].mean()
+        stars.update(dict.fromkeys(names, float(peaks.star(curve.index, curve))))
     return summary.assign(t_star_mean=summary["run"].map(stars).astype(float))
 
 

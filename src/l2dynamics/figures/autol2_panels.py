@@ -99,6 +99,12 @@ def _from_smaller(canvas: Canvas, panel: str, results: Results, metric: str, *, 
     return entries
 
 
+def dashed(results: Results) -> str:
+    """Return what the dashed curves are, for the caption; empty if there are none."""
+    there = len(selection.adaptive(results, "subset"))
+    return "; dashed: AutoL2 with loss and error measured on a fixed training subset" if there else ""
+
+
 def dotted(results: Results) -> str:
     """Return what the dotted curves are, for the caption; empty if there are none."""
     several = len(selection.starts(results, "minibatch")) > 1

@@ -31,8 +31,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 f"for T = {number(product)}/λ, with a learning-rate schedule scaled to T.",
                 "(b) Test accuracy against the training budget, for the best λ of the grid and for the "
                 "predicted λ = c/T with our measured c.",
-                f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}; dashed: "
-                "AutoL2 with loss and error measured on a fixed training subset instead of the minibatch"
+                f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}"
+                f"{autol2_panels.dashed(results['autol2_wrn'])}"
                 f"{autol2_panels.dotted(results['autol2_wrn'])}; {autol2_panels.gain(results['autol2_wrn'])}.",
                 captions.SEEDS,
             ],

@@ -21,6 +21,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas.figure.set_size_inches(3 * style.panel[0], 1.15 * style.panel[1])
     said: list[str] = []
     entries: dict[str, dict[str, Any]] = {}
+    dashed = next(filter(None, (autol2_panels.dashed(results[name]) for name in RESULTS)), "")
     dotted = next(filter(None, (autol2_panels.dotted(results[name]) for name in RESULTS)), "")
     for name, title in titles.items():
         best, own = autol2_panels.against_tuned(canvas, title, results[name], title, log="x", lettered=False)
@@ -32,8 +33,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure S11",
             [
-                "Test accuracy of AutoL2 and of the best constant λ against epochs; dashed: AutoL2 with "
-                f"loss and error measured on a fixed training subset{dotted}.",
+                f"Test accuracy of AutoL2 and of the best constant λ against epochs{dashed}{dotted}.",
                 f"{'; '.join(said)}.",
                 captions.SEEDS,
             ],

@@ -1,4 +1,4 @@
-"""Figure S12: Figure 1a for several initialisation scales σw: they differ early and end at the same accuracy."""  # noqa: N999
+"""Figure S12: Figure 1a for several initialisation scales σw: in the paper they end at the same accuracy."""  # noqa: N999
 
 from collections.abc import Mapping
 
@@ -40,7 +40,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             [
                 f"(a) Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for "
                 "several scales σw of the initial weights.",
-                f"(b) Test accuracy against epochs at λ = {number(smallest)}: the curves differ early and meet late.",
+                f"(b) Test accuracy against epochs at λ = {number(smallest)}; in the paper the curves differ early and "
+                "meet late.",
                 captions.SEEDS,
                 captions.FAILED,
             ],

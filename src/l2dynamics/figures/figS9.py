@@ -30,9 +30,8 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
             name,
             [
                 setting,
-                "(a) Test accuracy of AutoL2 and of constant λ against epochs; dashed: AutoL2 with loss "
-                "and error measured on a fixed training subset instead of the minibatch"
-                f"{autol2_panels.dotted(results)}; AutoL2 and the "
+                "(a) Test accuracy of AutoL2 and of constant λ against epochs"
+                f"{autol2_panels.dashed(results)}{autol2_panels.dotted(results)}; AutoL2 and the "
                 f"best constant λ: {autol2_panels.gain(results)}.",
                 "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of the AutoL2 "
                 "runs, one line per seed.",

@@ -1,6 +1,6 @@
 """Panels that several figures share: one quantity of a sweep against λ, η or time, with the paper's axes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -52,7 +52,7 @@ def epochs_to_max(
     """
     axes = canvas.setup(panel, title, L2, T_STAR, log="xy")
     positive = summary[summary["l2"] > 0]
-    drawn = _curves_per_eta(canvas, panel, positive, "l2", "t_star")
+    drawn = _curves_per_eta(canvas, panel, positive, lambda rows: star_points(rows, "l2"))
     entries = _eta_entries(positive)
     if canvas.guide(panel, drawn):
         entries.append(("∝ 1/λ", dict(GUIDE_LINE)))
@@ -76,7 +76,8 @@ def max_accuracy(
 ) -> None:
     """Draw the maximum test accuracy against λ per η, and the best λ = 0 run among all η as a line."""
     canvas.setup(panel, title, L2, MAX_ACCURACY, log="x")
-    _curves_per_eta(canvas, panel, summary[summary["l2"] > 0], "l2", "max_test_accuracy")
+    positive = summary[summary["l2"] > 0]
+    _curves_per_eta(canvas, panel, positive, lambda rows: points(rows, "l2", "max_test_accuracy"))
     zero = summary[summary["l2"] == 0].groupby("eta")["max_test_accuracy"].mean()
     canvas.level(panel, "lambda=0", float(zero.max()))
     entries = [("λ = 0", dict(ZERO_LINE))] if zero.notna().any() else []
@@ -189,10 +190,12 @@ def star_points(rows: pd.DataFrame, x: str) -> pd.DataFrame:
     return some.assign(y=middle, low=np.fmin(some["low"], middle), high=np.fmax(some["high"], middle))
 
 
-def _curves_per_eta(canvas: Canvas, panel: str, summary: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    found = [points(summary.iloc[:0], x, y)]
+def _curves_per_eta(
+    canvas: Canvas, panel: str, summary: pd.DataFrame, place: Callable[[pd.DataFrame], pd.DataFrame]
+) -> pd.DataFrame:
+    found = [place(summary.iloc[:0])]
     for eta, rows in each(summary, "eta"):
-        found.append(star_points(rows, x) if y == "t_star" else points(rows, x, y))
+        found.append(place(rows))
         canvas.curve(panel, f"eta={eta:g}", found[-1], color=_color(summary, eta))
     return pd.concat([f for f in found if len(f)] or found, ignore_index=True)
 

@@ -17,6 +17,7 @@ from scipy.special import stdtrit
 
 from l2dynamics import paths
 from l2dynamics.analysis import power
+from l2dynamics.claims.times import MARGIN
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.pipeline import cost
 
@@ -25,8 +26,6 @@ SCATTER = 0.4
 TEST_IMAGES = {"mnist": 10_000, "cifar10": 10_000, "imagenet2012": 50_000}
 DISAGREEMENT = 0.15
 """Share of the test images on which two networks of equal accuracy differ."""
-MARGIN = 0.25
-"""Within which claims 01 and 02 want the exponent, on either side of −1."""
 LEVEL, POWER = 0.95, 0.8
 
 
@@ -58,7 +57,7 @@ class Reach:
 
     @property
     def enough(self) -> bool:
-        """Whether an exponent of −1 would be confirmed more often than not."""
+        """Whether the interval of an exponent of −1 fits into the margin of claims 01 and 02."""
         return self.slope <= MARGIN
 
 

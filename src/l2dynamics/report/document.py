@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
-from l2dynamics import paths
+from l2dynamics import paths, peaks
+from l2dynamics.analysis import regime as regimes
 from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import evaluation
 from l2dynamics.figures import gallery
@@ -28,6 +29,14 @@ TITLE = "Training dynamics of deep networks with L2 regularization"
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 8_000_000
 """Upper limit of the HTML page: larger ones load badly from a code host or a phone."""
+
+MAY_JUDGE = (
+    "The paper speaks of networks that reach training accuracy 1. A setup judges its claims if at λ = 0 the training "
+    f"accuracy reaches {regimes.FITS:g} and the test accuracy does not fall by more than {peaks.EARLY:g} after its "
+    "maximum (an early maximum hides what L2 does), and if t* of some λ near the best accuracy is "
+    f"{regimes.STEPS} steps or more (changed on 2026-11-28 from two λ of the plateau, which runs of one length do not "
+    "have). The others are drawn, and judge nothing but claim 14, which is about such networks."
+)
 
 SCREEN = 0.62
 """Pixels on the page per pixel of the PNG: text in figures is then a little smaller than that of the page."""
@@ -122,7 +131,7 @@ def assemble(
     records: Mapping[str, Mapping[str, Any]],
     passports: Sequence[Mapping[str, Any]],
     pictures: Mapping[str, Picture],
-    regimes: Sequence[Mapping[str, Any]],
+    setups: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return everything the templates show, as text and :class:`Row`, :class:`Picture` values.
 
@@ -130,7 +139,7 @@ def assemble(
         records: claims by id, in display order.
         passports: of all results, sorted by name.
         pictures: figures by name, in display order.
-        regimes: which setups may judge, one record each.
+        setups: which of them may judge, one record each.
     """
     rows = [row(position, id, record) for position, (id, record) in enumerate(records.items())]
     by_id = {one.id: one for one in rows}
@@ -158,7 +167,8 @@ def assemble(
         "headlines": headlines,
         "rows": rows,
         "main": main,
-        "regimes": [regime(one) for one in regimes],
+        "may_judge": MAY_JUDGE,
+        "regimes": [shown_regime(one) for one in setups],
         "failed": [one for one in main if one.verdict.label == Verdict.CONTRADICTED],
         "shown": shown,
         "gallery": [one for one in pictures.values() if one not in shown],
@@ -167,7 +177,7 @@ def assemble(
     }
 
 
-def regime(record: Mapping[str, Any]) -> dict[str, str]:
+def shown_regime(record: Mapping[str, Any]) -> dict[str, str]:
     """Return what decides whether a setup may judge, as shown."""
     smallest, largest = (record.get(end) for end in ("smallest_l2", "largest_l2"))
     span = f"{number(smallest)} … {number(largest)}" if smallest is not None else "–"
