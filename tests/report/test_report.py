@@ -17,7 +17,7 @@ from l2dynamics import paths
 from l2dynamics.claims import evaluation, judging, times
 from l2dynamics.figures import gallery
 from l2dynamics.figures.style import AUTO, l2_color
-from l2dynamics.report import curves, document, provenance
+from l2dynamics.report import curves, document, provenance, words
 from l2dynamics.results import tables
 from l2dynamics.tracking import catalog
 
@@ -289,7 +289,7 @@ def test_a_page_too_large_is_refused(root, monkeypatch):
     [(None, "–"), (-1.0, "−1"), (0.0066, "0.0066"), (1.3e-5, "1.3e−05"), (3, "3"), ("x", "x")],
 )
 def test_numbers_for_readers(value, shown):
-    assert document.number(value) == shown
+    assert words.number(value) == shown
 
 
 def test_setups_of_one_and_of_several(root):

@@ -15,13 +15,13 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
-from l2dynamics import paths, peaks
-from l2dynamics.analysis import regime as regimes
+from l2dynamics import paths
 from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import evaluation
 from l2dynamics.figures import gallery
-from l2dynamics.report import curves, provenance
+from l2dynamics.report import curves, provenance, setups
 from l2dynamics.report.headlines import HEADLINES
+from l2dynamics.report.words import VERDICTS, number
 from l2dynamics.storage import atomic
 from l2dynamics.tracking import catalog, views
 
@@ -30,20 +30,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 8_000_000
 """Upper limit of the HTML page: larger ones load badly from a code host or a phone."""
 
-MAY_JUDGE = (
-    "The paper speaks of networks that reach training accuracy 1. A setup judges its claims if at λ = 0 the training "
-    f"accuracy reaches {regimes.FITS:g} and the test accuracy does not fall by more than {peaks.EARLY:g} after its "
-    "maximum (an early maximum hides what L2 does), and if t* of some λ near the best accuracy is "
-    f"{regimes.STEPS} steps or more (changed on 2026-11-28 from two λ of the plateau, which runs of one length do not "
-    "have). The others are drawn, and judge nothing but claim 14, which is about such networks."
-)
-
 SCREEN = 0.62
 """Pixels on the page per pixel of the PNG: text in figures is then a little smaller than that of the page."""
-
-
-VERDICTS = {Verdict.CONFIRMED: "holds", Verdict.CONTRADICTED: "fails", Verdict.UNDECIDED: "open"}
-"""CSS class of each verdict."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +119,7 @@ def assemble(
     records: Mapping[str, Mapping[str, Any]],
     passports: Sequence[Mapping[str, Any]],
     pictures: Mapping[str, Picture],
-    setups: Sequence[Mapping[str, Any]],
+    regimes: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return everything the templates show, as text and :class:`Row`, :class:`Picture` values.
 
@@ -139,7 +127,7 @@ def assemble(
         records: claims by id, in display order.
         passports: of all results, sorted by name.
         pictures: figures by name, in display order.
-        setups: which of them may judge, one record each.
+        regimes: which setups may judge, one record each.
     """
     rows = [row(position, id, record) for position, (id, record) in enumerate(records.items())]
     by_id = {one.id: one for one in rows}
@@ -167,31 +155,13 @@ def assemble(
         "headlines": headlines,
         "rows": rows,
         "main": main,
-        "may_judge": MAY_JUDGE,
-        "regimes": [shown_regime(one) for one in setups],
+        "may_judge": setups.MAY_JUDGE,
+        "regimes": [setups.row(one) for one in regimes],
         "failed": [one for one in main if one.verdict.label == Verdict.CONTRADICTED],
         "shown": shown,
         "gallery": [one for one in pictures.values() if one not in shown],
         "setups": [line for passport in passports for line in provenance.setups(passport)],
         **provenance.making(passports, scale),
-    }
-
-
-def shown_regime(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what decides whether a setup may judge, as shown."""
-    smallest, largest = (record.get(end) for end in ("smallest_l2", "largest_l2"))
-    span = f"{number(smallest)} … {number(largest)}" if smallest is not None else "–"
-    inside = not record["reasons"]
-    return {
-        "setup": str(record["setup"]),
-        "eta": number(record["eta"]),
-        "train_accuracy": number(record.get("train_accuracy")),
-        "fall": number(record.get("fall")),
-        "plateau": span,
-        "decades": number(record.get("decades")),
-        "t_star": number(record.get("t_star")),
-        "key": VERDICTS[Verdict.CONFIRMED if inside else Verdict.UNDECIDED],
-        "inside": "inside" if inside else "outside: " + "; ".join(record["reasons"]),
     }
 
 
@@ -249,16 +219,6 @@ def experiments(id: str, shown: Sequence[str]) -> tuple[tuple[str, str], ...]:
 def names_of(passports: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return the names of the results."""
     return {str(passport["name"]) for passport in passports}
-
-
-def number(value: Any) -> str:
-    """Return a number for readers: three significant digits, a true minus sign, – for none."""
-    if value is None:
-        return "–"
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return str(value)
-    shown = f"{value:.3g}"
-    return shown.replace("-", "−")
 
 
 def picture(folder: Path, name: str) -> Picture:

@@ -12,6 +12,7 @@ from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import evaluation
 from l2dynamics.experiments.scales import SCALES
 from l2dynamics.report import document
+from l2dynamics.report.words import number
 from l2dynamics.storage import atomic
 
 HEADLINES = ("fig1", "fig2", "fig4")
@@ -66,7 +67,7 @@ def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
         "id": id,
         "main": id.isdigit(),
         "short": str(present[0]["claim"]).partition(". ")[0].rstrip(".") + ".",
-        "paper": document.number(present[0]["paper"]),
+        "paper": number(present[0]["paper"]),
         "found": {scale: _cell(found.get(id)) for scale, found in records.items()},
     }
 
@@ -74,10 +75,10 @@ def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
 def _cell(record: Mapping[str, Any] | None) -> str:
     if record is None:
         return "–"
-    label, measured = str(record["verdict"]), document.number(record["measured"])
+    label, measured = str(record["verdict"]), number(record["measured"])
     if measured == "–":
         return label
-    low, high = (document.number(record[end]) for end in ("low", "high"))
+    low, high = (number(record[end]) for end in ("low", "high"))
     return f"{label}: {measured}" + ("" if "–" in (low, high) else f" [{low}, {high}]")
 
 
