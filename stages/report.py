@@ -4,14 +4,14 @@ from pathlib import Path
 
 import checkout  # noqa: F401
 
+from l2dynamics.claims import absent
 from l2dynamics.pipeline import stage
 from l2dynamics.report import document, theory_section
-from l2dynamics.results import tables
 
 
 def main(root: Path) -> None:
-    theory = theory_section.section(tables.load("theory", root))
-    for path in document.write(root, theory):
+    (theory,) = absent.load(["theory"], root).values()
+    for path in document.write(root, theory_section.section(theory)):
         stage.say(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
 
 

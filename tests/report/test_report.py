@@ -17,7 +17,7 @@ from l2dynamics import paths
 from l2dynamics.claims import evaluation, judging, times
 from l2dynamics.figures import gallery
 from l2dynamics.figures.style import AUTO, l2_color
-from l2dynamics.report import curves, document, provenance, words
+from l2dynamics.report import curves, document, overview, provenance, words
 from l2dynamics.results import tables
 from l2dynamics.tracking import catalog
 
@@ -252,8 +252,8 @@ def test_same_files_give_the_same_bytes(root):
     ("remove", "message"),
     [
         (
-            "reports/laptop/figures/figS3.png",
-            r"reports/laptop/figures/figS3\.png is missing: run `dvc repro fig@S3`",
+            "reports/laptop/figures/figS7.png",
+            r"reports/laptop/figures/figS7\.png is missing: run `dvc repro fig@S7`",
         ),
         ("reports/laptop/figures/data/fig2.csv", "dvc repro fig@2"),
         ("reports/laptop/claims", "dvc repro claims"),
@@ -261,6 +261,7 @@ def test_same_files_give_the_same_bytes(root):
     ],
 )
 def test_missing_inputs_name_the_stage(root, remove, message):
+    tables.write(synthetic.results("fc_small", rows()), root)
     target = root / remove
     for path in target.iterdir() if target.is_dir() else [target]:
         path.unlink()
@@ -339,8 +340,6 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
         tables.write(one, root)
     judge, write = guides.stage("claims"), guides.stage("report")
     theory = judging.single(replace(times.ON_L2, id="16"), times.against_l2(fakes, "fc"))
-    load = tables.load
-    monkeypatch.setattr(tables, "load", lambda name, root: None if name == "theory" else load(name, root))
     monkeypatch.setattr(judge.theory, "evaluate", lambda results: [theory])
     monkeypatch.setattr(write.theory_section, "section", lambda results: THEORY)
     judge.main(root)
@@ -352,6 +351,26 @@ def test_stages_claims_and_report_make_both_pages(root, monkeypatch, capsys):
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {f"claim-{id}" for id in evaluation.read(paths.claims(root))} <= ids
     assert "What is contradicted here" not in page.text
+
+
+def test_a_scale_that_has_some_of_its_runs_is_judged_and_shown(root, capsys):
+    for path in paths.results(root).glob("measure_c.*"):
+        path.unlink()
+    tables.write(worlds.sweep("fc"), root)
+    for name in set(gallery.NAMES) - {"fig1"}:
+        (paths.figures(root) / f"{name}.png").unlink()
+    guides.stage("claims").main(root)
+    assert "not run yet at this scale, so not decided: cnn, " in capsys.readouterr().out
+    guides.stage("report").main(root)
+    text = (paths.reports(root) / "README.md").read_text("utf-8")
+    assert "| **02** t\\* ∝ 1/(ηλ) with vanilla SGD. |" in text
+    assert "Shown above: Figure 1. Not drawn yet, because their runs" in text
+    assert "Section 4: not run yet at this scale: `dvc repro theory`." in text
+    overview.write(root)
+    rows = (root / "reports" / "README.md").read_text("utf-8").splitlines()
+    cells = {line.split("**")[1]: line.rstrip(" |").rpartition(" | ")[2] for line in rows if "| **" in line}
+    assert cells["01"].startswith("confirmed")
+    assert {cells[id].strip() for id in ("07", "10", "13", "14", "16")} == {"not run yet"}
 
 
 def test_setups_that_may_not_judge_are_said_to_be_outside_and_why(root):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from l2dynamics.analysis.verdicts import Verdict
+from l2dynamics.claims import absent
 from l2dynamics.experiments import registry
 from l2dynamics.results.tables import Results
 from l2dynamics.storage import atomic
@@ -98,6 +99,8 @@ def describe(results: Sequence[Results]) -> str:
     """Say what the runs were measured on: data set, training and test examples."""
     parts = []
     for one in results:
+        if absent.is_absent(one):
+            continue
         # measure_c has one data set per setup.
         for data in one.passport.get("datasets", {"": one.passport["data"]}).values():
             parts.append(f"{data['name']} {data['train']} + {data['test']}")

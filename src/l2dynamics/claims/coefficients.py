@@ -14,6 +14,8 @@ from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
 RESULTS = ("measure_c",)
+SETUPS = ("fc", "cnn", "wrn")
+"""Setups of stage ``measure_c``."""
 PAPER_C_STEPS = 0.64
 """The paper's c in units of t·η_eff·λ: 0.0066 epochs · 48.8 steps · 0.2 / (1 − 0.9)."""
 
@@ -33,7 +35,8 @@ ORDER_ONE = Spec(
 def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     """Return claim c2, over setups and per setup."""
     measured = results["measure_c"]
-    return judging.over_setups(ORDER_ONE, [effective_c(measured, setup) for setup in measured.passport["c"]])
+    setups = measured.passport.get("c", SETUPS)
+    return judging.over_setups(ORDER_ONE, [effective_c(measured, setup) for setup in setups])
 
 
 def c_at(measured: Results, setup: str, eta: float) -> float:

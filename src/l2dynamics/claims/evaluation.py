@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from l2dynamics import paths
-from l2dynamics.claims import accuracies, adaptive, budgets, coefficients, exceptions, mse, regimes, times
+from l2dynamics.claims import (
+    absent,
+    accuracies,
+    adaptive,
+    budgets,
+    coefficients,
+    exceptions,
+    mse,
+    regimes,
+    times,
+)
 from l2dynamics.claims.base import FIELDS
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
@@ -28,12 +38,12 @@ METRICS = tuple(field for field in FIELDS if field not in TEXTS)
 
 
 def load(root: Path | None = None) -> dict[str, Results]:
-    """Read all results that the claims on training need.
+    """Read the results that the claims on training need; those that were never made are empty.
 
     Raises:
-        ResultsError: a file is missing or damaged; the message names the stage that makes it.
+        ResultsError: the scale has none at all, or a file is damaged; the message names the stage that makes it.
     """
-    return {name: tables.load(name, root) for name in RESULTS}
+    return absent.load(RESULTS, root)
 
 
 def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.pooling import holm
 from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.verdicts import Judgement, Test, Verdict
+from l2dynamics.claims import absent
 from l2dynamics.claims.base import PAPER, Claim, describe
 from l2dynamics.claims.checks import Check
 from l2dynamics.results.tables import Results
@@ -68,8 +69,8 @@ class Part:
 
     @property
     def judges(self) -> bool:
-        """Whether the setup is in the regime."""
-        return not self.outside
+        """Whether the setup has been run and is in the regime."""
+        return not self.outside and not any(absent.is_absent(one) for one in self.results)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def attempt(part: Part, measure: Callable[[], Part]) -> Part:
         measure: returns it with its numbers.
     """
     try:
+        for one in part.results:
+            absent.require(one)
         found = measure()
     except Lacking as lack:
         return replace(part, lacks=str(lack))
@@ -234,7 +237,9 @@ def _whole(
         f"{counts[Verdict.CONFIRMED]} of {len(parts)} setups confirm it, {counts[Verdict.CONTRADICTED]} contradict "
         "it"
     )
-    if not any(part.judges for part in parts):
+    if all(part.lacks and not part.judges for part in parts):
+        reason = "; ".join(dict.fromkeys(part.lacks for part in parts))
+    elif not any(part.judges for part in parts):
         reason = "every setup is outside the regime"
     elif not measured:
         reason = "; ".join(f"{part.name}: {part.lacks}" for part in parts if part.judges)

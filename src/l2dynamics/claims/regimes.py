@@ -7,7 +7,7 @@ from typing import Any
 from l2dynamics.analysis import regime, selection
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.regime import Regime
-from l2dynamics.claims import runs
+from l2dynamics.claims import absent, runs
 from l2dynamics.experiments import registry
 from l2dynamics.results.tables import Results
 
@@ -52,6 +52,7 @@ class Study(Mapping[str, Results]):
             Lacking: it has no grid, or its runs cannot be averaged.
         """
         if sweep not in self._regimes:
+            absent.require(self[sweep])
             table = self[sweep].table[self[sweep].table["group"] == "grid"]
             if table.empty:
                 raise Lacking("its sweep has no grid")
@@ -70,7 +71,9 @@ def of(results: Mapping[str, Results], name: str) -> Regime:
 
 
 def outside(results: Mapping[str, Results], name: str) -> tuple[str, ...]:
-    """Why some results judge nothing; empty inside the regime."""
+    """Why some results judge nothing; empty inside the regime, and of results that have not been made."""
+    if absent.is_absent(results[name]):
+        return ()
     try:
         return of(results, name).reasons
     except Lacking as lack:
@@ -86,6 +89,8 @@ def table(results: Mapping[str, Results]) -> list[dict[str, Any]]:
     study = results if isinstance(results, Study) else Study(results)
     rows = []
     for name in SETUPS:
+        if absent.is_absent(study[name]):
+            continue
         reasons = outside(study, name)
         try:
             found = of(study, name)

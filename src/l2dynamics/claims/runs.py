@@ -16,6 +16,7 @@ from l2dynamics.analysis import blocks, selection, thresholds
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.regime import STEPS
 from l2dynamics.analysis.slopes import Sweep
+from l2dynamics.claims import absent
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 
@@ -33,6 +34,7 @@ def rows(results: Results, group: str = "grid") -> pd.DataFrame:
     Raises:
         Lacking: there are none.
     """
+    absent.require(results)
     table = results.table[results.table["group"] == group]
     if table.empty:
         raise Lacking(

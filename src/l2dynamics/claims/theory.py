@@ -11,8 +11,8 @@ import numpy as np
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.verdicts import Verdict
-from l2dynamics.claims import checks, judging
-from l2dynamics.claims.base import OURS, Claim, number
+from l2dynamics.claims import absent, checks, judging
+from l2dynamics.claims.base import OURS, PAPER, Claim, number
 from l2dynamics.claims.checks import Check
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.results.tables import Results
@@ -28,6 +28,8 @@ EULER = 0.35
 """η γ_max up to which the error of a step is below that of the width."""
 TIME_MARGIN, RATE, RATE_MARGIN = 0.1, -0.5, 0.2
 DECAY_MARGIN = 0.05
+MINIMUM = "Theory with k = 2 has a minimum of the empirical loss at t ∝ 1/λ and then decays; k = 1 has none."
+OWN = "The theory alone does not give t* ∝ 1/λ by the paper's definition."
 
 FOLLOWS = Spec(
     "17",
@@ -74,6 +76,9 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
         results: with the entry ``theory``.
     """
     theory = results["theory"]
+    if absent.is_absent(theory):
+        texts = {"16": MINIMUM, "17": FOLLOWS.text, "18": DECAYS.text, "c7": OWN}
+        return [_unknown(theory, id, text) for id, text in texts.items()]
     base = Part("theory", (theory,), "")
     return [
         minimum(theory),
@@ -81,6 +86,13 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
         judging.single(DECAYS, judging.attempt(base, lambda: _kernel(base, theory))),
         own_t_star(theory),
     ]
+
+
+def _unknown(theory: Results, id: str, text: str) -> Claim:
+    """A claim whose numbers have not been computed."""
+    kind = PAPER if id.isdigit() else OURS
+    scale = str(theory.passport["scale"])
+    return Claim(id, text, "fig5", Verdict.UNDECIDED, absent.reason(theory), scale, "", kind=kind)
 
 
 def theory_claims(results: Results) -> list[dict[str, Any]]:
@@ -96,11 +108,10 @@ def minimum(theory: Results) -> Claim:
     kept = [row for row in table if row["t_k2"] is not None and row["l2"] >= median / BULK]
     below = [row for row in table if row["t_k2"] is not None and row["l2"] <= median]
     text = (
-        "Theory with k = 2 has a minimum of the empirical loss at t ∝ 1/λ and then decays; k = 1 has none. True if "
-        f"it has one at every λ, the exponent of its time is −1 ± {EXPONENT_MARGIN:g} for λ of at least a fifth of "
-        f"the kernel's median eigenvalue ({median:.3g}; below it the theory itself does not predict −1: the minimum "
-        "waits for the slowest modes), and k = 1 has none. Interval: smallest and largest exponent between "
-        f"neighbouring λ. {len(table)} λ, {len(kept)} of them in that range; k = 1 has {minima_k1} minima."
+        f"{MINIMUM} True if it has one at every λ, the exponent of its time is −1 ± {EXPONENT_MARGIN:g} for λ of at "
+        f"least a fifth of the kernel's median eigenvalue ({median:.3g}; below it the theory itself does not predict "
+        "−1: the minimum waits for the slowest modes), and k = 1 has none. Interval: smallest and largest exponent "
+        f"between neighbouring λ. {len(table)} λ, {len(kept)} of them in that range; k = 1 has {minima_k1} minima."
     )
     if len(below) > 1:
         text += f" Over the λ up to the median eigenvalue the exponent is {number(_slope(below))}."
@@ -131,7 +142,7 @@ def minimum(theory: Results) -> Claim:
 def own_t_star(theory: Results) -> Claim:
     """Claim c7: t* of the theory's own test curve against λ."""
     text = (
-        "The theory alone does not give t* ∝ 1/λ by the paper's definition. Measured: exponent on λ of the first "
+        f"{OWN} Measured: exponent on λ of the first "
         "time within 0.005 of the best accuracy of the theory's own test curve, infinite-width kernel."
     )
     claim = Claim(

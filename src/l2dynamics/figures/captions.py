@@ -78,8 +78,8 @@ def optimiser(passport: Mapping[str, Any]) -> str:
         parts.append(f"batch {setup['batch']}")
     if setup.get("loss") == "mse":
         parts.append("MSE loss")
-    if setup.get("augment"):
-        parts.append("augmentation")
+    if "augment" in setup and momentum:  # the paper's networks with momentum are augmented
+        parts.append("augmentation" if setup["augment"] else "no augmentation")
     if setup.get("schedule") not in (None, False, "constant", "none"):
         parts.append("learning-rate schedule")
     return ", ".join(parts)

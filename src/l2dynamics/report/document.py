@@ -5,7 +5,7 @@ folder of the scale, the rest from its passports. The same files give the same b
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import Image
 from l2dynamics import paths
 from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import evaluation
+from l2dynamics.experiments import registry
 from l2dynamics.figures import gallery
 from l2dynamics.report import curves, provenance, setups
 from l2dynamics.report.headlines import HEADLINES
@@ -94,12 +95,16 @@ def write(root: Path, theory: str) -> list[Path]:
         The two paths.
 
     Raises:
-        ValueError: claims, a figure or a passport is missing or damaged (the message names the stage), or the
-            page would exceed :data:`MAX_BYTES`.
+        ValueError: claims or passports are missing, one of these or a figure is damaged (the message names the
+            stage), or the page would exceed :data:`MAX_BYTES`.
     """
     records = evaluation.read(paths.claims(root))
     passports = provenance.read(paths.results(root))
-    pictures = {name: picture(paths.figures(root), name) for name in gallery.NAMES}
+    pictures = {
+        name: picture(paths.figures(root), name)
+        for name in gallery.NAMES
+        if not undrawn(name, names_of(passports)) or (paths.figures(root) / f"{name}.png").exists()
+    }
     choices = (TEMPLATES / "choices.md").read_text(encoding="utf-8")
     report = assemble(records, passports, pictures, evaluation.read_regimes(paths.claims(root)))
     page = html(report, theory, choices, curves.dumps(curves.collect(root))).encode()
@@ -113,6 +118,11 @@ def write(root: Path, theory: str) -> list[Path]:
     atomic.replace(targets[0], page)
     atomic.replace(targets[1], markdown(report, theory, choices).encode())
     return targets
+
+
+def undrawn(name: str, made: Collection[str]) -> bool:
+    """Whether a figure cannot be drawn yet because of the results that it shows some have not been made."""
+    return any(set(one.results) - set(made) for one in registry.FIGURES if one.name == name)
 
 
 def assemble(
@@ -133,17 +143,17 @@ def assemble(
     by_id = {one.id: one for one in rows}
     main = [one for one in rows if one.id.isdigit()]
     count = {verdict: sum(one.verdict.label == verdict for one in main) for verdict in Verdict}
-    headlines = [
+    headlines: list[dict[str, Any]] = [
         {
             "title": title,
             "text": text,
             "rows": [by_id[id] for id in ids if id in by_id],
-            "figures": [pictures[name] for name in names],
+            "figures": [pictures[name] for name in names if name in pictures],
             "explorer": explorer if explorer["sweep"] in names_of(passports) else None,
         }
         for title, text, ids, names, explorer in HEADLINES
     ]
-    shown = [pictures[name] for *_, names, _ in HEADLINES for name in names]
+    shown = [one for part in headlines for one in part["figures"]]
     scale = " + ".join(dict.fromkeys(str(passport["scale"]) for passport in passports))
     return {
         "title": TITLE,
@@ -160,6 +170,7 @@ def assemble(
         "failed": [one for one in main if one.verdict.label == Verdict.CONTRADICTED],
         "shown": shown,
         "gallery": [one for one in pictures.values() if one not in shown],
+        "undrawn": [figure_title(name) for name in gallery.NAMES if name not in pictures],
         "setups": [line for passport in passports for line in provenance.setups(passport)],
         **provenance.making(passports, scale),
     }
@@ -237,7 +248,7 @@ def picture(folder: Path, name: str) -> Picture:
         width, height = (round(pixels * SCREEN) for pixels in image.size)
     if not caption:
         raise ValueError(f"{name}.png has no caption in its metadata: run `{command}`")
-    title = "Figure " + name.removeprefix("fig")
+    title = figure_title(name)
     smaller, kind = min((png, "png"), (svg, "svg+xml"), key=lambda pair: pair[0].stat().st_size)
     content = base64.b64encode(smaller.read_bytes()).decode()
     return Picture(
@@ -252,6 +263,11 @@ def picture(folder: Path, name: str) -> Picture:
         width=width,
         height=height,
     )
+
+
+def figure_title(name: str) -> str:
+    """``Figure S1`` of ``figS1``."""
+    return "Figure " + name.removeprefix("fig")
 
 
 def html(report: Mapping[str, Any], theory: str, choices: str, data: str) -> str:

@@ -9,14 +9,14 @@ from markupsafe import Markup
 
 from l2dynamics import paths
 from l2dynamics.analysis.verdicts import Verdict
-from l2dynamics.claims import evaluation
+from l2dynamics.claims import absent, evaluation
 from l2dynamics.experiments.scales import SCALES
 from l2dynamics.report import document
 from l2dynamics.report.words import number
 from l2dynamics.storage import atomic
 
 HEADLINES = ("fig1", "fig2", "fig4")
-"""Figures shown, of the largest scale that has them."""
+"""Figures shown, each of the largest scale that has it."""
 
 UNSHOWN = ("smoke",)
 """Scales that only show that the machinery works."""
@@ -41,23 +41,26 @@ def collect(root: Path) -> dict[str, Any]:
     if not found:
         raise ValueError("no scale has claims: run `dvc repro claims`")
     records = {scale: evaluation.read(paths.claims(root, scale)) for scale in found}
-    largest = found[-1]
-    figures = [name for name in HEADLINES if (paths.figures(root, largest) / f"{name}.png").is_file()]
+    figures = []
+    for name in HEADLINES:
+        having = [scale for scale in found if (paths.figures(root, scale) / f"{name}.png").is_file()]
+        for scale in having[-1:]:
+            figures.append((name, scale, document.picture(paths.figures(root, scale), name).caption))
     return {
         "title": document.TITLE,
         "scales": [about(scale, records[scale]) for scale in found],
         "rows": [row(id, records) for id in sorted(set().union(*records.values()), key=evaluation.order)],
-        "largest": largest,
-        "figures": [(name, document.picture(paths.figures(root, largest), name).caption) for name in figures],
+        "figures": figures,
     }
 
 
 def about(scale: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Name, data and verdicts of one scale; the paper's claims only, without their parts."""
     whole = [record for id, record in records.items() if id.isdigit()]
-    counts = {str(one): sum(record["verdict"] == one for record in whole) for one in Verdict}
+    run = [record for record in whole if not _not_run(record)]
+    counts = {str(one): sum(record["verdict"] == one for record in run) for one in Verdict}
     data = dict.fromkeys(part for record in whole for part in str(record["data"]).split(", ") if part)
-    return {"name": scale, "counts": counts, "data": ", ".join(data)}
+    return {"name": scale, "counts": counts, "waiting": len(whole) - len(run), "data": ", ".join(data)}
 
 
 def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -72,12 +75,16 @@ def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
     }
 
 
+def _not_run(record: Mapping[str, Any]) -> bool:
+    return record["measured"] is None and absent.NOT_RUN in str(record["reason"])
+
+
 def _cell(record: Mapping[str, Any] | None) -> str:
     if record is None:
         return "–"
     label, measured = str(record["verdict"]), number(record["measured"])
     if measured == "–":
-        return label
+        return absent.NOT_RUN.removesuffix(" at this scale") if _not_run(record) else label
     low, high = (number(record[end]) for end in ("low", "high"))
     return f"{label}: {measured}" + ("" if "–" in (low, high) else f" [{low}, {high}]")
 

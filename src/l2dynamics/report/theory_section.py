@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from l2dynamics.claims import absent
 from l2dynamics.claims.theory import deviations, infinite_width
 from l2dynamics.results.tables import Results
 
@@ -15,6 +16,8 @@ def section(results: Results) -> str:
     Args:
         results: of stage ``theory``.
     """
+    if absent.is_absent(results):
+        return f"Section 4: {absent.reason(results)}.\n"
     numbers, config = results.passport["numbers"], results.passport["config"]
     parts = [
         _lemma1(numbers["lemma1"]),
