@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import peaks
-from l2dynamics.analysis import per_run, tuning
+from l2dynamics.analysis import bands, per_run, tuning
 from l2dynamics.experiments import registry
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
@@ -44,7 +44,8 @@ def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Reduce some rows of results to one row per run, see :func:`l2dynamics.analysis.per_run.summarize`.
 
     Here a run that diverged has not learned, and runs that have not learned have no t*. The column ``t_star_mean`` is
-    t* of the mean curve of the runs that learned at a grid point, as the claims take it.
+    t* of the mean curve of the runs that learned at a grid point, as the claims take it. It, the maximum and the final
+    accuracy have intervals beside them, ``…_low`` and ``…_high``, see :func:`l2dynamics.analysis.bands.attach`.
     """
     summary = per_run.summarize(table, chance=1 / results.passport["classes"])
     learned = summary["learned"] & ~summary["diverged"]
@@ -55,7 +56,21 @@ def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     for _, names in members:
         curve = table[table["run"].isin(names)].groupby("epoch")["test_accuracy"].mean()
         stars.update(dict.fromkeys(names, float(peaks.star(curve.index, curve))))
-    return summary.assign(t_star_mean=summary["run"].map(stars).astype(float))
+    summary = summary.assign(t_star_mean=summary["run"].map(stars).astype(float))
+    count = images(results)
+    summary = bands.attach(summary, table, count, "t_star_mean", bands.log_star, log=True)
+    summary = bands.attach(summary, table, count, "max_test_accuracy", bands.maximum)
+    return bands.attach(summary, table, count, "final_test_accuracy", bands.final)
+
+
+def within(results: Results, table: pd.DataFrame, epochs: float) -> pd.DataFrame:
+    """Maximum accuracy of some runs within a budget, see :func:`l2dynamics.analysis.per_run.accuracy_within`.
+
+    Beside it the interval of its grid point, ``accuracy_low`` and ``accuracy_high``.
+    """
+    cut = table[table["epoch"] <= epochs * (1 + 1e-9)]
+    found = per_run.accuracy_within(table, epochs)
+    return bands.attach(found, cut, images(results), "accuracy", bands.maximum)
 
 
 def nearest(values: Iterable[float], target: float) -> float:
@@ -132,8 +147,7 @@ class Contest:
 
     Attributes:
         epochs: the budget T.
-        predicted: accuracies within T of the runs at the predicted λ, one row per seed, see
-            :func:`l2dynamics.analysis.per_run.accuracy_within`.
+        predicted: accuracies within T of the runs at the predicted λ, one row per seed, see :func:`within`.
         grid: the same of the grid, λ = 0 included.
         tuned: the best λ of the grid.
     """
@@ -175,9 +189,9 @@ def contests(results: Results, group: str = "predicted") -> list[Contest]:
     return [
         Contest(
             float(budget),
-            per_run.accuracy_within(predicted[predicted["budget"] == budget], float(budget)),
-            per_run.accuracy_within(against, float(budget)),
-            tuning.tuned(against, float(budget), _images(results)),
+            within(results, predicted[predicted["budget"] == budget], float(budget)),
+            within(results, against, float(budget)),
+            tuning.tuned(against, float(budget), images(results)),
         )
         for budget in sorted(predicted["budget"].unique())
     ]
@@ -190,7 +204,7 @@ def constant(results: Results) -> tuple[pd.DataFrame, tuning.Tuned]:
         ValueError: the results hold no such runs.
     """
     table = rows(results, "constant")
-    return table, tuning.tuned(table, float(table["budget"].max()), _images(results))
+    return table, tuning.tuned(table, float(table["budget"].max()), images(results))
 
 
 def starts(results: Results, measures: str) -> dict[float, pd.DataFrame]:
@@ -212,5 +226,6 @@ def adaptive(results: Results, measures: str) -> pd.DataFrame:
     return found[max(found)] if found else results.table.iloc[:0]
 
 
-def _images(results: Results) -> int:
+def images(results: Results) -> int:
+    """Number of test images."""
     return int(results.passport["data"]["test"])

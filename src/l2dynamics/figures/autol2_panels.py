@@ -29,7 +29,8 @@ def against_tuned(
     """
     canvas.setup(panel, title, panels.EPOCHS, panels.TEST_ACCURACY, log=log, lettered=lettered)
     constant, best = selection.constant(results)
-    curve = panels.mean_curve(constant[constant["l2"] == best.l2], "test_accuracy", log=log)
+    count = selection.images(results)
+    curve = panels.mean_curve(constant[constant["l2"] == best.l2], "test_accuracy", count, log=log)
     canvas.band(panel, f"constant lambda={best.l2:g}", curve, color=TUNED)
     entries = _variants(canvas, panel, results, "test_accuracy", log=log)
     entries += _from_smaller(canvas, panel, results, "test_accuracy", log=log)
@@ -51,7 +52,7 @@ def against_all(
     Runs of AutoL2 that start at a smaller λ0 than the paper's are dotted, if ``smaller`` asks for them.
     """
     constant = selection.rows(results, "constant")
-    panels.training_curves(canvas, panel, constant, metric, title, log=log)
+    panels.training_curves(canvas, panel, constant, metric, title, images=selection.images(results), log=log)
     entries = _variants(canvas, panel, results, metric, log=log)
     if smaller:
         entries += _from_smaller(canvas, panel, results, metric, log=log)
@@ -80,9 +81,8 @@ def _variants(canvas: Canvas, panel: str, results: Results, metric: str, *, log:
     for measures, (name, color, line) in VARIANTS.items():
         rows = selection.adaptive(results, measures)
         if len(rows):
-            canvas.band(
-                panel, name, panels.mean_curve(rows, metric, log=log), color=color, linestyle=line, zorder=2.8
-            )
+            curve = panels.mean_curve(rows, metric, selection.images(results), log=log)
+            canvas.band(panel, name, curve, color=color, linestyle=line, zorder=2.8)
             entries.append((name, {"color": color, "linestyle": line}))
     if not entries:
         raise ValueError(f"{results.file} has no runs of AutoL2: re-run the stage")
@@ -93,7 +93,7 @@ def _from_smaller(canvas: Canvas, panel: str, results: Results, metric: str, *, 
     found = selection.starts(results, "minibatch")
     entries: list[Entry] = []
     for start in list(found)[:-1]:
-        curve = panels.mean_curve(found[start], metric, log=log)
+        curve = panels.mean_curve(found[start], metric, selection.images(results), log=log)
         canvas.band(panel, f"AutoL2, λ₀ = {number(start)}", curve, color=AUTO, linestyle=":", zorder=2.8)
         entries.append((f"from λ₀ = {number(start)}", {"color": AUTO, "linestyle": ":"}))
     return entries

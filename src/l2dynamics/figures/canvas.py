@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from l2dynamics.analysis import bands
 from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import GUIDE_LINE, ZERO_LINE, Style
 
@@ -27,10 +28,11 @@ def each(rows: pd.DataFrame, column: str) -> Iterator[tuple[float, pd.DataFrame]
 
 
 def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Reduce runs to one point per value of ``x``: mean, smallest and largest value over the seeds.
+    """Reduce runs to one point per value of ``x``: mean over the seeds and its 90 % interval.
 
     Args:
-        rows: one row per run; columns ``x``, ``y``, and optionally the booleans ``learned``, ``peaked``.
+        rows: one row per run; columns ``x``, ``y``, optionally the ends of the interval, ``{y}_low`` and ``{y}_high``
+            (without them it is that of the scatter over seeds), and the booleans ``learned``, ``peaked``.
         x: name of the abscissa.
         y: name of the ordinate; NaN entries are left out.
 
@@ -46,7 +48,7 @@ def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         values = runs[y].to_numpy(float)
         valid = np.isfinite(values)
         used = values[valid]
-        spread = (used.mean(), used.min(), used.max()) if used.size else (np.nan,) * 3
+        spread = interval(runs[valid], y) if used.size else (np.nan,) * 3
         flag = ""
         if "learned" in runs and runs["learned"].mean() < 0.5:
             flag = "failed"
@@ -54,6 +56,18 @@ def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
             flag = "bound"
         found.append((at, *spread, int(used.size), flag))
     return pd.DataFrame(found, columns=list(POINT_COLUMNS))
+
+
+def interval(runs: pd.DataFrame, y: str) -> tuple[float, float, float]:
+    """Mean over the runs of one point and the ends of its interval; both the mean if that is not known."""
+    values = runs[y].to_numpy(float)
+    mean = float(values.mean())
+    if f"{y}_low" in runs:
+        low, high = (float(runs[f"{y}_{end}"].iloc[0]) for end in ("low", "high"))
+    else:
+        half = bands.half_width(values)
+        low, high = mean - half, mean + half
+    return (mean, low, high) if np.isfinite(low) and np.isfinite(high) else (mean, mean, mean)
 
 
 def number(value: float, *, digits: int = 3) -> str:

@@ -6,7 +6,10 @@ from typing import Any
 from l2dynamics.experiments.registry import DATASETS, MODELS
 from l2dynamics.results.tables import Results
 
-SEEDS = "Points and lines are means over seeds; bars and bands reach from the smallest to the largest seed."
+SEEDS = (
+    "Points and lines are means over seeds; bars and bands are 90 % intervals over seeds and test images (of losses, "
+    "training accuracies and times to fit: over seeds)."
+)
 BOUND = "Open triangles: some seed had not peaked at 80 % of its run, so the point is a lower bound."
 FAILED = (
     "Crosses: most seeds diverged or never learned (test accuracy below twice chance); such runs have no t*."

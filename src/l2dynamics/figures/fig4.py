@@ -31,7 +31,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(b) Best λ of the grid for each budget; bars: all λ within half a standard error of the best "
                 "accuracy; "
                 "open squares: the best λ is at an end of the grid; dashed: predicted λ = c/T.",
-                "Bands in (a) reach from the smallest to the largest seed.",
+                captions.SEEDS,
             ],
             {"a": short, "b": results["wrn_aug"]},
         )

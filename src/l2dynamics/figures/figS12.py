@@ -30,7 +30,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         marker = MARKERS[i % len(MARKERS)]
         canvas.curve("a", f"sigma_w={sigma:g}", some, color=color, marker=marker)
         some = table[(table["sigma_w"] == sigma) & (table["l2"] == smallest)]
-        curve = panels.mean_curve(some, "test_accuracy", log="x")
+        curve = panels.mean_curve(some, "test_accuracy", selection.images(results["wrn_sigma"]), log="x")
         canvas.band("b", f"sigma_w={sigma:g}, lambda={smallest:g}", curve, color=color)
         entries.append((rf"$\sigma_w$ = {number(sigma)}", {"color": color, "marker": marker}))
     canvas.legend("a", entries, loc="best")

@@ -36,7 +36,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     rows = rows[rows["eta"] == eta]
     panels.training_curves(canvas, "c", rows, "train_loss", f"η = {number(eta)}", log="xy")
     canvas.axes["c"].set_ylabel("training MSE loss")
-    panels.training_curves(canvas, "d", rows, "test_accuracy", f"η = {number(eta)}")
+    panels.training_curves(
+        canvas, "d", rows, "test_accuracy", f"η = {number(eta)}", images=selection.images(runs)
+    )
     canvas.shared_legend(panels.l2_entries(summary["l2"], most=5), columns=5)
     return canvas.drawing(
         captions.caption(

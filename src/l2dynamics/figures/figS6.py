@@ -31,7 +31,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     for metric, log in ROWS.items():
         for name, title in titles.items():
             panel = next(letters)
-            panels.training_curves(canvas, panel, tables[name], metric, title, log=log)
+            panels.training_curves(
+                canvas, panel, tables[name], metric, title, images=selection.images(results[name]), log=log
+            )
             if metric == "train_loss":
                 canvas.legend(panel, panels.l2_entries(tables[name]["l2"]), loc="best")
     return canvas.drawing(

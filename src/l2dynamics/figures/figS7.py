@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas, number
@@ -10,6 +12,17 @@ from l2dynamics.figures.style import Style, styled
 from l2dynamics.results.tables import Results
 
 RESULTS = ("fc_small",)
+
+
+def peaks_first(summary: pd.DataFrame) -> str:
+    """Say how many runs reach training accuracy 1, and whether their test accuracy peaks before, as in the paper."""
+    learned = summary[summary["learned"]]
+    reached = learned[learned["train1_epoch"].notna()]
+    before = int((reached["t_star"] < reached["train1_epoch"]).sum())
+    text = "In the paper the test accuracy peaks before the training accuracy is 1: here "
+    if reached.empty:
+        return f"{text}none of {len(learned)} runs that learned reach it."
+    return f"{text}{len(reached)} of {len(learned)} runs that learned reach it, {before} of these after their peak."
 
 
 @styled
@@ -35,6 +48,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 f"{number(best)}.",
                 "(b) Maximum test accuracy.",
                 f"(c) Maximum test accuracy within T = {number(budget)} epochs.",
+                peaks_first(summary),
                 captions.ZERO,
                 captions.SEEDS,
                 captions.BOUND,

@@ -1,12 +1,14 @@
 """Panels that several figures share: one quantity of a sweep against λ, η or time, with the paper's axes."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from l2dynamics.analysis import per_run, selection
+from l2dynamics.analysis import bands, selection
+from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.figures.canvas import Canvas, each, extremes, number, points
 from l2dynamics.figures.style import BEST_LINE, GUIDE_LINE, SINGLE, ZERO_LINE, eta_colors, l2_color
 from l2dynamics.results.tables import Results
@@ -94,7 +96,7 @@ def budget_accuracy(
     budget = selection.fixed_budget(results, summary[summary["eta"] == eta])
     canvas.setup(panel, f"{title}, η = {number(eta)}", L2, MAX_ACCURACY, log="x")
     rows = selection.rows(results)
-    within = per_run.accuracy_within(rows[rows["eta"] == eta], budget)
+    within = selection.within(results, rows[rows["eta"] == eta], budget)
     learned = summary.set_index("run")["learned"]
     within = within.assign(learned=within["run"].map(learned).to_numpy(bool))
     color = _color(summary, eta)
@@ -120,9 +122,16 @@ def against_eta(canvas: Canvas, panel: str, summary: pd.DataFrame, column: str) 
 
 
 def training_curves(
-    canvas: Canvas, panel: str, rows: pd.DataFrame, metric: str, title: str, *, log: str = "x"
+    canvas: Canvas,
+    panel: str,
+    rows: pd.DataFrame,
+    metric: str,
+    title: str,
+    *,
+    images: int = 0,
+    log: str = "x",
 ) -> None:
-    """Draw a metric against epochs, one curve per λ: mean over seeds with a band from smallest to largest.
+    """Draw a metric against epochs, one curve per λ: mean over seeds and its 90 % interval, see :func:`mean_curve`.
 
     Args:
         canvas: the figure.
@@ -130,19 +139,27 @@ def training_curves(
         rows: long table of one η and constant λ.
         metric: column of the table.
         title: of the panel.
+        images: test images.
         log: logarithmic axes.
     """
     canvas.setup(panel, title, EPOCHS, METRIC_LABELS[metric], log=log)
     for l2, some in each(rows, "l2"):
         look = {**ZERO_LINE, "zorder": 2.7} if l2 == 0 else {}
         color = look.pop("color", l2_color(l2))
-        canvas.band(panel, f"lambda={l2:g}", mean_curve(some, metric, log=log), color=color, **look)
+        canvas.band(panel, f"lambda={l2:g}", mean_curve(some, metric, images, log=log), color=color, **look)
 
 
-def mean_curve(rows: pd.DataFrame, metric: str, *, log: str = "") -> pd.DataFrame:
+def mean_curve(rows: pd.DataFrame, metric: str, images: int = 0, *, log: str = "") -> pd.DataFrame:
     """Return a training curve averaged over seeds: columns ``x`` (epoch), ``y, low, high, n``.
 
-    Evaluations that a logarithmic axis cannot show (epoch 0, values ≤ 0) are left out.
+    The interval of the test accuracy is that of the resampling of seeds and test images, that of any other metric is
+    of the scatter over seeds. Evaluations that a logarithmic axis cannot show (epoch 0, values ≤ 0) are left out.
+
+    Args:
+        rows: evaluations of runs that differ in their seed.
+        metric: column of the table.
+        images: test images; 0 for an interval over seeds alone.
+        log: logarithmic axes.
     """
     shown = rows[rows["epoch"] > 0] if "x" in log else rows
     # Plain numpy: Figure S6 has dozens of these curves, and the group-by of pandas is slow.
@@ -151,12 +168,29 @@ def mean_curve(rows: pd.DataFrame, metric: str, *, log: str = "") -> pd.DataFram
     valid = values > 0 if "y" in log else ~np.isnan(values)
     at, values = at[valid], values[valid]
     n = np.bincount(at, minlength=len(first))
-    low, high = np.full(len(first), np.inf), np.full(len(first), -np.inf)
-    np.minimum.at(low, at, values)
-    np.maximum.at(high, at, values)
-    found = {"y": np.bincount(at, values, len(first)) / np.maximum(n, 1), "low": low, "high": high}
-    hidden = {name: np.where(n > 0, column, np.nan) for name, column in found.items()}
-    return pd.DataFrame({"x": shown["epoch"].to_numpy()[first], **hidden, "n": n, "flag": ""})
+    mean = np.where(n > 0, np.bincount(at, values, len(first)) / np.maximum(n, 1), np.nan)
+    steps = shown["step"].to_numpy()[first]
+    half = _half_widths(shown, steps, n, at, values - mean[at], images if metric == "test_accuracy" else 0)
+    low, high = mean - half, mean + half
+    if metric.endswith("accuracy"):
+        low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
+    if "y" in log:  # a band that a logarithmic axis cannot show ends at the line
+        low = np.where(low > 0, low, mean)
+    return pd.DataFrame(
+        {"x": shown["epoch"].to_numpy()[first], "y": mean, "low": low, "high": high, "n": n, "flag": ""}
+    )
+
+
+def _half_widths(
+    rows: pd.DataFrame, steps: np.ndarray, n: np.ndarray, at: np.ndarray, off: np.ndarray, images: int
+) -> np.ndarray:
+    """Half of the interval at each of some steps; 0 where it is not known."""
+    if images:
+        with suppress(Lacking):
+            return bands.accuracy_curve(rows, images).reindex(steps).fillna(0.0).to_numpy()
+    df = np.maximum(n - 1, 1)
+    scatter = np.sqrt(np.bincount(at, off**2, len(n)) / df / np.maximum(n, 1))
+    return np.where(n > 1, bands.quantile(df.astype(float)) * scatter, 0.0)
 
 
 def l2_entries(
@@ -185,9 +219,9 @@ def counts(*summaries: pd.DataFrame, peaks: bool = True) -> str:
 
 
 def star_points(rows: pd.DataFrame, x: str) -> pd.DataFrame:
-    """Points of t*: that of the mean curve over the seeds, with the range of those of single seeds."""
-    some, middle = points(rows, x, "t_star"), points(rows, x, "t_star_mean")["y"]
-    return some.assign(y=middle, low=np.fmin(some["low"], middle), high=np.fmax(some["high"], middle))
+    """Points of t* of the mean curve over the seeds, with its interval; flags are those of single seeds."""
+    flags = points(rows, x, "t_star")["flag"]
+    return points(rows, x, "t_star_mean").assign(flag=flags)
 
 
 def _curves_per_eta(

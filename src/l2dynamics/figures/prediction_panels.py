@@ -6,7 +6,7 @@ import pandas as pd
 from l2dynamics.analysis import selection
 from l2dynamics.analysis.selection import Contest
 from l2dynamics.figures import panels
-from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, extremes, number, points
+from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, extremes, interval, number, points
 from l2dynamics.figures.style import (
     FIXED,
     GUIDE,
@@ -123,7 +123,7 @@ def measured_c(canvas: Canvas, panel: str, results: Results, title: str) -> None
     """
     axes = canvas.setup(panel, title, "t · λ (epochs)", panels.TEST_ACCURACY)
     for l2, rows in each(results.table, "l2"):
-        curve = panels.mean_curve(rows, "test_accuracy")
+        curve = panels.mean_curve(rows, "test_accuracy", selection.images(results))
         curve["x"] *= l2
         canvas.band(panel, f"lambda={l2:g}", curve, color=l2_color(l2))
     c = results.passport["c"]
@@ -167,6 +167,6 @@ def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -
 
 
 def _point(x: float, within: pd.DataFrame) -> pd.DataFrame:
-    used = within["accuracy"].dropna().to_numpy(float)
-    spread = (used.mean(), used.min(), used.max()) if used.size else (np.nan,) * 3
-    return pd.DataFrame([(x, *spread, used.size, "")], columns=list(POINT_COLUMNS))
+    used = within.dropna(subset=["accuracy"])
+    spread = interval(used, "accuracy") if len(used) else (np.nan,) * 3
+    return pd.DataFrame([(x, *spread, len(used), "")], columns=list(POINT_COLUMNS))
