@@ -1,6 +1,8 @@
 """Sphinx: ``make docs`` builds the site in build/docs/; warnings, such as a broken reference, are errors."""
 
 import re
+import shutil
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -22,6 +24,28 @@ suppress_warnings = ["myst.xref_missing"]
 highlight_language = "none"
 
 
+REPORTS = Path(__file__).parent.parent / "reports"
+
+
+def _show_reports(app: Sphinx, name: str, source: list[str]) -> None:
+    """Put the overview of all scales into the first page; its links lead to the reports, which become pages."""
+    if name != "index":
+        return
+    overview = (REPORTS / "README.md").read_text(encoding="utf-8").partition("\n")[2]
+    overview = re.sub(r"\[[^\]]*\]\(\w+/README\.md\), ", "", overview).replace("](", "](../reports/")
+    overview = overview.replace("](../reports/http", "](http")
+    text = source[0].replace(":::{reports}\n:::", overview)
+    source[0] = re.sub(r"(?<!!)\[([^\]]*)\]\(\.\./(reports/\w+/index\.html)\)", r'<a href="\2">\1</a>', text)
+
+
+def _copy_reports(app: Sphinx, error: Exception | None) -> None:
+    """Each report is one page that holds everything it shows."""
+    for page in REPORTS.glob("*/index.html"):
+        target = Path(app.outdir) / "reports" / page.parent.name / page.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, target)
+
+
 def _list_the_rest(app: Sphinx, name: str, source: list[str]) -> None:
     """Put pages that index.md does not name at the end of its contents."""
     if name == "index":
@@ -33,4 +57,6 @@ def _list_the_rest(app: Sphinx, name: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
+    app.connect("source-read", _show_reports)
     app.connect("source-read", _list_the_rest)
+    app.connect("build-finished", _copy_reports)

@@ -3,7 +3,6 @@
 import doctest
 import importlib.util
 import itertools
-import json
 import math
 import os
 import subprocess
@@ -16,7 +15,7 @@ import shown
 from places import ROOT
 
 import l2dynamics
-from l2dynamics import arguments, autol2, autol2_optax, predict_l2, prediction
+from l2dynamics import arguments, autol2, autol2_optax, prediction
 from l2dynamics.suggestion import suggest
 
 
@@ -151,72 +150,6 @@ def test_autol2_fragments_train_what_the_reader_has(capsys):
                 updates.append(float(abs(space["updates"]).sum()))
         assert max(updates) > 0
     assert [float(line) for line in capsys.readouterr().out.split()] == pytest.approx([0.01] * 8)
-
-
-CLAIM = {
-    "verdict": "confirmed",
-    "measured": 1.7,
-    "low": 0.8,
-    "high": 3.1,
-    "paper": None,
-    "n": 5,
-    "scale": "laptop",
-    "figure": "fig4",
-    "claim": "c predicts | the tuned λ",
-    "data": "results/laptop/wrn_aug.csv",
-}
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "results/laptop").mkdir(parents=True)
-    (tmp_path / "reports" / "laptop" / "claims").mkdir(parents=True)
-    page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
-    (tmp_path / "docs" / "library.md").write_text(page, encoding="utf-8")
-    return tmp_path
-
-
-def test_table_says_what_is_missing(checkout):
-    script = load_script("update_library_docs")
-    assert script.main([], checkout) == 0
-    page = (checkout / "docs" / "library.md").read_text(encoding="utf-8")
-    assert "No coefficients yet" in page
-    assert "No claims yet" in page
-    assert script.main(["--check"], checkout) == 0
-
-
-def test_table_is_filled_from_results_and_claims(checkout):
-    script = load_script("update_library_docs")
-    found = {"c": 0.02, "low": 0.01, "high": 0.03, "eta": 0.2, "unit": "epochs", "per_run": []}
-    broken = {"c": None, "low": None, "high": None, "eta": 0.15}
-    passport = {"scale": "laptop", "c": {"wrn": found, "fc": broken}}
-    (checkout / "results" / "laptop" / "measure_c.json").write_text(json.dumps(passport))
-    folder = checkout / "reports" / "laptop" / "claims"
-    (folder / "07.json").write_text(json.dumps(CLAIM))
-    (folder / "11.json").write_text(json.dumps(CLAIM | {"verdict": "contradicted", "measured": None}))
-    (folder / "12.json").write_text(json.dumps(CLAIM))
-    assert script.main(["--check"], checkout) == 1
-    assert script.main([], checkout) == 0
-    assert script.main(["--check"], checkout) == 0
-    page = (checkout / "docs" / "library.md").read_text(encoding="utf-8")
-    assert f"| wrn | 0.2 | 0.02 | 0.01 to 0.03 | {predict_l2(0.02, 10):.3g} |" in page
-    assert "| fc | 0.15 | – | – | – | – | – |" in page
-    assert "| 07 | c predicts \\| the tuned λ | 1.7 | 0.8 to 3.1 | 5 | confirmed |" in page
-    assert "| 11 | c predicts \\| the tuned λ | – | 0.8 to 3.1 | 5 | contradicted |" in page
-    assert "| 12 |" not in page
-    before = page
-    assert script.main([], checkout) == 0
-    assert (checkout / "docs" / "library.md").read_text(encoding="utf-8") == before
-
-
-@pytest.mark.parametrize("page", [None, "# no markers\n"])
-def test_page_without_markers_is_refused(checkout, capsys, page):
-    script = load_script("update_library_docs")
-    path = checkout / "docs" / "library.md"
-    path.unlink() if page is None else path.write_text(page)
-    assert script.main([], checkout) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 NEW_USER = """

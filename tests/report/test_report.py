@@ -65,8 +65,10 @@ def made(tmp_path_factory):
             "01": record(),
             "01-fc": record(),
             "02": record(verdict="contradicted", claim="t* ∝ 1/(ηλ). It is not."),
-            "03": record(verdict="not decided", low=None, high=None, level=None, measured=None),
-            "c1": record(claim=NASTY, data=NASTY),
+            "03": record(
+                verdict="not decided", low=None, high=None, level=None, measured=None, power="03-fc: 7 seeds"
+            ),
+            "c1": record(claim=NASTY, data=NASTY, kind="ours"),
         },
         paths.claims(tmp_path),
     )
@@ -236,6 +238,10 @@ def test_markdown_links_images_and_escapes_tables(root):
     assert r"t\* ∝ 1/λ." in text
     assert "<img" not in text
     assert "| 2 | yes |" in text
+    assert "- **03**: 03-fc: 7 seeds.\n" in text
+    paper, _, ours = text.partition("### Ours, exploratory")
+    assert "| **c1** " not in paper
+    assert "| **c1** " in ours
     assert "\n\n\n" not in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         lines = block.strip().split("\n")
@@ -314,6 +320,13 @@ def test_minutes_add_up(root):
     assert made["runs"] == sum(
         json.loads(p.read_text())["runs"] for p in (root / "results" / "laptop").glob("*.json")
     )
+
+
+def test_a_stage_that_found_runs_finished_takes_what_they_took():
+    resumed = {"wall_seconds": 10.0, "worker_seconds": 300.0, "cores": 2}
+    assert provenance.seconds(resumed) == 150.0
+    assert provenance.seconds(resumed | {"wall_seconds": 200.0}) == 200.0
+    assert provenance.seconds({"wall_seconds": 7.0}) == 7.0
 
 
 def test_templates_are_package_files():

@@ -676,10 +676,12 @@ def test_a_store_of_an_earlier_version_is_named_with_the_remedy(root: Path) -> N
 
 @pytest.mark.executes("make ui")
 def test_web_interface_serves_what_is_synced_through_it(root: Path) -> None:
-    """Over HTTP too NaN arrives and nothing is doubled; Ctrl-C leaves no process behind."""
+    """Over HTTP too NaN arrives and nothing is doubled; a busy port is said; Ctrl-C leaves no process behind."""
     results = fake()
     tables.write(results, root)
-    command = [sys.executable, "-m", "l2dynamics.tracking", "ui", "--port", str(closed_port())]
+    busy = socket.create_server(("127.0.0.1", 0))
+    taken = busy.getsockname()[1]
+    command = [sys.executable, "-m", "l2dynamics.tracking", "ui", "--port", str(taken)]
     ui = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert ui.stdout is not None
@@ -697,8 +699,14 @@ def test_web_interface_serves_what_is_synced_through_it(root: Path) -> None:
         assert sync(root, ["fc"], found.group(1)).written == 0
     finally:
         ui.send_signal(signal.SIGINT)
-        _, errors = ui.communicate(timeout=60)
+        said, errors = ui.communicate(timeout=60)
+        busy.close()
     assert (ui.returncode, errors) == (0, "")
+    port = found.group(1).rpartition(":")[2]
+    assert said.splitlines()[:2] == [
+        f"Port {taken} is busy, this is {port}: links of the report lead to {taken}",
+        "The store is empty: it is being filled from results/, reload the page",
+    ]
     with pytest.raises(URLError):
         urlopen(found.group(1), timeout=5)
     client, runs = stored(root)

@@ -18,6 +18,7 @@ from PIL import Image
 from l2dynamics import paths
 from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import evaluation
+from l2dynamics.claims.base import OURS
 from l2dynamics.experiments import registry
 from l2dynamics.figures import gallery
 from l2dynamics.report import curves, provenance, setups
@@ -59,6 +60,7 @@ class Row:
     n: int
     verdict: Label
     reason: str
+    power: str
     kind: str
     figures: tuple[str, ...]
     experiments: tuple[tuple[str, str], ...]
@@ -66,6 +68,11 @@ class Row:
     paper_value: str
     measured_value: str
     low_value: str
+
+    @property
+    def ours(self) -> bool:
+        """Whether the claim is exploratory, not the paper's."""
+        return self.kind == OURS
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,8 @@ def assemble(
         {
             "title": title,
             "text": text,
-            "rows": [by_id[id] for id in ids if id in by_id],
+            "rows": [by_id[id] for id in ids if id in by_id and not by_id[id].ours],
+            "ours": [by_id[id] for id in ids if id in by_id and by_id[id].ours],
             "figures": [pictures[name] for name in names if name in pictures],
             "explorer": explorer if explorer["sweep"] in names_of(passports) else None,
         }
@@ -163,10 +171,12 @@ def assemble(
             f"{count[Verdict.CONTRADICTED]} contradicted and {count[Verdict.UNDECIDED]} not decided."
         ),
         "headlines": headlines,
-        "rows": rows,
+        "rows": [one for one in rows if not one.ours],
+        "ours": [one for one in rows if one.ours],
         "main": main,
         "may_judge": setups.MAY_JUDGE,
         "regimes": [setups.row(one) for one in regimes],
+        "open": [one for one in main if one.power],
         "failed": [one for one in main if one.verdict.label == Verdict.CONTRADICTED],
         "shown": shown,
         "gallery": [one for one in pictures.values() if one not in shown],
@@ -197,6 +207,7 @@ def row(position: int, id: str, record: Mapping[str, Any]) -> Row:
         n=int(record["n"]),
         verdict=Label(VERDICTS[Verdict(record["verdict"])], str(record["verdict"])),
         reason=str(record["reason"]),
+        power=str(record["power"]),
         kind=str(record["kind"]),
         figures=tuple(str(record["figure"]).split()),
         experiments=experiments(id, str(record["figure"]).split()),

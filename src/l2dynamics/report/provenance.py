@@ -65,7 +65,7 @@ def making(passports: Sequence[Mapping[str, Any]], scale: str) -> dict[str, Any]
             "name": tables.stage(str(passport["name"])),
             "runs": passport.get("runs", "–"),
             "diverged": passport.get("diverged", "–"),
-            "minutes": _minutes(passport["wall_seconds"]),
+            "minutes": _minutes(seconds(passport)),
             "pure": _minutes(passport["pure_step_seconds"]) if passport.get("pure_step_seconds") else "–",
             "device": str(passport.get("device", "–")),
             "key": str(passport.get("key", "–"))[:12],
@@ -89,8 +89,14 @@ def making(passports: Sequence[Mapping[str, Any]], scale: str) -> dict[str, Any]
         "stages": stages,
         "runs": sum(int(passport.get("runs") or 0) for passport in passports),
         "diverged": sum(int(passport.get("diverged") or 0) for passport in passports),
-        "minutes": _minutes(sum(float(passport["wall_seconds"]) for passport in passports)),
+        "minutes": _minutes(sum(seconds(passport) for passport in passports)),
     }
+
+
+def seconds(passport: Mapping[str, Any]) -> float:
+    """Time of a stage from nothing: that of its last start leaves out the runs that it found finished."""
+    wall = float(passport["wall_seconds"])
+    return max(wall, float(passport.get("worker_seconds") or 0.0) / int(passport.get("cores") or 1))
 
 
 def _distinct(values: Iterable[str]) -> list[str]:
