@@ -39,11 +39,9 @@ def _show_reports(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def _copy_reports(app: Sphinx, error: Exception | None) -> None:
-    """Each report is one page that holds everything it shows."""
+    """Each report is one page that holds everything it shows; it leads to its figures as files."""
     for page in REPORTS.glob("*/index.html"):
-        target = Path(app.outdir) / "reports" / page.parent.name / page.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(page, target)
+        shutil.copytree(page.parent, Path(app.outdir) / "reports" / page.parent.name, dirs_exist_ok=True)
 
 
 def _list_the_rest(app: Sphinx, name: str, source: list[str]) -> None:

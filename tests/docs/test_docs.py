@@ -72,11 +72,12 @@ def test_site_builds_without_a_warning_and_its_links_work(tmp_path):
         if "_downloads" not in path.parts
     }
     assert {"index.html", "tutorial.html", "physics.html"} <= {path.name for path in pages}
+    assert 'href="reports/laptop/index.html"' in pages[site / "index.html"]
     for path, text in pages.items():
         for link in re.findall(r'href="([^"]+)"', text):
             target, _, anchor = re.sub(r"\?v=\w+", "", link).partition("#")
             # Links out of the site are for readers of the repository.
-            outside = "://" in target or "../" in target
+            outside = "://" in target or "../" in target or target.startswith("data:")
             if outside and not (path.parent / target).exists():
                 continue
             page = (path.parent / target).resolve() if target else path
