@@ -2,11 +2,14 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
+from places import ROOT
 
-from l2dynamics import cli
+from l2dynamics import cli, paths
+from l2dynamics.claims import evaluation
 from l2dynamics.experiments import scales
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.schema import Sweep
@@ -58,3 +61,14 @@ def test_every_scale_says_what_it_can_decide(scale, capsys):
     assert {"sweep@fc", "sweep@wrn_aug", "autol2@wrn"} <= {one["stage"] for one in stages}
     assert cli.main(["plan", "--scale", scale, "--power"]) in (0, None)
     assert "exponent ±" in capsys.readouterr().out
+
+
+def test_claims_that_are_open_say_what_would_decide_them(tmp_path):
+    assert power_plan.undecided(tmp_path, "laptop") == {}
+    shutil.copytree(paths.reports(ROOT, "laptop"), tmp_path / "reports" / "laptop")
+    records = evaluation.read(paths.claims(tmp_path, "laptop"))
+    found = power_plan.undecided(tmp_path, "laptop")
+    assert set(found) == {
+        id for id, one in records.items() if id.isdigit() and one["verdict"] == "not decided"
+    }
+    assert all(found.values())

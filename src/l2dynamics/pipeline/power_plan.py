@@ -1,7 +1,8 @@
-"""What the runs of a scale can decide, before anyone starts them (``l2dynamics plan --power``).
+"""What the runs of a scale can decide (``l2dynamics plan --power``), before anyone starts them and after.
 
-The scatter of log t* and the share of images on which two networks differ are those of the runs so far: σ = 0.4 for one
-seed, d = 0.15.
+Before, the scatter of log t* and the share of images on which two networks differ are those of the runs of other scales
+so far: σ = 0.4 for one seed, d = 0.15. After, every claim that is not decided has what would decide it, by the variances
+measured in its own runs.
 """
 
 import json
@@ -17,6 +18,8 @@ from scipy.special import stdtrit
 
 from l2dynamics import paths
 from l2dynamics.analysis import power
+from l2dynamics.analysis.verdicts import Verdict
+from l2dynamics.claims import evaluation
 from l2dynamics.claims.times import MARGIN
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.pipeline import cost
@@ -70,6 +73,22 @@ def reach(root: Path, scale: str) -> list[Reach]:
     return [_of(stage, section, specs) for stage, section, specs in cost.stages(root, scale)]
 
 
+def undecided(root: Path, scale: str) -> dict[str, str]:
+    """What would decide the claims that the runs of a scale leave open, by id; empty without claims.
+
+    Raises:
+        ValueError: the claims are damaged.
+    """
+    folder = paths.claims(root, scale)
+    if not any(folder.glob("*.json")):
+        return {}
+    return {
+        id: str(record["power"]) or f"no number of runs: {record['reason']}"
+        for id, record in evaluation.read(folder).items()
+        if id.isdigit() and record["verdict"] == Verdict.UNDECIDED
+    }
+
+
 def _of(stage: str, section: cost.Section, specs: Sequence[RunSpec]) -> Reach:
     points = dict(_points(specs))
     eta = max({eta for eta, _ in points}, key=lambda one: sum(at == one for at, _ in points))
@@ -108,10 +127,11 @@ def _points(specs: Sequence[RunSpec]) -> Iterator[tuple[tuple[float, float], int
 
 def power_command(*, scale: str, as_json: bool) -> None:
     """Print what the runs of a scale can decide, as a table or as JSON."""
-    found = reach(paths.find_root(), scale)
+    root = paths.find_root()
+    found, missing = reach(root, scale), undecided(root, scale)
     if as_json:
         rows = [{name: _plain(value) for name, value in asdict(one).items()} for one in found]
-        print(json.dumps({"scale": scale, "stages": rows}, indent=2))
+        print(json.dumps({"scale": scale, "stages": rows, "undecided": missing}, indent=2))
         return
     table = Table(
         title=f"Scale {scale}: what its runs can decide (σ of log t* {SCATTER:g} a seed, "
@@ -137,6 +157,8 @@ def power_command(*, scale: str, as_json: bool) -> None:
         f"exponent ±: half of the 90 % interval; claims 01 and 02 want at most {MARGIN:g}. accuracy ±: difference "
         f"found in {POWER:.0%} of the cases at {LEVEL:.0%}, from the choice of the images alone."
     )
+    for id, needs in missing.items():
+        print(f"{id} is not decided: {needs}")
 
 
 def _plain(value: object) -> object:
