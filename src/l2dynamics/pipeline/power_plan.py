@@ -1,8 +1,8 @@
 """What the runs of a scale can decide (``l2dynamics plan --power``), before anyone starts them and after.
 
 Before, the scatter of log t* and the share of images on which two networks differ are those of the runs of other scales
-so far: σ = 0.4 for one seed, d = 0.15. After, every claim that is not decided has what would decide it, by the variances
-measured in its own runs.
+so far: σ = 0.4 for one seed, d = 0.15. After, every claim that is not decided has what would decide it, by the
+variances measured in its own runs.
 """
 
 import json
