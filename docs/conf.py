@@ -23,7 +23,6 @@ suppress_warnings = ["myst.xref_missing"]
 # Excerpts of shell sessions with elisions are no valid code.
 highlight_language = "none"
 
-
 REPORTS = Path(__file__).parent.parent / "reports"
 
 
@@ -31,16 +30,17 @@ def _show_reports(app: Sphinx, name: str, source: list[str]) -> None:
     """Put the overview of all scales into the first page; its links lead to the reports, which become pages."""
     if name != "index":
         return
+    app.env.note_dependency(REPORTS / "README.md", docname=name)
     overview = (REPORTS / "README.md").read_text(encoding="utf-8").partition("\n")[2]
-    overview = re.sub(r"\[[^\]]*\]\(\w+/README\.md\), ", "", overview).replace("](", "](../reports/")
-    overview = overview.replace("](../reports/http", "](http")
+    overview = re.sub(r"\[[^\]]*\]\(\w+/README\.md\), ", "", overview)
+    overview = re.sub(r"\]\((?!https?:)", "](../reports/", overview)
     text = source[0].replace(":::{reports}\n:::", overview)
     source[0] = re.sub(r"(?<!!)\[([^\]]*)\]\(\.\./(reports/\w+/index\.html)\)", r'<a href="\2">\1</a>', text)
 
 
 def _copy_reports(app: Sphinx, error: Exception | None) -> None:
     """Each report is one page that holds everything it shows; it leads to its figures as files."""
-    for page in REPORTS.glob("*/index.html"):
+    for page in [] if error else REPORTS.glob("*/index.html"):
         shutil.copytree(page.parent, Path(app.outdir) / "reports" / page.parent.name, dirs_exist_ok=True)
 
 

@@ -12,14 +12,13 @@ from l2dynamics.pipeline import stage
 
 def main(root: Path) -> None:
     results = absent.load([*evaluation.RESULTS, *theory.RESULTS], root)
-    own = {name: results.pop(name) for name in theory.RESULTS}
     records = evaluation.evaluate(results)
-    for claim in theory.evaluate(own):
+    for claim in theory.evaluate(results):
         records[claim.id] = claim.record()
     evaluation.write(records, paths.claims(root))
     evaluation.write_regimes(results, paths.claims(root))
     verdicts = [record["verdict"] for id, record in records.items() if id.isdigit()]
-    if missing := absent.missing({**results, **own}):
+    if missing := absent.missing(results):
         stage.say(f"not run yet at this scale, so not decided: {', '.join(missing)}")
     count = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict)
     stage.say(f"of the paper's {len(verdicts)} claims {count}; {len(records)} files written")

@@ -10,8 +10,8 @@ from l2dynamics.report import document, theory_section
 
 
 def main(root: Path) -> None:
-    (theory,) = absent.load(["theory"], root).values()
-    for path in document.write(root, theory_section.section(theory)):
+    theory = theory_section.section(absent.load(["theory"], root)["theory"])
+    for path in document.write(root, theory):
         stage.say(f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.2f} MB")
 
 

@@ -2,19 +2,21 @@
 
 import json
 import math
-import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from places import ROOT
 
 from l2dynamics import cli, paths
+from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import evaluation
+from l2dynamics.claims.base import Claim
 from l2dynamics.experiments import scales
 from l2dynamics.experiments.runs import RunSpec
 from l2dynamics.experiments.schema import Sweep
 from l2dynamics.pipeline import power_plan
 
+OPEN = Claim("01", "A claim.", "fig2", Verdict.UNDECIDED, "the grid ends", "laptop", "mnist")
 L2S = (0.001, 0.01, 0.1, 1.0)
 
 
@@ -65,10 +67,8 @@ def test_every_scale_says_what_it_can_decide(scale, capsys):
 
 def test_claims_that_are_open_say_what_would_decide_them(tmp_path):
     assert power_plan.undecided(tmp_path, "laptop") == {}
-    shutil.copytree(paths.reports(ROOT, "laptop"), tmp_path / "reports" / "laptop")
-    records = evaluation.read(paths.claims(tmp_path, "laptop"))
-    found = power_plan.undecided(tmp_path, "laptop")
-    assert set(found) == {
-        id for id, one in records.items() if id.isdigit() and one["verdict"] == "not decided"
-    }
-    assert all(found.values())
+    decided = replace(OPEN, verdict=Verdict.CONFIRMED, power="9 seeds")
+    found = {"01": OPEN, "01-fc": OPEN, "c1": OPEN, "02": decided, "03": replace(OPEN, power="7 seeds")}
+    evaluation.write({id: one.record() for id, one in found.items()}, paths.claims(tmp_path, "laptop"))
+    wanted = {"01": "no number of runs: the grid ends", "03": "7 seeds"}
+    assert power_plan.undecided(tmp_path, "laptop") == wanted

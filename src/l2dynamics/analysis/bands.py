@@ -14,8 +14,7 @@ from scipy.special import stdtrit
 from l2dynamics import peaks
 from l2dynamics.analysis import blocks, resampling
 from l2dynamics.analysis.blocks import Curves, Lacking
-from l2dynamics.analysis.resampling import Statistic, View
-from l2dynamics.results import tables
+from l2dynamics.analysis.resampling import Statistic
 
 LEVEL = 0.9
 POINT = ["group", "eta", "l2", "sigma_w", "budget"]
@@ -25,11 +24,6 @@ POINT = ["group", "eta", "l2", "sigma_w", "budget"]
 def quantile(df: np.ndarray) -> np.ndarray:
     """Student's quantile of the interval, of the shape of ``df``."""
     return np.asarray(stdtrit(df, np.full(df.shape, 0.5 + LEVEL / 2)))
-
-
-def share(low: float, high: float) -> tuple[float, float]:
-    """The ends of the interval of an accuracy, inside 0 … 1."""
-    return max(low, 0.0), min(high, 1.0)
 
 
 def half_width(values: np.ndarray) -> float:
@@ -50,7 +44,7 @@ def final(curves: Curves) -> Statistic:
 
 
 def log_star(curves: Curves) -> Statistic:
-    """Logarithm of t* of the mean curve, in steps."""
+    """Logarithm of t* of the mean curve, in steps; in a draw that is best untrained that of half a step."""
     return lambda view: np.log(np.maximum(peaks.star(curves.steps, view.accuracy(curves)), 0.5))
 
 
@@ -81,7 +75,8 @@ def attach(
     rows = dict(iter(table.groupby("run", sort=False)))
     for _, runs in valid.groupby(POINT, sort=False):
         try:
-            curves = _curves(pd.concat([rows[run] for run in runs["run"]]), images)
+            some = pd.concat([rows[run] for run in runs["run"]])
+            curves = blocks.from_survivors(some, blocks.sizes(images))
             found = resampling.estimate(statistic(curves), len(curves.seeds))
         except Lacking:
             continue
@@ -89,7 +84,7 @@ def attach(
         pair = (
             (middle * math.exp(-half), middle * math.exp(half))
             if log
-            else share(middle - half, middle + half)
+            else (max(middle - half, 0.0), min(middle + half, 1.0))  # an accuracy
         )
         ends.loc[runs.index, ["low", "high"]] = pair
     return summary.assign(**{f"{column}_low": ends["low"], f"{column}_high": ends["high"]})
@@ -105,23 +100,6 @@ def accuracy_curve(rows: pd.DataFrame, images: int) -> pd.Series:
     Raises:
         Lacking: there are no counts.
     """
-    curves = _curves(rows, images)
-
-    def accuracies(view: View) -> np.ndarray:
-        return view.accuracy(curves)
-
-    found = resampling.estimates(accuracies, len(curves.seeds))
+    curves = blocks.from_survivors(rows, blocks.sizes(images))
+    found = resampling.estimates(lambda view: view.accuracy(curves), len(curves.seeds))
     return pd.Series([one.half_width(LEVEL) for one in found], index=curves.steps)
-
-
-def _curves(rows: pd.DataFrame, images: int) -> Curves:
-    """Curves of the runs that did not diverge.
-
-    Raises:
-        Lacking: there are none, or fewer images than blocks.
-    """
-    broken = rows.loc[rows[list(tables.BLOCKS)].isna().any(axis=1), "run"]
-    kept = rows[~rows["run"].isin(broken)]
-    if kept.empty or images < blocks.BLOCKS:
-        raise Lacking("no counts of test images")
-    return blocks.from_table(kept, tables.block_sizes(images))

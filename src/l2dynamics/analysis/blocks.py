@@ -100,6 +100,30 @@ def from_table(rows: pd.DataFrame, sizes: npt.ArrayLike) -> Curves:
     return _joined(_runs(rows), np.asarray(sizes))
 
 
+def from_survivors(rows: pd.DataFrame, sizes: npt.ArrayLike) -> Curves:
+    """Read the runs of one grid point that did not diverge, see :func:`from_table`.
+
+    Raises:
+        Lacking: every run diverged, or as there.
+    """
+    broken = rows.loc[rows[list(tables.BLOCKS)].isna().any(axis=1), "run"]
+    kept = rows[~rows["run"].isin(broken)]
+    if kept.empty:
+        raise Lacking("every run diverged")
+    return from_table(kept, sizes)
+
+
+def sizes(images: int) -> np.ndarray:
+    """Test images in each block, shape ``[20]``.
+
+    Raises:
+        Lacking: some block has none.
+    """
+    if images < BLOCKS:
+        raise Lacking(f"{images} test images do not fill {BLOCKS} blocks")
+    return tables.block_sizes(images)
+
+
 def grid(rows: pd.DataFrame, sizes: npt.ArrayLike) -> dict[tuple[float, float], Curves]:
     """Read all grid points of a results table, by (η, λ) ascending.
 

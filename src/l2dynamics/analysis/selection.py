@@ -51,7 +51,7 @@ def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     learned = summary["learned"] & ~summary["diverged"]
     summary = summary.assign(learned=learned, t_star=summary["t_star"].where(learned))
     # Of AutoL2 the first λ tells the grid point, not that of the row.
-    members = summary.loc[learned].groupby(["group", "eta", "l2", "sigma_w", "budget"])["run"]
+    members = summary.loc[learned].groupby(bands.POINT)["run"]
     stars = {}
     for _, names in members:
         curve = table[table["run"].isin(names)].groupby("epoch")["test_accuracy"].mean()

@@ -14,7 +14,7 @@ from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 
-NOT_RUN = "not run yet at this scale"
+NOT_RUN = "not run yet"
 _STATUS = "absent"
 
 
@@ -50,7 +50,7 @@ def is_absent(results: Results) -> bool:
 
 def reason(results: Results) -> str:
     """What the verdict of a claim says that needs them."""
-    return f"{NOT_RUN}: `dvc repro {tables.stage(results.name)}`"
+    return f"{NOT_RUN} at this scale: `dvc repro {tables.stage(results.name)}`"
 
 
 def require(results: Results) -> None:

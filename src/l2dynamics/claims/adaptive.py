@@ -14,7 +14,6 @@ from l2dynamics.claims import checks, judging, regimes, runs
 from l2dynamics.claims.base import OURS, Claim, figures_of, number
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
-from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 
 CONSTANT_RATE = ("autol2_wrn", "autol2_fc", "autol2_cnn", "autol2_cnn_bn")
@@ -160,11 +159,7 @@ def duel(results: Results, variants: Mapping[str, tuple[str, float]]) -> Duel:
         table = selection.starts(results, how).get(start)
         if table is None:
             raise Lacking(f"no AutoL2 run on the {how} with λ0 = {start:g}")
-        broken = table.loc[table[list(tables.BLOCKS)].isna().any(axis=1), "run"]
-        kept = table[~table["run"].isin(broken)]
-        if kept.empty:
-            raise Lacking("every run of AutoL2 diverged")
-        found[name] = blocks.from_table(kept, sizes)
+        found[name] = blocks.from_survivors(table, sizes)
     shared = runs.several(found)
     missing = [name for name in variants if name not in shared]
     fixed = {l2: curves for l2, curves in shared.items() if isinstance(l2, float)}

@@ -8,7 +8,6 @@ from typing import Any
 
 from l2dynamics import paths
 from l2dynamics.claims import (
-    absent,
     accuracies,
     adaptive,
     budgets,
@@ -35,15 +34,6 @@ TEXTS = ("reason", "power", "exceptions", "regime", "kind", "data")
 """Fields that `dvc metrics show` has no room for: with the whole text of the claim they stand in :data:`CRITERIA`."""
 METRICS = tuple(field for field in FIELDS if field not in TEXTS)
 """Fields of a claim's own file."""
-
-
-def load(root: Path | None = None) -> dict[str, Results]:
-    """Read the results that the claims on training need; those that were never made are empty.
-
-    Raises:
-        ResultsError: the scale has none at all, or a file is damaged; the message names the stage that makes it.
-    """
-    return absent.load(RESULTS, root)
 
 
 def evaluate(results: Mapping[str, Results]) -> dict[str, dict[str, Any]]:

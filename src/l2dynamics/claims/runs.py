@@ -73,10 +73,7 @@ def sizes(results: Results) -> np.ndarray:
     Raises:
         Lacking: some block has none.
     """
-    images = int(results.passport["data"]["test"])
-    if images < blocks.BLOCKS:
-        raise Lacking(f"{images} test images do not fill {blocks.BLOCKS} blocks")
-    return tables.block_sizes(images)
+    return blocks.sizes(int(results.passport["data"]["test"]))
 
 
 def of_group(results: Results, group: str = "grid") -> dict[Point, Curves]:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from l2dynamics.analysis import bands
 from l2dynamics.experiments.registry import DATASETS, MODELS
 from l2dynamics.results.tables import Results
 
 SEEDS = (
-    "Points and lines are means over seeds; bars and bands are 90 % intervals over seeds and test images (of losses, "
+    "Points and lines are means over seeds; bars and bands are "
+    f"{100 * bands.LEVEL:.0f} % intervals over seeds and test images (of losses, "
     "training accuracies and times to fit: over seeds)."
 )
 BOUND = "Open triangles: some seed had not peaked at 80 % of its run, so the point is a lower bound."
@@ -81,8 +83,8 @@ def optimiser(passport: Mapping[str, Any]) -> str:
         parts.append(f"batch {setup['batch']}")
     if setup.get("loss") == "mse":
         parts.append("MSE loss")
-    if "augment" in setup and momentum:  # the paper's networks with momentum are augmented
-        parts.append("augmentation" if setup["augment"] else "no augmentation")
+    if setup.get("augment"):
+        parts.append("augmentation")
     if setup.get("schedule") not in (None, False, "constant", "none"):
         parts.append("learning-rate schedule")
     return ", ".join(parts)

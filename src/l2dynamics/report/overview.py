@@ -84,7 +84,7 @@ def _cell(record: Mapping[str, Any] | None) -> str:
         return "–"
     label, measured = str(record["verdict"]), number(record["measured"])
     if measured == "–":
-        return absent.NOT_RUN.removesuffix(" at this scale") if _not_run(record) else label
+        return absent.NOT_RUN if _not_run(record) else label
     low, high = (number(record[end]) for end in ("low", "high"))
     return f"{label}: {measured}" + ("" if "–" in (low, high) else f" [{low}, {high}]")
 
