@@ -8,7 +8,7 @@ it was.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--auto", nargs="*", type=float, default=[], metavar="INIT_L2")
     parser.add_argument("--tau", type=float, default=6.0)
     parser.add_argument("--steps", type=int, help="of all runs, in place of --tau")
+    parser.add_argument(
+        "--budgets", nargs="*", type=int, default=[], metavar="STEPS", help="best accuracy until"
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--evaluations-per-decade", type=int, default=12)
     parser.add_argument(
@@ -92,14 +95,15 @@ def runs(given: argparse.Namespace, setup: Setup, per_epoch: int) -> Iterator[Ru
                 )
 
 
-def line(spec: RunSpec, setup: Setup, found: workload.Finished) -> str:
+def line(spec: RunSpec, setup: Setup, found: workload.Finished, budgets: Sequence[int]) -> str:
     """What is to be known of a run."""
     values = {name: rows[0] for name, rows in found.curves.values.items()}
     accuracy, rate = values["test_accuracy"], spec.eta / (1 - setup.momentum)
     star = float(peaks.star(found.curves.steps, accuracy))
     what = f"η {spec.eta:<6g} {'λ₀' if spec.measure else 'λ '} {spec.first_l2:<8g} seed {spec.seed}"
+    within = "".join(f" {np.nanmax(accuracy[found.curves.steps <= end]):.4f}" for end in budgets)
     return (
-        f"{what} steps {spec.steps:<6d} best {np.nanmax(accuracy):.4f} final {accuracy[-1]:.4f} t* {star:<6g} "
+        f"{what} steps {spec.steps:<6d}{within} best {np.nanmax(accuracy):.4f} final {accuracy[-1]:.4f} t* {star:<6g} "
         f"t*·η_eff·λ {star * rate * spec.first_l2:<6.3g} training {np.nanmax(values['train_accuracy']):.3f}; "
         f"{found.seconds:.0f} s, {1e3 * found.pure_seconds / spec.steps:.1f} ms a step"
     )
@@ -124,7 +128,7 @@ def main(root: Path) -> None:
             train_job.execute(job)
         found = workload.load(job)
         assert found is not None
-        stage.say(line(spec, setup, found))
+        stage.say(line(spec, setup, found, given.budgets))
 
 
 if __name__ == "__main__":

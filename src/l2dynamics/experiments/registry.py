@@ -127,11 +127,11 @@ class Experiment:
         return self.against_l2 or self.figures[0]
 
 
-_FC = "Three hidden layers, ReLU, vanilla full-batch SGD on the first 512 images of MNIST"
+_FC = "Three hidden layers, ReLU, vanilla full-batch SGD on the first images of MNIST (paper: 512)"
 _CNN = "Convolutional network, vanilla SGD, CIFAR-10 (laptop, workstation: MNIST) without augmentation"
 _WRN = "Wide ResNet with batch normalisation, CIFAR-10 (laptop, workstation: MNIST)"
-_FIXED_RATE = f"{_WRN}, momentum 0.9, flips, crops and mixup, constant η (paper: 0.2)."
-_DECAYS = f"{_WRN}, momentum 0.9, augmentation, η (paper: 0.2) decayed at 0.3 T, 0.6 T and 0.9 T."
+_FIXED_RATE = f"{_WRN}, momentum 0.9, flips, crops and mixup (laptop: none), constant η (paper: 0.2)."
+_DECAYS = f"{_WRN}, momentum 0.9, augmentation (laptop: none), η (paper: 0.2) decayed at 0.3 T, 0.6 T and 0.9 T."
 _SMALL = "Three narrow hidden layers (paper: 64) on CIFAR-10: the counter-example in which λ_opt ≠ 0."
 _RESNET = (
     "ResNet-50 on ImageNet (below scale `paper` a small ResNet on CIFAR-10), learning rate schedule: the "
@@ -152,7 +152,7 @@ GROUPS = (
         f"{_WRN}, vanilla SGD, no augmentation, T ∝ 1/(ηλ) (paper: 0.1/(ηλ)).",
         "Section 2, SM A",
     ),
-    Group("wrn_aug", "CIFAR-10, momentum, augmentation", _FIXED_RATE, "Sections 2.1, 3, SM E"),
+    Group("wrn_aug", "CIFAR-10, momentum", _FIXED_RATE, "Sections 2.1, 3, SM E"),
     Group("wrn_schedule", "CIFAR-10, learning rate schedule", _DECAYS, "Section 1, SM E"),
     Group("resnet", "under-parametrised", _RESNET, "SM C"),
     Group("measure_c", "the coefficient c", _MEASURE, "Section 3"),
@@ -162,7 +162,7 @@ GROUPS = (
 _MNIST, _CIFAR = ("mnist",), ("cifar10",)
 # The paper: CIFAR-10, on which networks that small scales can afford are outside the regime.
 _EITHER = ("cifar10", "mnist")
-_MOVING = "WRN+momentum+augmentation"
+_MOVING = "WRN+momentum"
 
 # The paper does not say the η of Figure S5c and d: 0.05 is in the middle of its grid.
 EXPERIMENTS = (
@@ -202,7 +202,7 @@ FIGURES = (
     Figure("fig4", "c from a short run at large λ (a), tuned and predicted λ (b)"),
     Figure("fig5", "evolution of the modes, k = 2 and k = 1; training loss against theory"),
     Figure("figS1", "the time to training accuracy 1 scales as 1/η and hardly depends on λ; FC (a), WRN (b)"),
-    Figure("figS2", "the format of Figure 2 for WRN with momentum and augmentation, one η"),
+    Figure("figS2", "the format of Figure 2 for WRN with momentum, one η"),
     Figure("figS3", "accuracy against λ for several budgets, with the predicted λ of each"),
     Figure("figS4", "Figures 1b, 4b and S3 again with c doubled"),
     Figure("figS5", "MSE loss, accuracy depends on η if stopped at training accuracy 1, not later"),

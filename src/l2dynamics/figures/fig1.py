@@ -1,4 +1,4 @@
-"""Figure 1: WRN with momentum and augmentation: λ independence, optimal λ prediction, AutoL2."""
+"""Figure 1: WRN with momentum: λ independence, optimal λ prediction, AutoL2."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Figure S2: the format of Figure 2 for WRN with momentum and augmentation at a fixed learning rate."""  # noqa: N999
+"""Figure S2: the format of Figure 2 for WRN with momentum at a fixed learning rate."""  # noqa: N999
 
 from collections.abc import Mapping
 
