@@ -76,12 +76,40 @@ def test_a_learning_rate_with_few_runs_is_no_headline():
     assert selection.headline_eta("wrn", table[table["l2"] == 0]) == 0.2
 
 
-def test_the_fixed_budget_is_that_of_the_middle_coefficient_or_of_the_middle_prediction():
-    table = summary(l2=[0.0, 0.1, 0.1, 0.01, 0.001], budget=[9000.0, 10.0, 20.0, 100.0, 1000.0])
-    results = tables.Results("fc", table.assign(group="grid"), {})
-    assert selection.fixed_budget(results, table) == 100.0
-    given = [pd.DataFrame({"group": "predicted", "budget": [5.0, 50.0, 500.0]}), results.table]
-    assert selection.fixed_budget(tables.Results("wrn_aug", pd.concat(given), {}), table) == 50.0
+@pytest.mark.parametrize(
+    ("fits_at", "predicted", "budget"),
+    [
+        (5, [], 20.0),  # four times as long
+        (6, [], 30.0),  # the first evaluation from 24 on
+        (300, [], 30.0),  # 1,200 is longer than any run with λ > 0: the length of those with the middle λ
+        (None, [], 30.0),
+        (5, [5.0, 50.0, 500.0], 50.0),
+    ],
+)
+def test_the_fixed_budget_is_four_times_what_no_l2_needs_to_fit(fits_at, predicted, budget):
+    steps = [0, 5, 6, 10, 20, 30, 100, 300, 1000, 2000]
+
+    def rows(l2, length):
+        kept = [step for step in steps if step <= length]
+        trained = [float(l2 == 0 and fits_at is not None and step >= fits_at) for step in kept]
+        return pd.DataFrame(
+            {
+                "run": f"{l2}",
+                "group": "grid",
+                "eta": 0.1,
+                "l2": l2,
+                "seed": 0,
+                "step": kept,
+                "epoch": [float(step) for step in kept],
+                "budget": float(length),
+                "train_accuracy": trained,
+            }
+        )
+
+    table = pd.concat([rows(0.0, 2000), rows(0.1, 10), rows(0.01, 30), rows(0.001, 1000)])
+    given = pd.DataFrame({"group": "predicted", "budget": predicted})
+    results = tables.Results("wrn_aug", pd.concat([table, given]) if predicted else table, {})
+    assert selection.fixed_budget(results, table) == budget
 
 
 def test_a_run_that_diverged_has_not_learned_and_has_no_time():

@@ -4,6 +4,7 @@ Training accuracy is measured on the training images, which are not drawn: the r
 that an exponent is fitted over.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from l2dynamics.analysis import resampling
 from l2dynamics.analysis.blocks import Lacking
+from l2dynamics.analysis.regime import FITS
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.analysis.slopes import slope
 
@@ -57,6 +59,22 @@ def first_steps(table: pd.DataFrame, level: float = ONE) -> pd.DataFrame:
     reached = (ordered["train_accuracy"] >= level) & (ordered["step"] > 0)
     first = ordered.assign(before=before)[reached].drop_duplicates("run")
     return first[["eta", "l2", "seed", "step", "before"]]
+
+
+def steps_to_fit(table: pd.DataFrame) -> float:
+    """Steps that λ = 0 needs to the training accuracy at which it counts as fitted, mean over seeds.
+
+    Args:
+        table: see :func:`first_steps`, at one η.
+
+    Returns:
+        NaN if there is no λ = 0, or a seed of it does not get there.
+    """
+    zero = table[table["l2"] == 0]
+    reached = first_steps(zero, FITS) if len(zero) else zero
+    if reached.empty or len(reached) < zero["run"].nunique():
+        return math.nan
+    return float(reached["step"].mean())
 
 
 def times(table: pd.DataFrame) -> Times:

@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 
 from l2dynamics import peaks
-from l2dynamics.analysis import bands, per_run, tuning
+from l2dynamics.analysis import bands, fitting, per_run, tuning
 from l2dynamics.experiments import registry
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
+
+LONG = 4.0
+"""The budget of a panel and of claim 4 is at least this many times what λ = 0 needs to fit."""
 
 
 def rows(results: Results, group: str = "grid") -> pd.DataFrame:
@@ -104,16 +107,20 @@ def at_headline_eta(name: str, table: pd.DataFrame) -> pd.DataFrame:
 def fixed_budget(results: Results, table: pd.DataFrame) -> float:
     """Return the budget T of the panel that shows one, in epochs.
 
-    It is the length of the runs with the middle λ > 0. Where λ is predicted for given budgets, as in Figure S3, it is
-    the middle one of these.
+    It is the first evaluation at which λ = 0 has had :data:`LONG` times the steps that it needs to fit its images. If
+    it does not get there, T is the length of the runs with the middle λ > 0. Where λ is predicted for given budgets, as
+    in Figure S3, it is the middle one of these.
 
     Args:
         results: of the sweep.
-        table: rows or summary of its runs at one η.
+        table: rows of one group at one η.
     """
     given = sorted(results.table.loc[results.table["group"] == "predicted", "budget"].unique())
     lengths = given or sorted(table[table["l2"] > 0].groupby("l2")["budget"].max())
-    return float(lengths[len(lengths) // 2])
+    long = table[(table["l2"] == 0) & (table["step"] >= LONG * fitting.steps_to_fit(table))]
+    if given or long.empty or long["epoch"].min() > lengths[-1]:
+        return float(lengths[len(lengths) // 2])
+    return float(long["epoch"].min())
 
 
 def common_budget(summary: pd.DataFrame) -> float:

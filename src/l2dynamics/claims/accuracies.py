@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import choice, fitting, regime, resampling, selection
+from l2dynamics.analysis import choice, fitting, resampling, selection
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.claims import checks, judging, regimes, runs
@@ -25,8 +25,6 @@ FLAT = 0.01
 """Absolute accuracy within which two numbers count as equal (claims 3 and 6)."""
 SPAN = 10.0
 """Claim 3 compares λ over at least a decade."""
-LONG = 4.0
-"""Claim 4 is judged at a budget of at least this many times what λ = 0 needs to fit."""
 
 CROSSED = (
     "What is chosen by looking at accuracy (λ, the evaluation) is chosen on one half of the test images and scored "
@@ -48,9 +46,10 @@ PLATEAU = Spec(
 OPTIMUM = Spec(
     "04",
     "With fixed T there is an optimal λ; smaller and larger λ are worse.",
-    f"True if within a T of at least {LONG:g} times what λ = 0 needs to fit the best λ between the ends of the "
-    "grid reaches more than the largest λ, the smallest λ > 0 and λ = 0 (each 95 %). Measured: over the best of "
-    f"these. {CROSSED}",
+    f"True if within a T of {selection.LONG:g} times what λ = 0 needs to fit the best λ between the ends of the grid "
+    "reaches more than the largest λ, the smallest λ > 0 and λ = 0 (each 95 %). T is the first evaluation from there "
+    "on (changed on 2026-11-29 from the length of the runs with the middle λ: where these last several t*, the best "
+    f"λ of so long a T lies at or below the smallest of the grid). Measured: over the best of these. {CROSSED}",
     lambda numbers: [
         checks.better(f"best λ minus {what}", one)
         for what, one in zip(("largest λ", "smallest λ > 0", "λ = 0"), numbers, strict=False)
@@ -260,10 +259,10 @@ def _steps_to_fit(results: Mapping[str, Results], name: str) -> float:
     source = results[regimes.source(name)]
     table = selection.at_headline_eta(source.name, runs.rows(source))
     zero = runs.longest(table[table["l2"] == 0])
-    reached = fitting.first_steps(zero, regime.FITS) if len(zero) else pd.DataFrame({"step": []})
-    if reached.empty or len(reached) < zero["run"].nunique():
+    steps = fitting.steps_to_fit(zero)
+    if math.isnan(steps):
         raise Lacking("λ = 0 does not fit its training images, or was not trained")
-    return float(reached["step"].mean())
+    return steps
 
 
 def _budget(results: Results, table: pd.DataFrame, found: Mapping[float, Curves], fit: float) -> float:
@@ -276,9 +275,12 @@ def _budget(results: Results, table: pd.DataFrame, found: Mapping[float, Curves]
     lengths = sorted({figure, *(runs.length(curves) for curves in found.values())})
     smallest = min(l2 for l2 in found if l2 > 0)
     most = min(runs.length(found[l2]) for l2 in (smallest, *([0.0] if 0.0 in found else [])))
-    allowed = [steps for steps in lengths if figure <= steps <= most * (1 + 1e-9) and steps >= LONG * fit]
+    allowed = [
+        steps for steps in lengths if figure <= steps <= most * (1 + 1e-9) and steps >= selection.LONG * fit
+    ]
     if not allowed:
         raise Lacking(
-            f"no budget from {figure} to {most:g} steps is {LONG:g} times the {fit:.4g} that λ = 0 needs to fit"
+            f"no budget from {figure} to {most:g} steps is {selection.LONG:g} times the {fit:.4g} that λ = 0 "
+            "needs to fit"
         )
     return float(allowed[0])

@@ -131,7 +131,9 @@ _FC = "Three hidden layers, ReLU, vanilla full-batch SGD on the first images of 
 _CNN = "Convolutional network, vanilla SGD, CIFAR-10 (laptop, workstation: MNIST) without augmentation"
 _WRN = "Wide ResNet with batch normalisation, CIFAR-10 (laptop, workstation: MNIST)"
 _FIXED_RATE = f"{_WRN}, momentum 0.9, flips, crops and mixup (laptop: none), constant η (paper: 0.2)."
-_DECAYS = f"{_WRN}, momentum 0.9, augmentation (laptop: none), η (paper: 0.2) decayed at 0.3 T, 0.6 T and 0.9 T."
+_DECAYS = (
+    f"{_WRN}, momentum 0.9, augmentation (laptop: none), η (paper: 0.2) decayed at 0.3 T, 0.6 T and 0.9 T."
+)
 _SMALL = "Three narrow hidden layers (paper: 64) on CIFAR-10: the counter-example in which λ_opt ≠ 0."
 _RESNET = (
     "ResNet-50 on ImageNet (below scale `paper` a small ResNet on CIFAR-10), learning rate schedule: the "

@@ -93,10 +93,11 @@ def budget_accuracy(
 
     λ = 0 is a line.
     """
-    budget = selection.fixed_budget(results, summary[summary["eta"] == eta])
-    canvas.setup(panel, f"{title}, η = {number(eta)}", L2, MAX_ACCURACY, log="x")
     rows = selection.rows(results)
-    within = selection.within(results, rows[rows["eta"] == eta], budget)
+    rows = rows[rows["eta"] == eta]
+    budget = selection.fixed_budget(results, rows)
+    canvas.setup(panel, f"{title}, η = {number(eta)}", L2, MAX_ACCURACY, log="x")
+    within = selection.within(results, rows, budget)
     learned = summary.set_index("run")["learned"]
     within = within.assign(learned=within["run"].map(learned).to_numpy(bool))
     color = _color(summary, eta)
