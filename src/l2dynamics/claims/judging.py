@@ -86,7 +86,6 @@ class Spec:
         figure: figures, if not those of its parts.
         kind: the paper's or ours.
         pool: whether the mean over setups is judged; if not, setups are counted.
-        weakest: whether the number that is farthest from its bounds is shown over setups; if not, the first.
         shown: from a number to what is shown as measured, increasing.
     """
 
@@ -98,7 +97,6 @@ class Spec:
     figure: str = ""
     kind: str = PAPER
     pool: bool = True
-    weakest: bool = False
     shown: Callable[[float], float] = float
 
 
@@ -251,7 +249,7 @@ def _whole(
         reason = f"{name} alone, {decisive(found).reason}"
     else:
         reason = tally
-    shown = (decisive(pooled) if spec.weakest else pooled[0]) if pooled else None
+    shown = pooled[0] if pooled else None
     words = f"{spec.text} {spec.criterion} {OVER_SETUPS if spec.pool else BY_COUNTING} {tally}."
     return _claim(
         spec,
