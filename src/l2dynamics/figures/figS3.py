@@ -24,7 +24,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas = Canvas.grid(style, 1, 1)
     canvas.figure.set_size_inches(1.6 * style.panel[0], 1.4 * style.panel[1])
     found = selection.contests(results["wrn_aug"])
-    title = "WRN momentum+aug, λ = c/T"
+    title = "WRN momentum, λ = c/T"
     prediction_panels.accuracy_landscape(canvas, "a", found, title)
     return canvas.drawing(
         captions.caption("Figure S3", [LANDSCAPE, captions.SEEDS], {"Runs": results["wrn_aug"]})
