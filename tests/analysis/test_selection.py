@@ -77,16 +77,22 @@ def test_a_learning_rate_with_few_runs_is_no_headline():
 
 
 @pytest.mark.parametrize(
-    ("fits_at", "predicted", "budget"),
+    ("fits_at", "peaks_at", "predicted", "budget"),
     [
-        (5, [], 20.0),  # four times as long
-        (6, [], 30.0),  # the first evaluation from 24 on
-        (300, [], 30.0),  # 1,200 is longer than any run with λ > 0: the length of those with the middle λ
-        (None, [], 30.0),
-        (5, [5.0, 50.0, 500.0], 50.0),
+        (5, 10, [], 20.0),  # four times as long as λ = 0 needs to fit
+        (6, 10, [], 30.0),  # the first evaluation from 24 on
+        (5, 100, [], 100.0),  # the middle λ has its maximum only then
+        (
+            300,
+            10,
+            [],
+            300.0,
+        ),  # 1,200 is longer than any run with λ > 0: the length of those with the middle λ
+        (None, 10, [], 300.0),
+        (5, 10, [5.0, 50.0, 500.0], 50.0),
     ],
 )
-def test_the_fixed_budget_is_four_times_what_no_l2_needs_to_fit(fits_at, predicted, budget):
+def test_the_fixed_budget_lets_no_l2_fit_and_the_middle_one_peak(fits_at, peaks_at, predicted, budget):
     steps = [0, 5, 6, 10, 20, 30, 100, 300, 1000, 2000]
 
     def rows(l2, length):
@@ -103,10 +109,11 @@ def test_the_fixed_budget_is_four_times_what_no_l2_needs_to_fit(fits_at, predict
                 "epoch": [float(step) for step in kept],
                 "budget": float(length),
                 "train_accuracy": trained,
+                "test_accuracy": [0.1 + 0.5 * (step >= peaks_at) for step in kept],
             }
         )
 
-    table = pd.concat([rows(0.0, 2000), rows(0.1, 10), rows(0.01, 30), rows(0.001, 1000)])
+    table = pd.concat([rows(0.0, 2000), rows(0.1, 30), rows(0.01, 300), rows(0.001, 1000)])
     given = pd.DataFrame({"group": "predicted", "budget": predicted})
     results = tables.Results("wrn_aug", pd.concat([table, given]) if predicted else table, {})
     assert selection.fixed_budget(results, table) == budget

@@ -107,20 +107,26 @@ def at_headline_eta(name: str, table: pd.DataFrame) -> pd.DataFrame:
 def fixed_budget(results: Results, table: pd.DataFrame) -> float:
     """Return the budget T of the panel that shows one, in epochs.
 
-    It is the first evaluation at which λ = 0 has had :data:`LONG` times the steps that it needs to fit its images. If
-    it does not get there, T is the length of the runs with the middle λ > 0. Where λ is predicted for given budgets, as
-    in Figure S3, it is the middle one of these.
+    It is the first evaluation that is late enough for two things: λ = 0 has had :data:`LONG` times the steps that it
+    needs to fit its images, and the middle λ > 0 has reached its t*, so that by t* ∝ 1/λ the best λ of this budget is
+    in the middle of the grid. If λ = 0 does not fit, or there is no such evaluation, T is the length of the runs with
+    the middle λ. Where λ is predicted for given budgets, as in Figure S3, it is the middle one of these.
 
     Args:
         results: of the sweep.
         table: rows of one group at one η.
     """
     given = sorted(results.table.loc[results.table["group"] == "predicted", "budget"].unique())
-    lengths = given or sorted(table[table["l2"] > 0].groupby("l2")["budget"].max())
-    long = table[(table["l2"] == 0) & (table["step"] >= LONG * fitting.steps_to_fit(table))]
-    if given or long.empty or long["epoch"].min() > lengths[-1]:
-        return float(lengths[len(lengths) // 2])
-    return float(long["epoch"].min())
+    if given:
+        return float(given[len(given) // 2])
+    lengths = table[table["l2"] > 0].groupby("l2")["budget"].max().sort_values(kind="stable")
+    middle = lengths.index[len(lengths) // 2]
+    curve = table[table["l2"] == middle].groupby("epoch")["test_accuracy"].mean()
+    late = (table["step"] >= LONG * fitting.steps_to_fit(table)) & (
+        table["epoch"] >= float(peaks.star(curve.index, curve))
+    )
+    found = float(table.loc[late & (table["l2"] == 0), "epoch"].min())
+    return found if found <= lengths.iloc[-1] else float(lengths[middle])
 
 
 def common_budget(summary: pd.DataFrame) -> float:

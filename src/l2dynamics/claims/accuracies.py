@@ -46,12 +46,12 @@ PLATEAU = Spec(
 OPTIMUM = Spec(
     "04",
     "With fixed T there is an optimal λ; smaller and larger λ are worse.",
-    f"True if within a T of {selection.LONG:g} times what λ = 0 needs to fit the best λ between the ends of the grid "
-    "reaches more than the largest λ, the smallest λ > 0 and λ = 0 (each 95 %). T is the first evaluation from there "
-    "on (changed on 2026-11-29 from the length of the runs with the middle λ: where these last several t*, the best "
-    f"λ of so long a T lies at or below the smallest of the grid). Judged by counting, as a yes/no question (until "
-    "2026-11-29 by the means over setups: that over the largest λ tells how large the largest of a grid is). Measured: "
-    f"over the best of these, in a setup. {CROSSED}",
+    f"True if within a T of at least {selection.LONG:g} times what λ = 0 needs to fit the best λ between the ends of "
+    "the grid reaches more than the largest λ, the smallest λ > 0 and λ = 0 (each 95 %). T is the first evaluation "
+    "from there on at which the middle λ has reached its t* (changed on 2026-11-29 from the length of its runs: where "
+    "these last several t*, the best λ of so long a T lies at or below the smallest of the grid). Judged by counting, "
+    "as a yes/no question (until 2026-11-29 by the means over setups: that over the largest λ tells how large the "
+    f"largest of a grid is). Measured: over the best of these, in a setup. {CROSSED}",
     lambda numbers: [
         checks.better(f"best λ minus {what}", one)
         for what, one in zip(("largest λ", "smallest λ > 0", "λ = 0"), numbers, strict=False)
