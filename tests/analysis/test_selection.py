@@ -82,12 +82,7 @@ def test_a_learning_rate_with_few_runs_is_no_headline():
         (5, 10, [], 20.0),  # four times as long as λ = 0 needs to fit
         (6, 10, [], 30.0),  # the first evaluation from 24 on
         (5, 100, [], 100.0),  # the middle λ has its maximum only then
-        (
-            300,
-            10,
-            [],
-            300.0,
-        ),  # 1,200 is longer than any run with λ > 0: the length of those with the middle λ
+        (300, 10, [], 300.0),  # 1,200 is too long for any λ > 0: the length of the runs with the middle one
         (None, 10, [], 300.0),
         (5, 10, [5.0, 50.0, 500.0], 50.0),
     ],
@@ -117,6 +112,8 @@ def test_the_fixed_budget_lets_no_l2_fit_and_the_middle_one_peak(fits_at, peaks_
     given = pd.DataFrame({"group": "predicted", "budget": predicted})
     results = tables.Results("wrn_aug", pd.concat([table, given]) if predicted else table, {})
     assert selection.fixed_budget(results, table) == budget
+    alike = pd.concat([rows(l2, 1000) for l2 in (0.0, 0.1, 0.01, 0.001)])
+    assert selection.fixed_budget(tables.Results("wrn_schedule", alike, {}), alike) == 1000
 
 
 def test_a_run_that_diverged_has_not_learned_and_has_no_time():

@@ -110,7 +110,8 @@ def fixed_budget(results: Results, table: pd.DataFrame) -> float:
     It is the first evaluation that is late enough for two things: λ = 0 has had :data:`LONG` times the steps that it
     needs to fit its images, and the middle λ > 0 has reached its t*, so that by t* ∝ 1/λ the best λ of this budget is
     in the middle of the grid. If λ = 0 does not fit, or there is no such evaluation, T is the length of the runs with
-    the middle λ. Where λ is predicted for given budgets, as in Figure S3, it is the middle one of these.
+    the middle λ. Where all runs have one length, that is T: with a learning-rate schedule only their end counts. Where
+    λ is predicted for given budgets, as in Figure S3, it is the middle one of these.
 
     Args:
         results: of the sweep.
@@ -121,6 +122,8 @@ def fixed_budget(results: Results, table: pd.DataFrame) -> float:
         return float(given[len(given) // 2])
     lengths = table[table["l2"] > 0].groupby("l2")["budget"].max().sort_values(kind="stable")
     middle = lengths.index[len(lengths) // 2]
+    if lengths.iloc[0] == lengths.iloc[-1]:
+        return float(lengths[middle])
     curve = table[table["l2"] == middle].groupby("epoch")["test_accuracy"].mean()
     late = (table["step"] >= LONG * fitting.steps_to_fit(table)) & (
         table["epoch"] >= float(peaks.star(curve.index, curve))

@@ -260,8 +260,7 @@ def _steps_to_fit(results: Mapping[str, Results], name: str) -> float:
     """Steps that λ = 0 needs to training accuracy 0.99, mean over seeds; those of the setup that tells the regime."""
     source = results[regimes.source(name)]
     table = selection.at_headline_eta(source.name, runs.rows(source))
-    zero = runs.longest(table[table["l2"] == 0])
-    steps = fitting.steps_to_fit(zero)
+    steps = fitting.steps_to_fit(runs.longest(table))
     if math.isnan(steps):
         raise Lacking("λ = 0 does not fit its training images, or was not trained")
     return steps
