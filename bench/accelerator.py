@@ -117,7 +117,7 @@ class Timed:
         self, setup: Setup, dataset: Dataset, *, bucket: int | None = None, mesh: Any = None
     ) -> None:
         self.trainer = Trainer(setup, dataset, bucket=bucket, mesh=mesh)
-        # A convolution in a loop is slow on CPU, so that there steps are dispatched; here the loop is measured.
+        # With a mesh CPUs dispatch steps; here the loop is measured.
         self.trainer.dispatched = False
         specs = [RunSpec("bench", 0.05, 5e-4, seed, setup.sigma_w, 1.0, 1000) for seed in range(bucket or 1)]
         self.hyper = hyper_of(setup, specs)

@@ -94,6 +94,7 @@ def test_a_segment_is_one_call_and_nothing_comes_to_the_host() -> None:
 def test_dispatched_steps_take_two_calls_and_one_per_epoch() -> None:
     of = setup("cnn")
     trainer = Trainer(of, dataset(of))
+    trainer.dispatched = True
     hp = hyper(eta=0.01)
     state = trainer.advance(trainer.init(hp), hp, 0, 1)
     calls: Counter[str] = Counter()
@@ -105,8 +106,17 @@ def test_dispatched_steps_take_two_calls_and_one_per_epoch() -> None:
     assert (calls, compiled) == ({"fetch": 6, "step": 6, "order": 2}, [])
 
 
+@pytest.mark.parametrize(
+    ("dispatched", "large"),
+    [
+        (False, {"initial", "_control", "_score", "_segment"}),
+        (True, {"initial", "_control", "_score", "order", "_fetch", "_step", "_measure"}),
+    ],
+)
 @pytest.mark.parametrize("measure", ["minibatch", "subset"])
-def test_the_parts_that_workers_compile_are_all_that_a_run_needs(measure: Measure) -> None:
+def test_the_parts_that_workers_compile_are_all_that_a_run_needs(
+    measure: Measure, dispatched: bool, large: set[str]
+) -> None:
     of = setup("cnn", momentum=0.9)
     hp = hyper(eta=0.01)
 
@@ -118,9 +128,9 @@ def test_the_parts_that_workers_compile_are_all_that_a_run_needs(measure: Measur
         return {name.removeprefix("jit(").removesuffix(")") for name in compiled}
 
     ready, cold = (Trainer(of, dataset(of), rule=AutoL2(every=2), measure=measure) for _ in range(2))
+    ready.dispatched = cold.dispatched = dispatched
     for program in ready.programs(hp):
         program()
-    large = {"initial", "_control", "_score", "order", "_fetch", "_step", "_measure"}
     left = compiled_by_a_run(ready)
     assert large <= compiled_by_a_run(cold), "these are the names of what a run compiles"
     assert not large & left
@@ -129,6 +139,7 @@ def test_the_parts_that_workers_compile_are_all_that_a_run_needs(measure: Measur
 def test_autol2_and_constant_l2_share_what_both_do() -> None:
     of = setup("cnn", momentum=0.9)
     constant, hp = Trainer(of, dataset(of)), hyper(eta=0.01)
+    constant.dispatched = True
     constant.evaluate(constant.advance(constant.init(hp), hp, 0, 3), hp)
     adaptive = constant.with_rule(AutoL2(every=2), "subset")
     with compilations() as compiled:
@@ -137,6 +148,7 @@ def test_autol2_and_constant_l2_share_what_both_do() -> None:
     assert {"jit(_measure)"} <= set(compiled) <= {"jit(_control)", "jit(_measure)"}
     assert constant.rule is None
     whole = Trainer(of, dataset(of), rule=AutoL2(every=2), measure="subset")
+    whole.dispatched = True
     jax.tree.map(np.testing.assert_array_equal, state, whole.advance(whole.init(hp), hp, 0, 3))
 
 

@@ -87,9 +87,9 @@ def execute(
 
 
 def compile_part(job: Job, part: int, parts: int) -> None:
-    """Compile one part of the programs that a single run dispatches, for this process and the persistent cache."""
+    """Compile one part of the programs that a single run needs, for this process and the persistent cache."""
     trainer = _trainer(job.recipe, job.specs[0].measure, None)
-    if trainer.dispatched and trainer.mesh is None:
+    if trainer.mesh is None:
         longest, *others = trainer.programs(hyper_of(job.recipe.setup, job.specs))
         for program in [longest] if part == 0 else others[part - 1 :: parts - 1]:
             program()

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from l2dynamics.autol2 import AutoL2, AutoL2State
 from l2dynamics.data.datasets import Dataset
 from l2dynamics.experiments.setup import Measure, Setup
+from l2dynamics.models.layout import Layout
 from l2dynamics.training.evaluation import Evaluator
 from l2dynamics.training.update import Batch, Examples, Hyper, State, Update
 
@@ -56,12 +57,12 @@ class Trainer:
         self.setup, self.dataset, self.bucket, self.mesh = setup, dataset, bucket, mesh
         cpu = jax.default_backend() == "cpu"
         # A batch that is split over devices must not be the innermost axis.
-        self.update = Update(setup, dataset, layout="CHWN" if cpu and mesh is None else "NHWC", mesh=mesh)
+        layout: Layout = "CHWN" if cpu and mesh is None else "NHWC"
+        self.update = Update(setup, dataset, layout=layout, mesh=mesh)
         self.steps_per_epoch = self.update.steps_per_epoch
         resident = isinstance(dataset.train_images, np.ndarray)
-        # On CPU a convolution of XLA's is 20–70 times slower in a loop (jax issue 12868), and AutoL2 and constant λ
-        # share one dispatched program, which takes long to compile. A host-fed data set is dispatched everywhere.
-        self.dispatched = not resident or (cpu and setup.model.kind != "fc")
+        # On CPU a convolution of XLA's, which CHWN does without, is 20–70 times slower in a loop (jax issue 12868).
+        self.dispatched = not resident or (cpu and layout == "NHWC" and setup.model.kind != "fc")
         self._data: Examples | None = None
         if resident:
             # Arguments, not constants of the compiled programs: those stay small, and all data of one shape share them.
@@ -198,7 +199,7 @@ class Trainer:
         return Run(self.start.eval_shape(hyper), self.control.eval_shape(hyper.l2) if self.rule else None)
 
     def programs(self, hyper: Hyper) -> list[Callable[[], Any]]:
-        """Calls that compile what a run dispatches, on zeros in its place, in parts: the longest first.
+        """Calls that compile what a run needs, on zeros in its place, in parts: the longest first.
 
         A process that calls one part leaves the others to other processes: they meet in the persistent cache.
         """
@@ -215,16 +216,20 @@ class Trainer:
 
         def descend() -> None:
             run = zeros()
-            self.step(run.state, run.in_force(hyper), batch)
+            if self.dispatched:
+                self.step(run.state, run.in_force(hyper), batch)
+            else:
+                self.segment(run, hyper, step, step, self._data, self._subset)
 
         def begin() -> None:
             self.init(hyper)
-            self.order(hyper, step)
-            self.examples_of(order, step)
+            if self.dispatched:
+                self.order(hyper, step)
+                self.examples_of(order, step)
 
         def measure() -> None:
             run = zeros()
-            if run.controller is not None:
+            if self.dispatched and run.controller is not None:
                 self.measure(run.controller, run.state, hyper, batch, self._subset)
 
         return [descend, lambda: self.evaluate(zeros(), hyper), begin, measure]
