@@ -3,6 +3,7 @@
 #   make reproduce              the whole pipeline: data, sweeps, theory, figures, claims, report, MLflow
 #   make reproduce SCALE=smoke  the same at another scale: smoke, laptop (default), accelerator, paper
 #                               VERBOSE=1: every finished job on the terminal (work/logs/ always has it)
+#   make beyond                 what the paper leaves open (docs/beyond.md): only its sweeps and figures; `make reproduce` has them too
 #   make figures                draw the figures again from the results; trains nothing. STYLE=paper|slides
 #   make ui                     browse all runs in MLflow on http://127.0.0.1:5000
 #   make verify                 train a random sample of the committed runs again and compare, five minutes. RENEW=1: take
@@ -61,7 +62,7 @@ export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export L2DYNAMICS_VERBOSE := $(VERBOSE)
 
-.PHONY: help setup tools reproduce verify figures ui docs test lint clean stale
+.PHONY: help setup tools reproduce beyond verify figures ui docs test lint clean stale
 .DELETE_ON_ERROR:
 
 help:
@@ -91,6 +92,11 @@ reproduce: setup
 	@$(BIN)/dvc repro fig@S5 # two minutes to a first figure: it needs one sweep only
 	@$(BIN)/dvc repro
 	@echo "Done: reports/$(SCALE)/README.md (figures and claims), reports/$(SCALE)/index.html (the same, one file); \`make ui\` shows the runs."
+
+beyond: setup
+	@$(BIN)/python scripts/set_scale.py $(SCALE)
+	@$(BIN)/dvc repro fig@X1 fig@X2 fig@X4
+	@echo "Done: reports/$(SCALE)/figures/figX1.png, figX2.png, figX4.png"
 
 verify: setup
 	@$(BIN)/python -m l2dynamics verify --scale $(SCALE) --minutes $(MINUTES) $(if $(RENEW),--renew)

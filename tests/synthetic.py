@@ -252,6 +252,19 @@ def everything() -> dict[str, Results]:
     for name in ("autol2_wrn", "autol2_fc", "autol2_cnn", "autol2_cnn_bn"):
         out[name] = autol2(name, wins=True)
     out["autol2_wrn_schedule"] = autol2("autol2_wrn_schedule", wins=False)
+    out["autol2_own_units"] = autol2("autol2_own_units", wins=True)
+    for name in ("cnn_bn_adamw", "cnn_bn_adam"):
+        law = {"c": 0.05, "steps_per_epoch": 20, "plateau": 0.5, "penalty": 0.01}
+        runs = [
+            run_rows(eta=eta, l2=l2, seed=seed, budget=200.0, **law)
+            for eta in (0.001, 0.004)
+            for l2 in (0.0, 0.01, 0.1, 1.0, 10.0)
+            for seed in seeds
+        ]
+        out[name] = results(name, pd.concat(runs, ignore_index=True), steps_per_epoch=20)
+    out["fc_minibatch"] = results("fc_minibatch", grid((0.15, 1.5), fc_l2s, seeds, noise=0.001, **fc_law))
+    law = {"horizon": 0.2, "c": 0.05, "zero": 20.0, "plateau": 0.5, "penalty": 3.0}
+    out["cnn_bn_full"] = results("cnn_bn_full", grid((0.01,), conv_l2s, seeds, **law))
     return out
 
 

@@ -104,6 +104,8 @@ SWEEPS: dict[str, tuple[tuple[float, ...], np.ndarray, float, int]] = {
     "cnn": ((0.01,), np.geomspace(1e-2, 1.0, 6), 0.5, 20),
     "cnn_bn": ((0.01,), np.geomspace(1e-2, 1.0, 6), 0.5, 20),
     "wrn": ((0.05, 0.1, 0.2, 0.8), np.geomspace(1e-4, 1e-2, 6), 0.6, 20),
+    "fc_minibatch": ((0.15,), np.geomspace(1e-4, 1e-2, 6), 0.7, 16),
+    "cnn_bn_full": ((0.01,), np.geomspace(1e-2, 1.0, 6), 0.5, 1),
 }
 
 
@@ -219,6 +221,50 @@ def wrn_aug(
                     run(law(l2, loss), eta=0.2, l2=l2, seed=seed, steps=budget, per_epoch=20, group=group)
                 )
     return made("wrn_aug", frames, 20)
+
+
+def budgeted(
+    name: str,
+    *,
+    exponent: float = -1.0,
+    l2s: Sequence[float] | None = None,
+    etas: Sequence[float] = (0.001, 0.002, 0.004, 0.008),
+    seeds: Sequence[int] = SEEDS,
+    fits: float = 1.0,
+) -> Results:
+    """Runs of equal length: within T steps λ ∝ (ηT)^exponent is best, t* is where it is.
+
+    Args:
+        name: of the results.
+        exponent: of the optimal λ on ηT.
+        l2s: of the grid.
+        etas: learning rates.
+        seeds: of every run.
+        fits: training accuracy that is reached.
+    """
+    grid = np.geomspace(3e-3, 30, 17) if l2s is None else l2s
+    frames = []
+    for eta in etas:
+        for seed in seeds:
+            for l2 in (0.0, *grid):
+                # Accuracy is best where η t = λ^(1/exponent), and falls by 0.02 a decade of λ.
+                law = lambda t, l2=l2, eta=eta: rise(  # noqa: E731
+                    eta * t * max(l2, 1e-9) ** (-1 / exponent), 0.7 - 0.02 * np.log10(max(l2, 1e-3)), 0.05
+                )
+                zero = lambda t: rise(t / 100, 0.65, 0.0)  # noqa: E731
+                train = lambda t: np.minimum(fits, 0.1 + t / 100)  # noqa: E731
+                frames.append(
+                    run(
+                        law if l2 else zero,
+                        eta=eta,
+                        l2=float(l2),
+                        seed=seed,
+                        steps=10_000,
+                        per_epoch=16,
+                        train=train,
+                    )
+                )
+    return made(name, frames, 16)
 
 
 def wrn_schedule(
@@ -390,5 +436,7 @@ def everything(**changed: Results) -> Mapping[str, Results]:
             for name in ("wrn", "fc", "cnn", "cnn_bn")
         },  # type: ignore[misc]
         "autol2_wrn_schedule": lambda: autol2("autol2_wrn_schedule", gain=-0.02, speed=2.0),
+        "autol2_own_units": lambda: autol2("autol2_own_units", gain=0.0),
+        **{name: lambda name=name: budgeted(name) for name in ("cnn_bn_adamw", "cnn_bn_adam")},  # type: ignore[misc]
     }
     return {name: changed[name] if name in changed else make() for name, make in found.items()}

@@ -14,6 +14,7 @@ from l2dynamics.claims import (
     accuracies,
     adaptive,
     base,
+    beyond,
     budgets,
     checks,
     coefficients,
@@ -43,7 +44,7 @@ def judged(world):
 def test_where_the_laws_hold_the_claims_are_confirmed(judged):
     expected = {f"{number:02d}" for number in range(1, 16)}
     assert {id: judged[id]["verdict"] for id in sorted(expected)} == dict.fromkeys(sorted(expected), YES)
-    parts = {id: record["verdict"] for id, record in judged.items() if "-" in id and id[0] != "c"}
+    parts = {id: record["verdict"] for id, record in judged.items() if "-" in id and id[0] not in "cx"}
     assert {id: verdict for id, verdict in parts.items() if verdict != YES} == {}
 
 
@@ -53,7 +54,7 @@ def test_every_record_is_flat_json_with_the_agreed_keys(judged):
         assert json.loads(json.dumps(record, allow_nan=False)) == record
         assert record["scale"] == "laptop"
         assert record["verdict"] in set(Verdict)
-        assert record["kind"] == (base.OURS if id.startswith("c") else base.PAPER)
+        assert record["kind"] == (base.PAPER if id[0].isdigit() else base.OURS)
         assert record["reason"], id
         assert "true" in record["claim"].lower(), id
         assert (record["low"] is None) == (record["level"] is None), id
@@ -77,6 +78,12 @@ def test_every_record_is_flat_json_with_the_agreed_keys(judged):
         ("13-eta", 0.05, 0.01),
         ("14-resnet-budget", 0.04, 0.01),
         ("15", 0.0, 0.005),
+        ("x1", -1.0, 0.1),
+        ("x1-coupled", -1.0, 0.1),
+        ("x1-time", -1.0, 0.1),
+        ("x2", 0.0, 0.004),
+        ("x4-fc", 0.03, 0.005),
+        ("x4-cnn_bn", 0.03, 0.005),
         ("c2-fc", 0.7, 1e-9),
         ("c2-wrn", 1 / 20 * 20 * 0.2 / 0.1, 1e-9),
     ],
@@ -86,8 +93,22 @@ def test_measured_numbers_are_those_put_in(judged, id, value, tolerance):
 
 
 def test_ids_are_ordered_for_readers():
-    ids = ["c2", "10-fc", "07-T10", "02", "c10", "01-fc", "07-T5", "10", "01", "07", "c2-fc"]
-    ordered = ["01", "01-fc", "02", "07", "07-T5", "07-T10", "10", "10-fc", "c2", "c2-fc", "c10"]
+    ids = ["x1", "c2", "10-fc", "07-T10", "02", "c10", "x1-time", "01-fc", "07-T5", "10", "01", "07", "c2-fc"]
+    ordered = [
+        "01",
+        "01-fc",
+        "02",
+        "07",
+        "07-T5",
+        "07-T10",
+        "10",
+        "10-fc",
+        "c2",
+        "c2-fc",
+        "c10",
+        "x1",
+        "x1-time",
+    ]
     assert sorted(ids, key=evaluation.order) == ordered
 
 
@@ -126,6 +147,10 @@ ONE = {
     "15": lambda world: judging.single(exceptions.INITIAL, exceptions.initial_scale(world)),
     "c3": lambda world: judging.single(budgets.DOUBLED, budgets.doubled(world)),
     "c8": alone(times.CURVATURE, times.curvature, "fc"),
+    "x1": lambda world: judging.single(beyond.ON_BUDGET, beyond.on_budget(world, "cnn_bn_adamw")),
+    "x1-time": lambda world: judging.single(beyond.ON_TIME, beyond.on_time(world)),
+    "x2": lambda world: judging.single(beyond.UNITS, beyond.own_units(world)),
+    "x4": lambda world: judging.over_setups(beyond.GAIN, [beyond.gain(world, "fc")])[0],
 }
 
 FEW = (1e-4, 1e-3, 1e-2)
@@ -214,6 +239,42 @@ BROKEN = [
     ("15", "wrn_sigma", lambda: worlds.wrn_sigma(short=0.0), OPEN, "on both sides of 0"),
     ("c3", "wrn_aug", lambda: worlds.wrn_aug(budgets=()), OPEN, "has no runs of group predicted"),
     ("c8", "fc", lambda: worlds.sweep("fc", l2s=FEW), OPEN, "3 λ, fewer than 5"),
+    (
+        "x1",
+        "cnn_bn_adamw",
+        lambda: worlds.budgeted("cnn_bn_adamw", exponent=-0.5),
+        NO,
+        "outside −1.25 … −0.75",
+    ),
+    ("x1", "cnn_bn_adamw", lambda: worlds.budgeted("cnn_bn_adamw", etas=(0.004,)), OPEN, "it takes 4"),
+    ("x1", "cnn_bn_adamw", lambda: worlds.budgeted("cnn_bn_adamw", l2s=(10, 20, 30)), OPEN, "it takes 4"),
+    ("x1", "cnn_bn_adamw", lambda: worlds.budgeted("cnn_bn_adamw", seeds=(0,)), OPEN, "one seed"),
+    ("x1", "cnn_bn_adamw", lambda: worlds.budgeted("cnn_bn_adamw", fits=0.9), OPEN, "outside the regime"),
+    ("x1-time", "cnn_bn_adamw", lambda: worlds.budgeted("cnn_bn_adamw", exponent=-2.0), NO, "outside"),
+    (
+        "x2",
+        "autol2_own_units",
+        lambda: worlds.autol2("autol2_own_units", gain=-0.05),
+        NO,
+        "as printed at the end",
+    ),
+    (
+        "x2",
+        "autol2_own_units",
+        lambda: worlds.autol2("autol2_own_units", gain=0.0, seeds=(0,)),
+        OPEN,
+        "share no two seeds",
+    ),
+    (
+        "x2",
+        "autol2_own_units",
+        lambda: worlds.autol2("autol2_own_units", steps=5000),
+        OPEN,
+        "differ in length",
+    ),
+    ("x4", "fc", lambda: worlds.sweep("fc", zero=0.85), NO, "outside −0.01 … 0.01"),
+    ("x4", "fc_minibatch", lambda: worlds.sweep("fc_minibatch", zero=0.7), NO, "minus that in minibatches"),
+    ("x4", "fc_minibatch", lambda: worlds.sweep("fc_minibatch", etas=(0.9,)), OPEN, "share no η"),
 ]
 
 

@@ -51,7 +51,7 @@ def test_every_section_validates_and_makes_runs(scale):
     for name in registry.AUTOL2:
         auto = load_section(ROOT, scale, f"autol2.{name}", AutoL2Sweep)
         assert of_autol2(name, auto, per_epoch(auto.setup), 0)
-        subset = set() if scale in ("laptop", "workstation") else {"subset"}
+        subset = set() if scale in ("laptop", "workstation") or name == "own_units" else {"subset"}
         assert set(auto.measures) == {"minibatch"} | subset
     measured = load_section(ROOT, scale, "measure_c", MeasureCs)
     for name in ("fc", "cnn", "wrn"):
@@ -62,7 +62,7 @@ def test_every_section_validates_and_makes_runs(scale):
 @pytest.mark.parametrize("scale", scales.SCALES)
 def test_what_belongs_together_shares_its_setup(scale):
     for name in registry.AUTOL2:
-        other = sweep({"wrn": "wrn_aug"}.get(name, name), scale).setup
+        other = sweep({"wrn": "wrn_aug", "own_units": "wrn_schedule"}.get(name, name), scale).setup
         assert load_section(ROOT, scale, f"autol2.{name}", AutoL2Sweep).setup.model == other.model
     assert load_section(ROOT, scale, "measure_c", MeasureCs).wrn.setup == sweep("wrn_aug", scale).setup
     assert sweep("wrn_sigma", scale).setup.schedule == sweep("wrn_schedule", scale).setup.schedule
@@ -72,6 +72,11 @@ def test_what_belongs_together_shares_its_setup(scale):
     for name in ("fc", "fc_mse"):
         of = sweep(name, scale).setup
         assert of.batch == of.data.train, "full batch"
+    assert sweep("fc_minibatch", scale).setup.batch < sweep("fc", scale).setup.batch
+    assert sweep("cnn_bn_full", scale).setup.batch > sweep("cnn_bn", scale).setup.batch
+    for name in ("adamw", "adam"):
+        assert sweep(f"cnn_bn_{name}", scale).setup.optimizer == name
+        assert sweep(f"cnn_bn_{name}", scale).setup.model == sweep("cnn_bn", scale).setup.model
     for name in ("fc", "fc_mse", "fc_small", "cnn", "cnn_bn", "wrn"):
         of = sweep(name, scale).setup
         assert (of.momentum, of.augment, of.schedule) == (0.0, False, None), name
@@ -301,7 +306,7 @@ def test_autol2(name, setup, eta, epochs):
     assert of.eta == eta
     assert epochs is None or of.epochs == epochs
     assert 0.1 in of.init_l2
-    assert of.controller.model_dump() == {"decay": 0.1, "every": 10, "refractory": 0.1}
+    assert of.controller.model_dump() == {"decay": 0.1, "every": 10, "refractory": 0.1, "clock": "steps"}
 
 
 # ------------------------------------------------------------------------------------------ one real step

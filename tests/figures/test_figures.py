@@ -60,6 +60,13 @@ PANELS = {
     "figS10": AUTO,
     "figS11": [("epochs", TEST, "log", "linear")] * 3,
     "figS12": [("λ", TEST, "log", "linear"), ("epochs", TEST, "log", "linear")],
+    "figX1": [
+        ("ηT (steps)", "optimal λ", "log", "log"),
+        ("λ", MAX, "log", "linear"),
+        ("λ", T_STAR, "log", "log"),
+    ],
+    "figX2": [("epochs", TEST, "linear", "linear"), ("epochs", "λ", "linear", "log")],
+    "figX4": [("λ", MAX, "log", "linear"), ("λ", "steps to max test accuracy", "log", "log")] * 2,
 }
 
 

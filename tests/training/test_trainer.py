@@ -1,6 +1,7 @@
 """The trainer against a numpy one, against itself in other forms, and against AutoL2 by hand."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from l2dynamics.training.evaluation import evaluation_steps
 from l2dynamics.training.losses import LOSSES
 from l2dynamics.training.regularization import squared_norm
 from l2dynamics.training.trainer import Trainer
-from l2dynamics.training.update import NEVER, Hyper, hyper_of
+from l2dynamics.training.update import NEVER, Hyper, elapsed, hyper_of
 
 
 def arrays(tree):
@@ -69,7 +70,7 @@ class NumpyFc:
         pixels = data.train_images.astype(np.float64) / 255
         x = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
         self.x, self.y, self.loss = x.reshape(len(x), -1), np.eye(10)[data.train_labels], loss
-        self.v = [np.zeros_like(p) for p in self.w + self.b]
+        self.v, self.s = ([np.zeros_like(p) for p in self.w + self.b] for _ in range(2))
 
     def gradient(self, batch):
         x, y = self.x[batch], self.y[batch]
@@ -100,6 +101,16 @@ class NumpyFc:
             v += g + l2 * p
         for p, v in zip(params, self.v, strict=True):
             p -= eta * v
+
+    def adam_step(self, batch, eta, l2, step, *, decoupled):
+        """Kingma & Ba 2015 with L2 in the gradient; decoupled: Loshchilov & Hutter 2019."""
+        _, grads = self.gradient(batch)
+        for m, s, p, g in zip(self.v, self.s, self.w + self.b, grads, strict=True):
+            g = g if decoupled else g + l2 * p
+            m += 0.1 * (g - m)
+            s += 0.001 * (g * g - s)
+            scaled = m / (1 - 0.9 ** (step + 1)) / (np.sqrt(s / (1 - 0.999 ** (step + 1))) + 1e-8)
+            p -= eta * (scaled + (l2 * p if decoupled else 0))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +149,42 @@ def test_every_step_equals_numpy(loss, batch, momentum, schedule, sigma_b):
         for index, name in enumerate(names):
             for key, mine in (("kernel", expected.w), ("bias", expected.b)):
                 np.testing.assert_allclose(run.state.params[name][key], mine[index], rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("bucket", [None, 2])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_adam_and_adamw_equal_numpy(optimizer, bucket):
+    of = setup(optimizer=optimizer, batch=8, schedule={"factor": 0.2, "at": [0.5]}, sigma_b=0.1)
+    data = dataset(of)
+    trainer = Trainer(of, data, bucket=bucket)
+    hp = one = hyper(eta=0.01, l2=0.3, seed=3, decays=(6,))
+    if bucket:
+        hp = Hyper(*(jnp.stack([field] * bucket) for field in one))
+    run = trainer.init(hp)
+
+    def params():
+        return jax.tree.map(lambda leaf: leaf[-1] if bucket else leaf, run.state.params)
+
+    expected = NumpyFc(params(), data, "softmax")
+    for step in range(12):
+        order = np.asarray(trainer.order(hp, np.int32(step // 3)))
+        rows = (order[-1] if bucket else order)[(step % 3) * 8 :][:8]
+        rate = 0.01 * (0.2 if step >= 6 else 1)
+        expected.adam_step(rows, rate, 0.3, step, decoupled=optimizer == "adamw")
+        run = trainer.advance(run, hp, step, step + 1)
+        for index in range(3):
+            for key, mine in (("kernel", expected.w), ("bias", expected.b)):
+                found = params()[f"Dense_{index}"][key]
+                # Adam divides what is left of sums that cancel by their own size.
+                np.testing.assert_allclose(found, mine[index], rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize(("decays", "factor"), [((), 1.0), ((3, 7), 0.2), ((3, 7, 9), 0.5)])
+def test_elapsed_is_the_integral_of_eta(decays, factor):
+    hp = hyper(eta=0.7, decays=decays)._replace(factor=jnp.float32(factor))
+    for step in range(15):
+        rates = [factor ** sum(t >= decay for decay in decays) for t in range(step)]
+        assert int(elapsed(hp, np.int32(step))) == math.floor(sum(rates) + 1e-6)
 
 
 def test_numpy_gradient_is_that_of_finite_differences():
@@ -316,15 +363,18 @@ def test_images_decoded_on_demand_train_the_same():
 # ------------------------------------------------------------------------------------------ AutoL2
 
 
+@pytest.mark.parametrize("clock", ["steps", "eta"])
 @pytest.mark.parametrize("measure", ["minibatch", "subset"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_autol2_in_the_trainer_equals_a_loop_by_hand(measure, momentum):
+def test_autol2_in_the_trainer_equals_a_loop_by_hand(measure, momentum, clock):
     of = setup(momentum=momentum)
     data = dataset(of)
     rule = AutoL2(init_l2=0.5, decay=0.5, every=2, refractory=0.2)
     # The run's λ is the one to start from; the rule's own start plays no role.
-    trainer = Trainer(of, data, rule=AutoL2(77.0, decay=0.5, every=2, refractory=0.2), measure=measure)
-    hp = hyper(eta=0.8, l2=0.5)
+    trainer = Trainer(
+        of, data, rule=AutoL2(77.0, decay=0.5, every=2, refractory=0.2), measure=measure, clock=clock
+    )
+    hp = hyper(eta=0.8, l2=0.5, decays=(8,), factor=0.5)
     run = trainer.init(hp)
     params, auto = run.state.params, rule.init()
     velocity = jax.tree.map(jnp.zeros_like, params)
@@ -334,7 +384,7 @@ def test_autol2_in_the_trainer_equals_a_loop_by_hand(measure, momentum):
     def loss(params, x, y):
         return jnp.mean(LOSSES["softmax"](trainer.update.module.apply({"params": params}, x), y))
 
-    seen = set()
+    seen, time = set(), 0.0
     for step in range(30):
         order = np.asarray(trainer.order(hp, np.int32(step // 3)))
         rows = order[(step % 3) * 8 :][:8]
@@ -342,11 +392,14 @@ def test_autol2_in_the_trainer_equals_a_loop_by_hand(measure, momentum):
             chosen = rows if measure == "minibatch" else np.arange(12)
             logits = trainer.update.module.apply({"params": params}, pixels[chosen])
             error = np.mean(np.argmax(logits, 1) != data.train_labels[chosen])
-            auto = rule.update(auto, step, float(loss(params, pixels[chosen], targets[chosen])), error)
+            now = step if clock == "steps" else int(time)
+            auto = rule.update(auto, now, float(loss(params, pixels[chosen], targets[chosen])), error)
         grads = jax.grad(loss)(params, pixels[rows], targets[rows])
         grads = jax.tree.map(lambda g, p: g + auto.l2 * p, grads, params)  # noqa: B023
         velocity = jax.tree.map(lambda v, g: jnp.float32(momentum) * v + g, velocity, grads)
-        params = jax.tree.map(lambda p, v: p - jnp.float32(0.8) * v, params, velocity)
+        rate = 1.0 if step < 8 else 0.5
+        time += rate
+        params = jax.tree.map(lambda p, v: p - jnp.float32(0.8 * rate) * v, params, velocity)  # noqa: B023
         run = trainer.advance(run, hp, step, step + 1)
         assert float(run.controller.l2) == float(auto.l2)
         assert trainer.evaluate(run, hp)["l2"] == float(auto.l2)

@@ -1,10 +1,11 @@
 """The optimal λ of a budget: the summit of a parabola through the accuracy over log λ, with an interval.
 
 The best λ of a grid is one of a few values and has no interval worth the name. A parabola through the λ next to the
-best has a summit between them, and each draw of seeds and images moves it.
+best has a summit between them, and each draw of seeds and images moves it. Over several budgets T and η its exponent in
+ηT tells whether λ_opt ∝ 1/(ηT).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from l2dynamics.analysis import choice, resampling
 from l2dynamics.analysis.blocks import Curves, Lacking, first_best
 from l2dynamics.analysis.resampling import Estimate, View
-from l2dynamics.analysis.slopes import quadratic
+from l2dynamics.analysis.slopes import quadratic, slope
 
 WIDTH = 0.7
 """The parabola goes through the λ within so many decades of the best one, and through its two neighbours in any case.
@@ -75,6 +76,47 @@ def optimum(
     inside = 0 < observed < len(u) - 1
     held = u[0] < found.low(0.9) and found.high(0.9) < u[-1]
     return Optimum(found, inside and held, (float(10 ** u[0]), float(10 ** u[-1])))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The runs of one η within one budget.
+
+    Attributes:
+        eta: learning rate.
+        steps: the budget.
+        curves: by λ > 0 ascending, with the same seeds in all budgets that are compared.
+    """
+
+    eta: float
+    steps: float
+    curves: Mapping[float, Curves]
+
+    def optimum(self, *, draws: int = resampling.DRAWS) -> Optimum:
+        """See :func:`optimum`."""
+        return optimum(list(self.curves.values()), np.array(list(self.curves)), self.steps, draws=draws)
+
+
+def exponent(budgets: Sequence[Budget], *, draws: int = resampling.DRAWS) -> Estimate:
+    """Fit λ_opt ∝ (η T)^slope with one prefactor over budgets whose grids bracket the optimum.
+
+    Raises:
+        Lacking: there are fewer than three.
+    """
+    if len(budgets) < 3:
+        raise Lacking(f"{len(budgets)} budgets whose grid brackets the optimum, fewer than 3")
+    x = np.log10([one.eta * one.steps for one in budgets])
+
+    def statistic(view: View) -> np.ndarray:
+        tops = []
+        for one in budgets:
+            accuracies = [choice.best(view, [curves], one.steps) for curves in one.curves.values()]
+            tops.append(summit(np.log10(list(one.curves)), np.stack(accuracies, axis=-1)))
+        found = np.stack(tops, axis=-1)
+        return slope(x, found, np.ones((1, len(x))), np.zeros(len(x), dtype=int))
+
+    seeds = len(next(iter(budgets[0].curves.values())).seeds)
+    return resampling.estimate(statistic, seeds, draws=draws)
 
 
 def summit(u: np.ndarray, y: np.ndarray, width: float = WIDTH) -> np.ndarray:

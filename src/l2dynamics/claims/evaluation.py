@@ -10,6 +10,7 @@ from l2dynamics import paths
 from l2dynamics.claims import (
     accuracies,
     adaptive,
+    beyond,
     budgets,
     coefficients,
     exceptions,
@@ -22,7 +23,7 @@ from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 from l2dynamics.storage import atomic
 
-MODULES = (times, accuracies, budgets, coefficients, adaptive, mse, exceptions)
+MODULES = (times, accuracies, budgets, coefficients, adaptive, mse, exceptions, beyond)
 
 RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for name in module.RESULTS))
 """Names of the results that the claims on training read."""
@@ -81,12 +82,11 @@ def read_regimes(folder: Path) -> list[dict[str, Any]]:
 
 
 def order(id: str) -> tuple[int, float, int, str]:
-    """Sort key of claim ids: the paper's before ours, by number, the verdict over setups before its parts."""
+    """Sort key of claim ids: the paper's, ours on it (c), beyond it (x), by number, a whole before its parts."""
     head, _, tail = id.partition("-")
-    ours = head.startswith("c")
-    digits = head.lstrip("c")
+    digits = head.lstrip("cx")
     number = float(digits) if digits.isdigit() else math.inf
-    return (int(ours), number, int(bool(tail)), _padded(tail))
+    return ("cx".find(head[:1]) + 1, number, int(bool(tail)), _padded(tail))
 
 
 def write(records: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The experiments and figures of the paper in one table: what each is called, what it shows and what it needs.
+"""The experiments and figures in one table, the paper's and ours: what each is called, what it shows and what it needs.
 
 Whatever lists or names experiments is derived from here: MLflow's experiments, titles in figures and claims, the η of
 single-η panels, the stages of a plan, the reference. The numbers of a scale are in ``scales/<scale>.yaml``, the nodes
@@ -65,8 +65,9 @@ class Group:
 
     @property
     def title(self) -> str:
-        """Name, subject and figures, e.g. ``fc — MNIST (Fig. 2a–c, S1a, S6, S11)``."""
-        shown = (panel for one in self.experiments for panel in one.panels)
+        """Name, subject and the paper's figures, or ours, e.g. ``fc — MNIST (Fig. 2a–c, S1a, S6, S11)``."""
+        shown = {panel for one in self.experiments for panel in one.panels}
+        shown = {panel for panel in shown if not panel.startswith("X")} or shown
         return f"{self.name} — {self.about} ({self.where or 'Fig. ' + _merged(shown)})"
 
 
@@ -139,6 +140,7 @@ _RESNET = (
     "ResNet-50 on ImageNet (below scale `paper` a small ResNet on CIFAR-10), learning rate schedule: the "
     "counter-example in which small λ never catches up."
 )
+_BEYOND = "AdamW and Adam, minibatches against full batches, AutoL2 in units of its own: what the paper leaves open."
 _MEASURE = "Short runs at large λ that measure c = t*·λ; it predicts the best λ of any budget."
 _THEORY = "Mode evolution, kernel decay and loss minimum of wide networks, against theory."
 
@@ -157,6 +159,7 @@ GROUPS = (
     Group("wrn_aug", "CIFAR-10, momentum", _FIXED_RATE, "Sections 2.1, 3, SM E"),
     Group("wrn_schedule", "CIFAR-10, learning rate schedule", _DECAYS, "Section 1, SM E"),
     Group("resnet", "under-parametrised", _RESNET, "SM C"),
+    Group("beyond", "not in the paper", _BEYOND, "ours"),
     Group("measure_c", "the coefficient c", _MEASURE, "Section 3"),
     Group("theory", "wide networks", _THEORY, "Section 4, SM B", where="Sec. 4, Fig. 5"),
 )
@@ -168,11 +171,11 @@ _MOVING = "WRN+momentum"
 
 # The paper does not say the η of Figure S5c and d: 0.05 is in the middle of its grid.
 EXPERIMENTS = (
-    Experiment("sweep@fc", "fc", _MNIST, "FC", "FC", ("2a–c", "S1a", "S6"), 0.15),
+    Experiment("sweep@fc", "fc", _MNIST, "FC", "FC", ("2a–c", "S1a", "S6", "X4"), 0.15),
     Experiment("sweep@fc_mse", "fc_mse", _MNIST, "FC with MSE", "FC", ("S5",), 0.05),
     Experiment("sweep@fc_small", "fc_small", _CIFAR, "FC-small", "FC", ("S7",), 0.1),
     Experiment("sweep@cnn", "cnn", _EITHER, "CNN", "CNN No BN", ("3a–c", "S6"), 0.01),
-    Experiment("sweep@cnn_bn", "cnn_bn", _EITHER, "CNN+BN", "CNN BN", ("3d–f",), 0.01),
+    Experiment("sweep@cnn_bn", "cnn_bn", _EITHER, "CNN+BN", "CNN BN", ("3d–f", "X4"), 0.01),
     Experiment("sweep@wrn", "wrn", _EITHER, "WRN", "WRN", ("2d–f", "S1b", "S6"), 0.2),
     Experiment(
         "sweep@wrn_aug",
@@ -189,10 +192,23 @@ EXPERIMENTS = (
     Experiment("sweep@wrn_sigma", "wrn_schedule", _EITHER, "WRN", "WRN", ("S12",), 0.2),
     Experiment("sweep@resnet", "resnet", ("cifar10", "imagenet2012"), "ResNet", "ResNet", ("S8",), 0.1),
     Experiment("autol2@wrn", "wrn_aug", _EITHER, "WRN", "WRN", ("1c", "S9"), 0.2),
-    Experiment("autol2@wrn_schedule", "wrn_schedule", _EITHER, "WRN+schedule", "WRN", ("S10",), 0.2),
+    Experiment("autol2@wrn_schedule", "wrn_schedule", _EITHER, "WRN+schedule", "WRN", ("S10", "X2"), 0.2),
     Experiment("autol2@fc", "fc", _MNIST, "FC", "FC", ("S11",), 0.15),
     Experiment("autol2@cnn", "cnn", _EITHER, "CNN", "CNN No BN", ("S11",), 0.01),
     Experiment("autol2@cnn_bn", "cnn_bn", _EITHER, "CNN+BN", "CNN BN", ("S11",), 0.01),
+    Experiment("sweep@cnn_bn_adamw", "beyond", _EITHER, "CNN+BN with AdamW", "CNN BN, AdamW", ("X1",), 0.002),
+    Experiment("sweep@cnn_bn_adam", "beyond", _EITHER, "CNN+BN with Adam", "CNN BN, Adam", ("X1",), 0.002),
+    Experiment("autol2@own_units", "beyond", _EITHER, "WRN+schedule", "WRN", ("X2",), 0.2),
+    Experiment("sweep@fc_minibatch", "beyond", _MNIST, "FC in minibatches", "FC, minibatches", ("X4",), 0.15),
+    Experiment(
+        "sweep@cnn_bn_full",
+        "beyond",
+        _EITHER,
+        "CNN+BN in full batches",
+        "CNN BN, full batches",
+        ("X4",),
+        0.01,
+    ),
     Experiment("measure_c", "measure_c", (*_MNIST, *_CIFAR), "FC, CNN and WRN", "WRN", ("4a",), 0.2),
     Experiment("theory", "theory", _MNIST, "two-layer ReLU network", "2-layer", ("5",), None),
 )
@@ -215,12 +231,15 @@ FIGURES = (
     Figure("figS10", "AutoL2 with a schedule of η"),
     Figure("figS11", "AutoL2 against the best constant λ, other architectures"),
     Figure("figS12", "Figure 1a for several initialisation scales σw"),
+    Figure("figX1", "ours. AdamW and Adam, the optimal λ against ηT (a), accuracy (b) and t* (c) against λ"),
+    Figure("figX2", "ours. AutoL2 in its own units with a schedule of η, against the tuned λ"),
+    Figure("figX4", "ours. The gain of λ > 0 and t* in full batches and in minibatches"),
 )
 
 SWEEPS = tuple(one.key for one in EXPERIMENTS if one.kind == "sweep")
 AUTOL2 = tuple(one.key for one in EXPERIMENTS if one.kind == "autol2")
 
-_PANEL = re.compile(r"(?P<supplement>S?)(?P<number>\d+)(?P<first>[a-z]?)(?:–(?P<last>[a-z]))?")
+_PANEL = re.compile(r"(?P<part>[SX]?)(?P<number>\d+)(?P<first>[a-z]?)(?:–(?P<last>[a-z]))?")
 
 
 def find(name: str) -> Experiment | None:
@@ -241,22 +260,22 @@ def labels(names: Iterable[str]) -> dict[str, str]:
 
 
 def figure_of(panel: str) -> str:
-    """Return the name of the figure of a panel: ``fig2`` of ``2a–c``, ``figS7`` of ``S7``."""
-    supplement, number, *_ = _parts(panel)
-    return f"fig{'S' * supplement}{number}"
+    """Return the name of the figure of a panel: ``fig2`` of ``2a–c``, ``figS7`` of ``S7``, ``figX1`` of our ``X1``."""
+    part, number, *_ = _parts(panel)
+    return f"fig{part}{number}"
 
 
-def _parts(panel: str) -> tuple[bool, int, str, str]:
-    """Return whether a panel is in the supplement, the number of its figure, its first and its last letter."""
+def _parts(panel: str) -> tuple[str, int, str, str]:
+    """Return S in the supplement and X beyond the paper, the number of the figure, the first and the last letter."""
     match = _PANEL.fullmatch(panel)
     if match is None:
         raise ValueError(f"{panel!r} is no panel of the paper: write 2a–c, 1b or S7")
-    return bool(match["supplement"]), int(match["number"]), match["first"], match["last"] or match["first"]
+    return match["part"], int(match["number"]), match["first"], match["last"] or match["first"]
 
 
 def _merged(panels: Iterable[str]) -> str:
     """Return panels in the order of the paper, neighbours as one: ``1b, S2, 1c, S3`` → ``1b–c, S2–S3``."""
-    runs: list[list[tuple[bool, int, str, str]]] = []
+    runs: list[list[tuple[str, int, str, str]]] = []
     for part in sorted(map(_parts, panels)):
         if runs and _adjoin(runs[-1][-1], part):
             runs[-1].append(part)
@@ -265,16 +284,16 @@ def _merged(panels: Iterable[str]) -> str:
     return ", ".join(_span(run) for run in runs)
 
 
-def _adjoin(one: tuple[bool, int, str, str], other: tuple[bool, int, str, str]) -> bool:
+def _adjoin(one: tuple[str, int, str, str], other: tuple[str, int, str, str]) -> bool:
     last, first = one[3], other[2]
     if last and first:
         return one[:2] == other[:2] and ord(first) == ord(last) + 1
     return not last and not first and one[0] == other[0] and other[1] == one[1] + 1
 
 
-def _span(run: list[tuple[bool, int, str, str]]) -> str:
-    (supplement, number, first, _), (_, end, _, last) = run[0], run[-1]
-    start, sign = f"{'S' * supplement}{number}{first}", "S" * supplement
+def _span(run: list[tuple[str, int, str, str]]) -> str:
+    (sign, number, first, _), (_, end, _, last) = run[0], run[-1]
+    start = f"{sign}{number}{first}"
     if number != end:
         return f"{start}–{sign}{end}"
     return start if first == last else f"{start}–{last}"

@@ -21,7 +21,7 @@ from l2dynamics.experiments.fields import (
     Positives,
     Strict,
 )
-from l2dynamics.experiments.setup import Measure, Setup
+from l2dynamics.experiments.setup import Measure, PauseClock, Setup
 
 
 class Length(Strict):
@@ -213,6 +213,8 @@ class Controller(Strict):
     decay: Fraction = 0.1
     every: PositiveInt = 10
     refractory: NonNegative = 0.1
+    # What the refractory period is counted in: steps as printed, or ∫η dt / η₀, which a schedule of η slows down.
+    clock: PauseClock = "steps"
 
 
 class AutoL2Sweep(Strict):

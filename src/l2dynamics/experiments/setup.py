@@ -18,6 +18,8 @@ from l2dynamics.experiments.fields import (
 
 Loss = Literal["softmax", "mse"]
 Measure = Literal["minibatch", "subset"]
+Optimizer = Literal["sgd", "adam", "adamw"]
+PauseClock = Literal["steps", "eta"]
 
 
 class Data(Strict):
@@ -96,6 +98,8 @@ class Setup(Strict):
     loss: Loss = "softmax"
     # Examples per update; the size of the training set for full-batch descent.
     batch: PositiveInt
+    # sgd, with momentum if any; adam: L2 in the gradient as with sgd; adamw: decoupled weight decay.
+    optimizer: Optimizer = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
     # Horizontal flips, crops after padding by 4 pixels, mixup.
     augment: bool = False
@@ -111,6 +115,14 @@ class Setup(Strict):
     # Training examples on which train_loss and train_accuracy are measured (the first ones). None: all.
     eval_train: PositiveInt | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _momentum(self) -> "Setup":
+        if self.optimizer != "sgd" and self.momentum:
+            raise ValueError(
+                f"momentum {self.momentum:g} is for optimizer sgd, and {self.optimizer} has its own: remove it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _groups(self) -> "Setup":

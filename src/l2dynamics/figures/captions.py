@@ -78,7 +78,8 @@ def optimiser(passport: Mapping[str, Any]) -> str:
     """Return loss, optimiser and augmentation in words."""
     setup = passport.get("setup", {})
     momentum = setup.get("momentum") or 0.0
-    parts = ["SGD" if not momentum else f"SGD with momentum {momentum:g}"]
+    name = {"adam": "Adam, L2 in the gradient", "adamw": "AdamW"}.get(setup.get("optimizer", "sgd"), "SGD")
+    parts = [name if not momentum else f"{name} with momentum {momentum:g}"]
     if setup.get("batch"):
         parts.append(f"batch {setup['batch']}")
     if setup.get("loss") == "mse":

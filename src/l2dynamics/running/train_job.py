@@ -33,8 +33,8 @@ def _trainer(recipe: Recipe, measure: Measure | None, bucket: int | None) -> Tra
     if measure is None:
         return sharded.build(recipe.setup, workload.dataset(recipe), bucket)
     assert recipe.controller is not None
-    rule = AutoL2(**recipe.controller.model_dump())
-    return _trainer(recipe, None, bucket).with_rule(rule, measure)
+    rule = AutoL2(**recipe.controller.model_dump(exclude={"clock"}))
+    return _trainer(recipe, None, bucket).with_rule(rule, measure, recipe.controller.clock)
 
 
 def execute(

@@ -155,8 +155,8 @@ def run_bytes(setup: Setup, inputs: int, classes: int) -> int:
     assert isinstance(setup.model, FcModel)
     sizes = [inputs, *[setup.model.width] * setup.model.depth, classes]
     weights = sum((a + 1) * b for a, b in pairwise(sizes))
-    # Weights before and after the update, gradients, velocity; activations, their gradients, the batch.
-    copies = 4 if setup.momentum else 3
+    # Weights before and after the update, gradients, velocity or two moments; activations, their gradients, the batch.
+    copies = 5 if setup.optimizer != "sgd" else 4 if setup.momentum else 3
     return 4 * (copies * weights + 2 * max(setup.batch, setup.eval_batch) * sum(sizes))
 
 

@@ -1,7 +1,7 @@
 """The one place where L2 regularization is written.
 
 The paper's penalty is ``½ λ ‖θ‖²`` over *all* trainable parameters: weights, biases, batch-norm scales and offsets.
-It is part of the loss, so its gradient λθ goes through momentum (coupled; not decoupled weight decay).
+It is part of the loss, so its gradient λθ goes through momentum (coupled; not decoupled weight decay, which AdamW has).
 """
 
 from typing import TypeVar

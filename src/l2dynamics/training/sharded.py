@@ -9,7 +9,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from l2dynamics.autol2 import AutoL2
 from l2dynamics.data.datasets import Dataset
 from l2dynamics.experiments.messages import ConfigError
-from l2dynamics.experiments.setup import Measure, Setup
+from l2dynamics.experiments.setup import Measure, PauseClock, Setup
 from l2dynamics.training.trainer import Trainer
 from l2dynamics.training.update import Examples
 
@@ -63,8 +63,8 @@ class ShardedTrainer(Trainer):
         self.start = jax.jit(self._lift(self.update.initial), out_shardings=self._whole)
         self.fetch = jax.jit(self._fetch, out_shardings=self._split)
 
-    def _set_rule(self, rule: AutoL2 | None, measure: Measure) -> None:
-        super()._set_rule(rule, measure)
+    def _set_rule(self, rule: AutoL2 | None, measure: Measure, clock: PauseClock) -> None:
+        super()._set_rule(rule, measure, clock)
         self.control = jax.jit(self._lift(self._control), out_shardings=self._whole)
 
     def examples_of(self, order: jax.Array, step: np.int32) -> Examples:

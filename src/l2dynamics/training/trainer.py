@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from l2dynamics.autol2 import AutoL2, AutoL2State
 from l2dynamics.data.datasets import Dataset
-from l2dynamics.experiments.setup import Measure, Setup
+from l2dynamics.experiments.setup import Measure, PauseClock, Setup
 from l2dynamics.models.layout import Layout
 from l2dynamics.training.evaluation import Evaluator
 from l2dynamics.training.update import Batch, Examples, Hyper, State, Update
@@ -40,6 +40,7 @@ class Trainer:
         rule: AutoL2 in place of a constant λ; every run brings its own λ₀.
         measure: what AutoL2 measures loss and error on, the minibatch of the step or a fixed subset, the first
             evaluation batch of the training examples.
+        clock: what AutoL2's pauses are counted in, steps or ∫η dt / η₀.
         bucket: number of runs trained side by side by vmap; None trains one without a run axis.
         mesh: devices over which the batch is split (axis ``data``).
     """
@@ -51,6 +52,7 @@ class Trainer:
         *,
         rule: AutoL2 | None = None,
         measure: Measure = "minibatch",
+        clock: PauseClock = "steps",
         bucket: int | None = None,
         mesh: Mesh | None = None,
     ) -> None:
@@ -80,16 +82,16 @@ class Trainer:
         self.step = jax.jit(self._step, donate_argnums=0)
         self._evaluate = Evaluator(self.update, self._lift)
         self._subset: Examples = self._evaluate.subset
-        self._set_rule(rule, measure)
+        self._set_rule(rule, measure, clock)
 
-    def with_rule(self, rule: AutoL2, measure: Measure) -> "Trainer":
+    def with_rule(self, rule: AutoL2, measure: Measure, clock: PauseClock = "steps") -> "Trainer":
         """This trainer with AutoL2 in place of a constant λ; what both do is traced and compiled once."""
         trainer = copy.copy(self)
-        trainer._set_rule(rule, measure)
+        trainer._set_rule(rule, measure, clock)
         return trainer
 
-    def _set_rule(self, rule: AutoL2 | None, measure: Measure) -> None:
-        self.rule, self.measured_on = rule, measure
+    def _set_rule(self, rule: AutoL2 | None, measure: Measure, clock: PauseClock) -> None:
+        self.rule, self.measured_on, self.clock = rule, measure, clock
         self.control = jax.jit(self._lift(self._control))
         self.measure = jax.jit(self._measure, donate_argnums=0)
         self.segment = jax.jit(self._segment, donate_argnums=0)
@@ -109,7 +111,8 @@ class Trainer:
     ) -> AutoL2State:
         def one(controller: AutoL2State, state: State, hyper: Hyper, batch: Batch) -> AutoL2State:
             assert self.rule is not None
-            return self.update.measure(self.rule, self.measured_on, controller, state, hyper, batch, subset)
+            how = self.rule, self.measured_on, self.clock
+            return self.update.measure(*how, controller, state, hyper, batch, subset)
 
         lifted: AutoL2State = self._lift(one, in_axes=(0, 0, 0, self._batch_axes))(
             controller, state, hyper, batch

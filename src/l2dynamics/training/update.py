@@ -4,6 +4,14 @@ For a run with learning rate η, coefficient λ and momentum μ, step t does
 
     g = ∇L(θ_t; batch_t) + λ θ_t,    v ← μ v + g,    θ_{t+1} = θ_t − η_t v.
 
+Not in the paper are Adam, which scales g of L2 and loss together, and AdamW, whose decay is decoupled from that:
+
+    adam:  θ_{t+1} = θ_t − η_t Adam(∇L + λ θ_t),    adamw:  θ_{t+1} = θ_t − η_t (Adam(∇L) + λ θ_t),
+
+    Adam(g):  m ← β₁ m + (1 − β₁) g,  s ← β₂ s + (1 − β₂) g²,  Adam(g) = m̂ / (√ŝ + ε)
+
+(Kingma & Ba 2015; Loshchilov & Hutter 2019), with m̂ = m / (1 − β₁^{t+1}) and ŝ likewise.
+
 η, λ, σw, the seed and the points of the schedule are traced: a sweep over them compiles one program. Randomness is
 stateless: the batch and the augmentation of step t are functions of (seed, t).
 """
@@ -19,7 +27,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from l2dynamics.autol2 import AutoL2, AutoL2State
 from l2dynamics.data.datasets import Dataset
 from l2dynamics.experiments.runs import RunSpec
-from l2dynamics.experiments.setup import Measure, Setup
+from l2dynamics.experiments.setup import Measure, PauseClock, Setup
 from l2dynamics.models import networks
 from l2dynamics.models.layout import Layout
 from l2dynamics.training.augmentation import flip_and_crop, mixup
@@ -29,6 +37,8 @@ from l2dynamics.training.regularization import add_l2
 NEVER = np.iinfo(np.int32).max
 """A step that no run reaches."""
 _STREAMS = {"init": 0, "order": 1, "augment": 2}
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
 
 Examples = tuple[jax.Array, jax.Array]
 """Images, uint8 ``[n, height, width, channels]``, and labels, int32 ``[n]``."""
@@ -49,7 +59,7 @@ class State(NamedTuple):
     """What a step changes."""
 
     params: Any
-    velocity: Any  # None without momentum
+    memory: Any  # velocity; Adam's moments and count; None without momentum
 
 
 class Batch(NamedTuple):
@@ -89,6 +99,27 @@ def learning_rate(hyper: Hyper, step: jax.Array | np.int32) -> jax.Array:
     return hyper.eta * hyper.factor**decays
 
 
+def elapsed(hyper: Hyper, step: jax.Array | np.int32) -> jax.Array:
+    """∫η dt / η₀ before a step, rounded down to int32: the number of steps without a schedule."""
+    begin = jnp.concatenate([jnp.zeros(1, jnp.int32), hyper.decays])
+    end = jnp.append(hyper.decays, jnp.int32(NEVER))
+    steps = jnp.clip(step - begin, 0, end - begin).astype(jnp.float32)
+    rates = hyper.factor ** jnp.arange(len(begin), dtype=jnp.float32)
+    return jnp.floor(jnp.sum(steps * rates)).astype(jnp.int32)
+
+
+def adam(grads: Any, moments: tuple[Any, Any], step: jax.Array | np.int32) -> tuple[Any, tuple[Any, Any]]:
+    """Adam's scaled gradient and its two moments after a step."""
+    first, second = (
+        jax.tree.map(lambda m, g, b=beta, k=power: b * m + (1 - b) * g**k, before, grads)
+        for before, beta, power in zip(moments, _BETAS, (1, 2), strict=True)
+    )
+    time = jnp.asarray(step + 1, jnp.float32)
+    left, left_of_squares = (1 - jnp.float32(beta) ** time for beta in _BETAS)
+    scaled = jax.tree.map(lambda m, s: (m / left) / (jnp.sqrt(s / left_of_squares) + _EPSILON), first, second)
+    return scaled, (first, second)
+
+
 class Update:
     """The pure functions of one run of a setup on a data set; the images themselves are arguments.
 
@@ -123,7 +154,7 @@ class Update:
         self._inverse_std = jnp.asarray(1 / np.maximum(dataset.std, 1e-6), jnp.float32)
 
     def initial(self, hyper: Hyper) -> State:
-        """State before the first step: random weights, velocity 0."""
+        """State before the first step: random weights, velocity or moments 0."""
         params = networks.initialize(
             self.module,
             stream(hyper.seed, "init"),
@@ -131,7 +162,10 @@ class Update:
             sigma_w=hyper.sigma_w,
             sigma_b=self.setup.sigma_b,
         )
-        return State(params, jax.tree.map(jnp.zeros_like, params) if self.setup.momentum else None)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        if self.setup.optimizer != "sgd":
+            return State(params, (zeros, zeros))
+        return State(params, zeros if self.setup.momentum else None)
 
     def order(self, hyper: Hyper, epoch: jax.Array) -> jax.Array:
         """Order of the training examples in one epoch, int32 ``[examples]``."""
@@ -145,28 +179,44 @@ class Update:
         return order[(first + jnp.arange(self.setup.batch)) % self.examples]
 
     def step(self, state: State, hyper: Hyper, batch: Batch) -> State:
-        """One update of parameters and velocity, the equation at the top of this module."""
+        """One update of parameters and memory, the equation at the top of this module."""
         x, y = self.inputs(hyper, batch)
         grads = jax.grad(lambda params: jnp.mean(self.loss(self.logits(params, x, True), y)))(state.params)
-        grads = add_l2(grads, state.params, hyper.l2)
-        velocity = state.velocity
-        if velocity is not None:
-            momentum = jnp.float32(self.setup.momentum)
-            velocity = grads = jax.tree.map(lambda v, g: momentum * v + g, velocity, grads)
+        descent, memory = self._descent(grads, state, hyper.l2, batch.step)
         eta = learning_rate(hyper, batch.step)
-        return State(jax.tree.map(lambda p, g: p - eta * g, state.params, grads), velocity)
+        return State(jax.tree.map(lambda p, d: p - eta * d, state.params, descent), memory)
+
+    def _descent(
+        self, grads: Any, state: State, l2: jax.Array, step: jax.Array | np.int32
+    ) -> tuple[Any, Any]:
+        """What η is multiplied by, and the memory after the step."""
+        if self.setup.optimizer == "adamw":
+            scaled, moments = adam(grads, state.memory, step)
+            return add_l2(scaled, state.params, l2), moments
+        grads = add_l2(grads, state.params, l2)
+        if self.setup.optimizer == "adam":
+            return adam(grads, state.memory, step)
+        if state.memory is None:
+            return grads, None
+        momentum = jnp.float32(self.setup.momentum)
+        velocity = jax.tree.map(lambda v, g: momentum * v + g, state.memory, grads)
+        return velocity, velocity
 
     def measure(
         self,
         rule: AutoL2,
         measured_on: Measure,
+        clock: PauseClock,
         controller: AutoL2State,
         state: State,
         hyper: Hyper,
         batch: Batch,
         subset: Examples,
     ) -> AutoL2State:
-        """AutoL2's measurement before the step of ``batch``, on that minibatch or on a fixed subset (SM E)."""
+        """AutoL2's measurement before the step of ``batch``, on that minibatch or on a fixed subset (SM E).
+
+        Its pauses are counted in steps, or in :func:`elapsed`.
+        """
         if measured_on == "minibatch":
             x, y = self.inputs(hyper, batch)
             logits = self.logits(state.params, x, True)
@@ -174,7 +224,8 @@ class Update:
             x, y = self.normalise(subset[0]), self.one_hot(subset[1])
             logits = self.logits(state.params, x, False)
         error = 1 - jnp.mean(correct(logits, y))
-        return rule.update(controller, batch.step, jnp.mean(self.loss(logits, y)), error)
+        time = batch.step if clock == "steps" else elapsed(hyper, batch.step)
+        return rule.update(controller, time, jnp.mean(self.loss(logits, y)), error)
 
     def inputs(self, hyper: Hyper, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """Network inputs and targets of a batch, augmented where the setup says so."""

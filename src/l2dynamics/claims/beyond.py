@@ -1,0 +1,209 @@
+"""Our claims x1, x2 and x4 on what the paper leaves open (Figures X1, X2, X4); docs/beyond.md has the sources."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from l2dynamics.analysis import beyond, blocks, choice, resampling, selection, slopes
+from l2dynamics.analysis.blocks import Curves, Lacking
+from l2dynamics.analysis.optimum import exponent
+from l2dynamics.analysis.resampling import View
+from l2dynamics.analysis.slopes import Sweep
+from l2dynamics.claims import checks, judging, regimes, runs, times
+from l2dynamics.claims.base import OURS, Claim, number
+from l2dynamics.claims.judging import Part, Spec
+from l2dynamics.experiments.registry import title
+from l2dynamics.results.tables import Results
+
+ADAMW, ADAM = "cnn_bn_adamw", "cnn_bn_adam"
+OWN, PRINTED = "autol2_own_units", "autol2_wrn_schedule"
+NOISE = {"fc": ("fc", "fc_minibatch"), "cnn_bn": ("cnn_bn_full", "cnn_bn")}
+"""Setup → results in full batches, in minibatches."""
+RESULTS = (ADAMW, ADAM, OWN, PRINTED, *(name for pair in NOISE.values() for name in pair))
+
+MARGIN = times.MARGIN
+POINTS, DECADES = 4, 1.0
+SAME = 0.01
+
+ON_BUDGET = Spec(
+    "x1",
+    "With AdamW the optimal λ within a budget T is ∝ 1/(ηT).",
+    f"True if the 90 % interval of the exponent of the optimal λ on ηT lies within −1 ± {MARGIN:g}, over at least "
+    f"{POINTS} pairs of η and T whose grid of λ brackets the optimum, and a decade of ηT. The optimum is the summit of "
+    "a parabola in log λ, its evaluation chosen on one half of the test images and scored on the other.",
+    lambda numbers: [checks.within("exponent of the optimal λ on ηT", numbers[0], -1 - MARGIN, -1 + MARGIN)],
+    paper=-1.0,
+    kind=OURS,
+    figure="figX1",
+)
+COUPLED = replace(
+    ON_BUDGET, id="x1-coupled", text="With Adam and L2 in the gradient the optimal λ is ∝ 1/(ηT) too."
+)
+ON_TIME = Spec(
+    "x1-time",
+    "With AdamW t* ∝ 1/(ηλ).",
+    f"True if the 90 % interval of the exponent on ηλ over all η lies within −1 ± {MARGIN:g}, over a decade at least. "
+    f"{times.TIME} {times.PLACEBO}",
+    lambda numbers: [times.law(numbers, "exponent of t* on ηλ")],
+    paper=-1.0,
+    kind=OURS,
+    figure="figX1",
+)
+UNITS = Spec(
+    "x2",
+    "With a schedule of η, AutoL2 in its own units ends level with the tuned constant λ, and above AutoL2 as printed.",
+    f"True if at the end of the runs it is at most {SAME:g} below the tuned λ (lower 90 % bound) and above AutoL2 from "
+    "λ0 = 0.1 with pauses in steps (95 %). Its own units: λ0 is where t* is early in the run, and pauses are "
+    "counted in ∫η dt. The tuned λ is chosen on one half of the test images and scored on the other; same seeds.",
+    lambda numbers: [
+        checks.better("AutoL2 in its own units minus tuned λ at the end", numbers[0], -SAME, level=0.9),
+        checks.better("AutoL2 in its own units minus as printed at the end", numbers[1]),
+    ],
+    kind=OURS,
+    figure="figX2",
+)
+GAIN = Spec(
+    "x4",
+    "The gain of λ > 0 does not need the noise of minibatches.",
+    "True if in full batches the best λ > 0 reaches more than λ = 0 (95 %), and gains as much as in minibatches, "
+    f"within ± {SAME:g} (90 %): same η, λ, seeds and steps. What is chosen on one half of the test images is scored on "
+    "the other.",
+    lambda numbers: [
+        checks.better("gain of λ > 0 in full batches", numbers[0]),
+        checks.equivalent("gain in full batches minus that in minibatches", numbers[1], SAME),
+    ],
+    kind=OURS,
+    pool=False,
+    figure="figX4",
+)
+
+
+def evaluate(results: Mapping[str, Results]) -> list[Claim]:
+    """Return our claims on AdamW (x1), AutoL2 with a schedule (x2) and noise (x4)."""
+    return [
+        judging.single(ON_BUDGET, on_budget(results, ADAMW)),
+        judging.single(COUPLED, on_budget(results, ADAM)),
+        judging.single(ON_TIME, on_time(results)),
+        judging.single(UNITS, own_units(results)),
+        *judging.over_setups(GAIN, [gain(results, setup) for setup in NOISE]),
+    ]
+
+
+def on_budget(results: Mapping[str, Results], name: str) -> Part:
+    """Claims x1 and x1-coupled: the exponent of the optimal λ on ηT."""
+    own = results[name]
+    part = Part(name, (own,), "", outside=regimes.outside(results, name))
+
+    def measure() -> Part:
+        all_budgets = beyond.budgets(runs.several(runs.of_group(own)))
+        used = [(one, one.optimum()) for one in all_budgets]
+        used = [(one, found) for one, found in used if found.bracketed]
+        kept = [one for one, _ in used]
+        products = [one.eta * one.steps for one in kept]
+        decades = math.log10(max(products) / min(products)) if products else 0.0
+        words = f"{len(kept)} of {len(all_budgets)} pairs of η and T over {decades:.1f} decades of ηT"
+        if len(kept) < POINTS or decades < DECADES * (1 - 1e-9):
+            raise Lacking(f"the grid brackets the optimum of {words}; it takes {POINTS} over {DECADES:g}")
+        products_c = [one.eta * one.steps * 10**found.log10_l2.value for one, found in used]
+        facts = f"{words}; λ·ηT at the optimum {number(min(products_c))} … {number(max(products_c))}."
+        return replace(part, numbers=(exponent(kept),), facts=facts)
+
+    return judging.attempt(part, measure)
+
+
+def on_time(results: Mapping[str, Results]) -> Part:
+    """Claim x1-time: the exponent of t* on ηλ."""
+    own = results[ADAMW]
+    part = Part(ADAMW, (own,), "", outside=regimes.outside(results, ADAMW))
+
+    def measure() -> Part:
+        sweep, note = runs.sweep(own, runs.of_group(own))
+        products = sweep.eta * sweep.l2
+        decades = math.log10(products.max() / products.min())
+        if len(products) < POINTS or decades < DECADES * (1 - 1e-9):
+            raise Lacking(
+                f"{len(products)} points over {decades:.1f} decades of ηλ enter the fit. {note}".rstrip(" .")
+            )
+        found = slopes.exponent(sweep, over_eta=True)
+        assert found.placebo is not None
+        assert found.difference is not None
+        spread = slopes.prefactor_spread(Sweep(sweep.curves, sweep.eta, sweep.l2, {}))
+        facts = (
+            f"{len(products)} points over {decades:.1f} decades of ηλ; placebo {number(found.placebo.value)}; the "
+            f"prefactor varies by a factor {math.exp(spread.value):.2f} over η. {note}"
+        )
+        return replace(part, numbers=(found.slope, found.placebo, found.difference), facts=facts.strip())
+
+    return judging.attempt(part, measure)
+
+
+def own_units(results: Mapping[str, Results]) -> Part:
+    """Claim x2: AutoL2 in its own units at the end of runs with a schedule."""
+    own, printed = results[OWN], results[PRINTED]
+    part = Part(OWN, (own, printed), "", outside=regimes.outside(results, PRINTED))
+
+    def measure() -> Part:
+        starts = {name: beyond.largest_start(one) for name, one in ((OWN, own), (PRINTED, printed))}
+        found: dict[str | float, Curves] = {
+            "own": _from_start(own, starts[OWN]),
+            "printed": _from_start(printed, starts[PRINTED]),
+        }
+        found |= {l2: one for (_, l2), one in runs.of_group(printed, "constant").items()}
+        ends = {key: runs.last_only(one) for key, one in runs.several(found).items()}
+        if not {"own", "printed"} <= set(ends) or len(ends) < 3:
+            raise Lacking("AutoL2 and constant λ share no two seeds")
+        if len({one.steps[-1] for one in ends.values()}) > 1:
+            raise Lacking("the runs differ in length")
+        constant = [one for key, one in ends.items() if isinstance(key, float)]
+
+        def differences(view: View) -> np.ndarray:
+            mine = choice.best(view, [ends["own"]])
+            others = [choice.best(view, constant), choice.best(view, [ends["printed"]])]
+            return np.stack([mine - other for other in others], axis=-1)
+
+        numbers = tuple(resampling.estimates(differences, len(ends["own"].seeds)))
+        facts = (
+            f"λ0 = {starts[OWN]:.3g} in its own units, {starts[PRINTED]:.3g} as printed; minus as printed "
+            f"{number(numbers[1].value)}."
+        )
+        return replace(part, numbers=numbers, facts=facts)
+
+    return judging.attempt(part, measure)
+
+
+def _from_start(results: Results, start: float) -> Curves:
+    return blocks.from_survivors(selection.starts(results, "minibatch")[start], runs.sizes(results))
+
+
+def gain(results: Mapping[str, Results], setup: str) -> Part:
+    """Claim x4 in one setup."""
+    whole, small = (results[name] for name in NOISE[setup])
+    outside = tuple(
+        dict.fromkeys((*regimes.outside(results, whole.name), *regimes.outside(results, small.name)))
+    )
+    part = Part(setup, (whole, small), f"{title(setup)}: λ > 0 gains without noise too.", outside=outside)
+
+    def measure() -> Part:
+        found = beyond.alike(runs.of_group(whole), runs.of_group(small))
+        shared = runs.several(found)
+        l2s = sorted({l2 for _, l2 in shared if l2 > 0})
+        if len(shared) != len(found) or not l2s:
+            raise Lacking("full batches and minibatches share no η with λ = 0 and λ > 0, or no two seeds")
+
+        def gains(view: View) -> np.ndarray:
+            each = []
+            for size in ("full", "mini"):
+                best = choice.best(view, [shared[size, l2] for l2 in l2s])
+                each.append(best - choice.best(view, [shared[size, 0.0]]))
+            return np.stack([each[0], each[0] - each[1]], axis=-1)
+
+        numbers = tuple(resampling.estimates(gains, len(shared["full", 0.0].seeds)))
+        facts = (
+            f"λ = {number(l2s[0])} … {number(l2s[-1])}; gain {number(numbers[0].value)} in full batches, "
+            f"{number(numbers[0].value - numbers[1].value)} in minibatches."
+        )
+        return replace(part, numbers=numbers, facts=facts)
+
+    return judging.attempt(part, measure)

@@ -1,0 +1,56 @@
+"""Figure X2 (ours): AutoL2 in its own units with a schedule of η, against the tuned λ and AutoL2 as printed."""  # noqa: N999
+
+from collections.abc import Mapping
+
+from l2dynamics.analysis import selection
+from l2dynamics.figures import autol2_panels, captions, panels
+from l2dynamics.figures.canvas import Canvas, number
+from l2dynamics.figures.drawing import Drawing
+from l2dynamics.figures.style import CATEGORIES, TUNED, Style, styled
+from l2dynamics.results.tables import Results
+
+OWN, PRINTED = "autol2_own_units", "autol2_wrn_schedule"
+RESULTS = (OWN, PRINTED)
+COLOR = CATEGORIES[2]
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw accuracy (a) and the coefficient in force (b) against epochs."""
+    canvas = Canvas.grid(style, 1, 2)
+    canvas.figure.set_size_inches(2.9 * style.panel[0], 1.3 * style.panel[1])
+    best, entries = autol2_panels.against_tuned(canvas, "a", results[PRINTED], "test accuracy")
+    own = selection.adaptive(results[OWN], "minibatch")
+    curve = panels.mean_curve(own, "test_accuracy", selection.images(results[OWN]))
+    canvas.band("a", "AutoL2, own units", curve, color=COLOR)
+    canvas.setup("b", "λ in force, every seed", panels.EPOCHS, panels.L2, log="y")
+    for name, rows, color in (
+        ("AutoL2", selection.adaptive(results[PRINTED], "minibatch"), entries[0][1]["color"]),
+        ("AutoL2, own units", own, COLOR),
+    ):
+        for seed, some in rows.groupby("seed", sort=True):
+            steps = some[["epoch", "l2"]].rename(columns={"epoch": "x", "l2": "y"})
+            canvas.record("b", f"{name}, seed {seed}", steps)
+            canvas.axes["b"].plot(steps["x"], steps["y"], color=color, drawstyle="steps-post")
+    if best > 0:
+        canvas.level("b", "tuned lambda", best, color=TUNED)
+    canvas.shared_legend([*entries, ("AutoL2, own units", {"color": COLOR})], columns=4)
+    return canvas.drawing(
+        captions.caption(
+            "Figure X2",
+            [
+                "Ours, not in the paper.",
+                "(a) Test accuracy against epochs with a learning-rate schedule: the best constant λ = "
+                f"{number(best)}, AutoL2 as printed (λ₀ = {number(_start(results[PRINTED]))}, pauses in steps) and in "
+                f"its own units (λ₀ = {number(_start(results[OWN]))}, pauses in ∫η dt).",
+                "(b) λ in force, one line per seed; dashed: the best constant λ.",
+                captions.SEEDS,
+            ],
+            {"Own units": results[OWN], "As printed and constant λ": results[PRINTED]},
+        )
+    )
+
+
+def _start(results: Results) -> float:
+    """λ₀ of the runs drawn."""
+    return max(selection.starts(results, "minibatch"))
