@@ -205,7 +205,8 @@ def every_claim(root: Path) -> str:
     """Return the page of all claims: criterion, numbers, verdict."""
     parts = [
         "# Every claim",
-        "Claims 01 to 18 are the paper's, c1 and so on our own; the text is the criterion by which each was judged. "
+        "Claims 01 to 18 are the paper's, c1 and so on our own, x1 and so on beyond the paper; "
+        "the text is the criterion by which each was judged. "
         "Verdicts and numbers are those of the committed results; a table of them is in the report.",
     ]
     for id, record in evaluation.read(paths.claims(root)).items():

@@ -1,6 +1,6 @@
 """Stage ``figN``: draw one figure of the paper from the results files; never trains.
 
-Usage: ``python stages/figure.py NAME`` (``fig1`` … ``fig5``, ``figS1`` … ``figS12``). Writes the PNG, the SVG
+Usage: ``python stages/figure.py NAME`` (``fig1`` … ``figS12``, ``figX1`` …). Writes the PNG, the SVG
 and the plotted curves; ``figures.style`` of params.yaml is ``paper`` or ``slides``.
 """
 

@@ -272,7 +272,7 @@ BROKEN = [
         OPEN,
         "differ in length",
     ),
-    ("x4", "fc", lambda: worlds.sweep("fc", zero=0.85), NO, "outside −0.01 … 0.01"),
+    ("x4", "fc", lambda: worlds.sweep("fc", zero=0.85), NO, "below −0.01"),
     ("x4", "fc_minibatch", lambda: worlds.sweep("fc_minibatch", zero=0.7), NO, "minus that in minibatches"),
     ("x4", "fc_minibatch", lambda: worlds.sweep("fc_minibatch", etas=(0.9,)), OPEN, "share no η"),
 ]

@@ -85,6 +85,22 @@ def test_what_belongs_together_shares_its_setup(scale):
         assert (of.momentum, of.augment) == (0.9, scale != "laptop"), name
 
 
+@pytest.mark.parametrize("scale", scales.SCALES)
+@pytest.mark.parametrize(("ours", "theirs"), [("fc_minibatch", "fc"), ("cnn_bn_full", "cnn_bn")])
+def test_full_batches_and_minibatches_have_the_same_eta_l2_and_steps(scale, ours, theirs):
+    def steps(name):
+        of = sweep(name, scale)
+        made = of_sweep(name, of, per_epoch(of.setup), 0)
+        return {(spec.eta, spec.l2): spec.steps for spec in made}
+
+    mine, other = steps(ours), steps(theirs)
+    assert set(mine) <= set(other)
+    for (eta, l2), count in mine.items():
+        if l2:
+            assert count == pytest.approx(other[eta, l2], abs=1)
+    assert all(min(mine[eta, 0.0], other[eta, 0.0]) >= 0.99 * max(mine.values()) for eta, _ in mine)
+
+
 @pytest.mark.parametrize("scale", ["smoke", "laptop"])
 def test_small_scales_fit_the_embedded_samples(scale):
     for name in registry.SWEEPS:

@@ -203,8 +203,10 @@ def common(points: Sequence[Curves]) -> list[Curves]:
     """Keep the seeds that all grid points have, so that their differences are paired.
 
     Raises:
-        Lacking: there is none.
+        Lacking: there is none, or no point.
     """
+    if not points:
+        raise Lacking("no run is left")
     shared = sorted(set.intersection(*(set(point.seeds) for point in points)))
     if not shared:
         raise Lacking("the runs have no seed in common")

@@ -1,8 +1,8 @@
 """The optimal λ of a budget: the summit of a parabola through the accuracy over log λ, with an interval.
 
 The best λ of a grid is one of a few values and has no interval worth the name. A parabola through the λ next to the
-best has a summit between them, and each draw of seeds and images moves it. Over several budgets T and η its exponent in
-ηT tells whether λ_opt ∝ 1/(ηT).
+best has a summit between them, and each draw of seeds and images moves it. Over several budgets T and η its exponents
+tell whether λ_opt ∝ 1/(ηT).
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,15 +97,23 @@ class Budget:
         return optimum(list(self.curves.values()), np.array(list(self.curves)), self.steps, draws=draws)
 
 
-def exponent(budgets: Sequence[Budget], *, draws: int = resampling.DRAWS) -> Estimate:
-    """Fit λ_opt ∝ (η T)^slope with one prefactor over budgets whose grids bracket the optimum.
+def exponents(budgets: Sequence[Budget], *, draws: int = resampling.DRAWS) -> tuple[Estimate, Estimate]:
+    """Fit λ_opt ∝ T^a with one prefactor for every η, and λ_opt ∝ η^b with one for every T.
+
+    Seeds and images are drawn, and the pairs of η and T.
+
+    Returns:
+        a and b.
 
     Raises:
-        Lacking: there are fewer than three.
+        Lacking: there are fewer than four budgets, or no η has two, or no T.
     """
-    if len(budgets) < 3:
-        raise Lacking(f"{len(budgets)} budgets whose grid brackets the optimum, fewer than 3")
-    x = np.log10([one.eta * one.steps for one in budgets])
+    if len(budgets) < 4:
+        raise Lacking(f"{len(budgets)} budgets whose grid brackets the optimum, fewer than 4")
+    eta, steps = (np.array([getattr(one, name) for one in budgets]) for name in ("eta", "steps"))
+    groups = [np.unique(values, return_inverse=True)[1] for values in (eta, steps)]
+    if min(np.bincount(members).max() for members in groups) < 2:
+        raise Lacking("no η with two budgets, or no budget with two η, whose grid brackets the optimum")
 
     def statistic(view: View) -> np.ndarray:
         tops = []
@@ -113,10 +121,12 @@ def exponent(budgets: Sequence[Budget], *, draws: int = resampling.DRAWS) -> Est
             accuracies = [choice.best(view, [curves], one.steps) for curves in one.curves.values()]
             tops.append(summit(np.log10(list(one.curves)), np.stack(accuracies, axis=-1)))
         found = np.stack(tops, axis=-1)
-        return slope(x, found, np.ones((1, len(x))), np.zeros(len(x), dtype=int))
+        on_steps = slope(np.log10(steps), found, view.units, groups[0])
+        return np.stack([on_steps, slope(np.log10(eta), found, view.units, groups[1])], axis=-1)
 
     seeds = len(next(iter(budgets[0].curves.values())).seeds)
-    return resampling.estimate(statistic, seeds, draws=draws)
+    first, second = resampling.estimates(statistic, seeds, units=len(budgets), draws=draws)
+    return first, second
 
 
 def summit(u: np.ndarray, y: np.ndarray, width: float = WIDTH) -> np.ndarray:

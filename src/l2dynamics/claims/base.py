@@ -40,7 +40,7 @@ class Claim:
     """One claim, its criterion in words and the numbers that decide it.
 
     Attributes:
-        id: file name; ``01`` … ``18`` over setups, ``01-fc`` for one setup, ``c1-…`` for our own.
+        id: file name; ``01`` … ``18`` over setups, ``01-fc`` for one setup, ``c1-…`` and ``x1-…`` for our own.
         claim: what is claimed, the criterion, and how the numbers are to be read; the first sentence stands alone.
         figure: figures that show it, e.g. ``fig2 fig3``.
         verdict: confirmed, contradicted or not decided.
@@ -90,9 +90,9 @@ def main_figure(name: str) -> str:
 
 
 def figures_of(name: str) -> str:
-    """Return the names of all figures that show some results, e.g. ``fig1 figS9``."""
+    """Return the names of the paper's figures that show some results, e.g. ``fig1 figS9``."""
     experiment = registry.find(name)
-    return " ".join(experiment.figures) if experiment else ""
+    return " ".join(one for one in experiment.figures if "X" not in one) if experiment else ""
 
 
 def describe(results: Sequence[Results]) -> str:

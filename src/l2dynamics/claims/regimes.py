@@ -11,10 +11,18 @@ from l2dynamics.claims import absent, runs
 from l2dynamics.experiments import registry
 from l2dynamics.results.tables import Results
 
-SETUPS = ("fc", "fc_mse", "fc_small", "cnn", "cnn_bn", "wrn", "wrn_aug")
+SETUPS = (
+    *("fc", "fc_mse", "fc_small", "cnn", "cnn_bn", "wrn", "wrn_aug"),
+    *("cnn_bn_adamw", "cnn_bn_adam", "fc_minibatch", "cnn_bn_full"),
+)
 """Sweeps with λ = 0 at a constant learning rate, whose regime can be told."""
 
-LIKE = {"wrn_schedule": "wrn_aug", "wrn_sigma": "wrn_aug", "autol2_wrn_schedule": "wrn_aug"}
+LIKE = {
+    "wrn_schedule": "wrn_aug",
+    "wrn_sigma": "wrn_aug",
+    "autol2_wrn_schedule": "wrn_aug",
+    "autol2_own_units": "wrn_aug",
+}
 """Runs whose η decays say nothing of their regime: it is that of the same network, data and optimiser at constant η."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from l2dynamics.analysis import beyond, blocks, selection
@@ -30,7 +31,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     if not any(len(record) for record in canvas.records):
         canvas.empty("a", "no optimum")
     canvas.legend("a", entries, loc="lower left")
-    summary = selection.runs(results[RESULTS[0]])
+    summary, *others = (selection.runs(results[name]) for name in RESULTS)
     panels.max_accuracy(canvas, "b", summary, "AdamW")
     panels.epochs_to_max(canvas, "c", summary, "AdamW", collapse=True)
     return canvas.drawing(
@@ -39,14 +40,14 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             [
                 "Ours, not in the paper.",
                 "(a) The λ with the highest accuracy within T steps, for every η and for T = a tenth, about a third "
-                "and the whole of the runs, summit of a parabola in log λ, with its 90 % interval; squares: at an end "
-                "of the grid, which does not bracket it. Dotted: ∝ 1/(ηT).",
+                "and the whole of the runs, summit of a parabola in log λ, with its 90 % interval; squares: the "
+                "grid does not bracket it. Dotted: ∝ 1/(ηT).",
                 "(b) Maximum test accuracy of AdamW against λ, one curve per η. (c) Epochs to it (within 0.005); "
                 "inset: against ηλ.",
                 captions.SEEDS,
                 captions.BOUND,
                 captions.FAILED,
-                panels.counts(summary),
+                panels.counts(summary, *others),
             ],
             {NAMES[name]: results[name] for name in RESULTS},
         )
@@ -55,20 +56,14 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
 
 def optima(results: Results) -> pd.DataFrame:
     """Points of the optimal λ by ηT, as :func:`l2dynamics.figures.canvas.points`; ``edge`` where not bracketed."""
-    sizes = blocks.sizes(selection.images(results))
-    table = selection.rows(results)
+    rows = []
     try:
-        grid = blocks.grid(table, sizes)
-        budgets = beyond.budgets(dict(zip(grid, blocks.common(list(grid.values())), strict=True)))
-        rows = []
-        for one in budgets:
+        for one in beyond.budgets(results):
             found = one.optimum()
             ends = (found.log10_l2.value, found.log10_l2.low(0.9), found.log10_l2.high(0.9))
-            known = ends[1] == ends[1] and ends[2] == ends[2]
-            middle, low, high = (10**end for end in (ends if known else ends[:1] * 3))
-            flag = "" if found.bracketed else "edge"
+            middle, low, high = (10**end for end in (ends if np.isfinite(ends).all() else ends[:1] * 3))
             count = len(next(iter(one.curves.values())).seeds)
-            rows.append((one.eta * one.steps, middle, low, high, count, flag))
+            rows.append((one.eta * one.steps, middle, low, high, count, "" if found.bracketed else "edge"))
     except blocks.Lacking:
         rows = []
     return pd.DataFrame(sorted(rows), columns=list(POINT_COLUMNS))

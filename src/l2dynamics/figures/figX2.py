@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from l2dynamics.analysis import selection
+from l2dynamics.analysis import beyond, selection
 from l2dynamics.figures import autol2_panels, captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -34,23 +34,19 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             canvas.axes["b"].plot(steps["x"], steps["y"], color=color, drawstyle="steps-post")
     if best > 0:
         canvas.level("b", "tuned lambda", best, color=TUNED)
+    starts = {name: number(beyond.largest_start(results[name])) for name in RESULTS}
     canvas.shared_legend([*entries, ("AutoL2, own units", {"color": COLOR})], columns=4)
     return canvas.drawing(
         captions.caption(
             "Figure X2",
             [
                 "Ours, not in the paper.",
-                "(a) Test accuracy against epochs with a learning-rate schedule: the best constant λ = "
-                f"{number(best)}, AutoL2 as printed (λ₀ = {number(_start(results[PRINTED]))}, pauses in steps) and in "
-                f"its own units (λ₀ = {number(_start(results[OWN]))}, pauses in ∫η dt).",
+                "(a) Test accuracy against epochs with a learning-rate schedule: the constant λ of the highest "
+                f"accuracy, {number(best)}, AutoL2 as printed (λ₀ = {starts[PRINTED]}, pauses in steps) and in its own "
+                f"units (λ₀ = {starts[OWN]}, pauses in ∫η dt).",
                 "(b) λ in force, one line per seed; dashed: the best constant λ.",
                 captions.SEEDS,
             ],
             {"Own units": results[OWN], "As printed and constant λ": results[PRINTED]},
         )
     )
-
-
-def _start(results: Results) -> float:
-    """λ₀ of the runs drawn."""
-    return max(selection.starts(results, "minibatch"))

@@ -65,12 +65,16 @@ class Reach:
 
 
 def reach(root: Path, scale: str) -> list[Reach]:
-    """What every training stage of a scale can decide.
+    """What every training stage of a scale with constant λ > 0 can decide.
 
     Raises:
         ConfigError: a section cannot be used.
     """
-    return [_of(stage, section, specs) for stage, section, specs in cost.stages(root, scale)]
+    return [
+        _of(stage, section, specs)
+        for stage, section, specs in cost.stages(root, scale)
+        if any(spec.l2 for spec in specs)
+    ]
 
 
 def undecided(root: Path, scale: str) -> dict[str, str]:

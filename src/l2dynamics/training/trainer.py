@@ -85,7 +85,7 @@ class Trainer:
         self._set_rule(rule, measure, clock)
 
     def with_rule(self, rule: AutoL2, measure: Measure, clock: PauseClock = "steps") -> "Trainer":
-        """This trainer with AutoL2 in place of a constant λ; what both do is traced and compiled once."""
+        """This trainer with AutoL2 in place of a constant λ; the parts that both dispatch are compiled once."""
         trainer = copy.copy(self)
         trainer._set_rule(rule, measure, clock)
         return trainer
@@ -232,7 +232,8 @@ class Trainer:
 
         def measure() -> None:
             run = zeros()
-            if self.dispatched and run.controller is not None:
+            if run.controller is not None:
                 self.measure(run.controller, run.state, hyper, batch, self._subset)
 
-        return [descend, lambda: self.evaluate(zeros(), hyper), begin, measure]
+        parts: list[Callable[[], Any]] = [descend, lambda: self.evaluate(zeros(), hyper), begin]
+        return [*parts, measure] if self.dispatched else parts

@@ -59,7 +59,7 @@ class State(NamedTuple):
     """What a step changes."""
 
     params: Any
-    memory: Any  # velocity; Adam's moments and count; None without momentum
+    memory: Any  # velocity or Adam's two moments; None for SGD without momentum
 
 
 class Batch(NamedTuple):
