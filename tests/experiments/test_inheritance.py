@@ -231,7 +231,7 @@ def test_values_of_every_setup_were_tried():
 @pytest.mark.parametrize("name", SECTIONS)
 def test_a_value_beside_from_reaches_exactly_that_section(name):
     part = [*name.split("."), *(["fc"] if name == "measure_c" else [])]
-    assert reached([*part, "setup", "batch"], 16) == {name}
+    assert reached([*part, "setup", "eval_batch"], 16) == {name}
 
 
 @pytest.mark.parametrize("scale", scales.SCALES)

@@ -124,7 +124,7 @@ def test_every_figure_has_the_panels_of_the_paper(drawings, name):
 
 def test_all_panels_of_the_paper_are_there(drawings):
     # 56 in the paper; Figure 5 has three, S11's one panel is drawn in three parts, S12 has the curves besides.
-    assert sum(len(panel_axes(d)) for d in drawings.values()) - 2 + 3 - 1 == 56
+    assert sum(len(panel_axes(d)) for name, d in drawings.items() if "X" not in name) - 2 + 3 - 1 == 56
 
 
 @pytest.mark.parametrize("name", NAMES)

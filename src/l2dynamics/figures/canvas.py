@@ -262,5 +262,7 @@ class Canvas:
             tick(axes)
             for inset in axes.child_axes:
                 tick(cast(Axes, inset))
-        table = pd.concat([r.astype({"flag": object}) for r in self.records if len(r)], ignore_index=True)
-        return Drawing(self.figure, caption, table[["panel", "curve", *POINT_COLUMNS]])
+        columns = ["panel", "curve", *POINT_COLUMNS]
+        drawn = [r.astype({"flag": object}) for r in self.records if len(r)]
+        table = pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame(columns=columns)
+        return Drawing(self.figure, caption, table[columns])

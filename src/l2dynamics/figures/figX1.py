@@ -30,7 +30,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             entries.append(("∝ 1/(ηT)", dict(GUIDE_LINE)))
     if not any(len(record) for record in canvas.records):
         canvas.empty("a", "no optimum")
-    canvas.legend("a", entries, loc="lower left")
+    canvas.legend("a", entries, loc="center")
     summary, *others = (selection.runs(results[name]) for name in RESULTS)
     panels.max_accuracy(canvas, "b", summary, "AdamW")
     panels.epochs_to_max(canvas, "c", summary, "AdamW", collapse=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from l2dynamics.analysis import beyond, selection
+from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.figures import autol2_panels, captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -21,8 +22,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas.figure.set_size_inches(2.9 * style.panel[0], 1.3 * style.panel[1])
     best, entries = autol2_panels.against_tuned(canvas, "a", results[PRINTED], "test accuracy")
     own = selection.adaptive(results[OWN], "minibatch")
-    curve = panels.mean_curve(own, "test_accuracy", selection.images(results[OWN]))
-    canvas.band("a", "AutoL2, own units", curve, color=COLOR)
+    if len(own):
+        curve = panels.mean_curve(own, "test_accuracy", selection.images(results[OWN]))
+        canvas.band("a", "AutoL2, own units", curve, color=COLOR)
     canvas.setup("b", "λ in force, every seed", panels.EPOCHS, panels.L2, log="y")
     for name, rows, color in (
         ("AutoL2", selection.adaptive(results[PRINTED], "minibatch"), entries[0][1]["color"]),
@@ -34,7 +36,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             canvas.axes["b"].plot(steps["x"], steps["y"], color=color, drawstyle="steps-post")
     if best > 0:
         canvas.level("b", "tuned lambda", best, color=TUNED)
-    starts = {name: number(beyond.largest_start(results[name])) for name in RESULTS}
+    starts = {name: _start(results[name]) for name in RESULTS}
     canvas.shared_legend([*entries, ("AutoL2, own units", {"color": COLOR})], columns=4)
     return canvas.drawing(
         captions.caption(
@@ -50,3 +52,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             {"Own units": results[OWN], "As printed and constant λ": results[PRINTED]},
         )
     )
+
+
+def _start(results: Results) -> str:
+    try:
+        return number(beyond.largest_start(results))
+    except Lacking:
+        return "none"
