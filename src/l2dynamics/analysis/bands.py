@@ -48,6 +48,23 @@ def log_star(curves: Curves) -> Statistic:
     return lambda view: np.log(np.maximum(peaks.star(curves.steps, view.accuracy(curves)), 0.5))
 
 
+def interval(
+    curves: Curves, statistic: Callable[[Curves], Statistic], *, log: bool = False
+) -> tuple[float, ...]:
+    """A number of one grid point and the ends of its interval; all three the number where there is no interval.
+
+    Args:
+        curves: the runs.
+        statistic: that number, or its logarithm.
+        log: whether it is the logarithm.
+    """
+    found = resampling.estimate(statistic(curves), len(curves.seeds))
+    half = found.half_width(LEVEL)
+    half = half if math.isfinite(half) else 0.0
+    ends = (found.value, found.value - half, found.value + half)
+    return tuple(map(math.exp, ends)) if log else ends
+
+
 def attach(
     summary: pd.DataFrame,
     table: pd.DataFrame,

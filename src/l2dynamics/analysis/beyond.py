@@ -23,10 +23,9 @@ def budgets(results: Results) -> list[Budget]:
         Lacking: there are none, or they differ in length.
     """
     found = {point: curves for point, curves in _grid(results).items() if point[1] > 0}
-    several = {point: curves for point, curves in found.items() if len(curves.seeds) > 1} or found
-    if not several:
+    positive = blocks.several(found)
+    if not positive:
         raise Lacking("every run diverged")
-    positive = dict(zip(several, blocks.common(list(several.values())), strict=True))
     lengths = {float(curves.steps[-1]) for curves in positive.values()}
     if len(lengths) != 1:
         raise Lacking(f"runs of {len(lengths)} lengths: budgets of long runs need one")
@@ -88,6 +87,4 @@ def _grid(results: Results) -> dict[tuple[float, float], Curves]:
     table = results.table[results.table["group"] == "grid"]
     if table.empty:
         raise Lacking(f"{results.file} has no runs of group grid")
-    last = table.groupby("run", sort=False).tail(1).sort_values("step", kind="stable")
-    longest = last.drop_duplicates(["eta", "l2", "sigma_w", "seed"], keep="last")["run"]
-    return blocks.grid(table[table["run"].isin(longest)], blocks.sizes(selection.images(results)))
+    return blocks.grid(blocks.longest(table), blocks.sizes(selection.images(results)))

@@ -6,14 +6,17 @@ half and scored on the other, both ways round, and averaged: the maximum of nois
 the chosen one on other images is not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from l2dynamics.results import tables
+
+Key = TypeVar("Key")
 
 BLOCKS = len(tables.BLOCKS)
 ALL, HALF_A, HALF_B = slice(0, BLOCKS), slice(0, BLOCKS // 2), slice(BLOCKS // 2, BLOCKS)
@@ -124,6 +127,14 @@ def sizes(images: int) -> np.ndarray:
     return tables.block_sizes(images)
 
 
+def longest(table: pd.DataFrame) -> pd.DataFrame:
+    """Of several runs with one η, λ, σw and seed the longest."""
+    last = table.groupby("run", sort=False).tail(1).sort_values("step", kind="stable")
+    return table[
+        table["run"].isin(last.drop_duplicates(["eta", "l2", "sigma_w", "seed"], keep="last")["run"])
+    ]
+
+
 def grid(rows: pd.DataFrame, sizes: npt.ArrayLike) -> dict[tuple[float, float], Curves]:
     """Read all grid points of a results table, by (η, λ) ascending.
 
@@ -211,6 +222,25 @@ def common(points: Sequence[Curves]) -> list[Curves]:
     if not shared:
         raise Lacking("the runs have no seed in common")
     return [point.of_seeds(shared) for point in points]
+
+
+def several(found: Mapping[Key, Curves]) -> dict[Key, Curves]:
+    """The points with at least two seeds, cut to the seeds that all of these share.
+
+    If no point has two, all of them: they can be shown, and decide nothing.
+
+    Raises:
+        Lacking: those with several seeds share fewer than two.
+    """
+    if not found:
+        return {}
+    kept = {key: curves for key, curves in found.items() if len(curves.seeds) > 1}
+    if not kept:
+        return dict(zip(found, common(list(found.values())), strict=True))
+    shared = common(list(kept.values()))
+    if len(shared[0].seeds) < 2:
+        raise Lacking("the runs to be compared share one seed only")
+    return dict(zip(kept, shared, strict=True))
 
 
 def crossed(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import choice, fitting, resampling, selection
+from l2dynamics.analysis import blocks, choice, fitting, resampling, selection
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.claims import checks, judging, regimes, runs
@@ -104,7 +104,7 @@ def plateau(results: Mapping[str, Results], name: str) -> Part:
 
     def measure() -> Part:
         _, found = runs.headline(own, "scaled" if scheduled else "grid")
-        long = runs.several(runs.inverse_length(found))
+        long = blocks.several(runs.inverse_length(found))
         l2s = list(long)
         far = next((k for k, l2 in enumerate(l2s) if k >= 2 and l2 >= SPAN * l2s[0] * (1 - 1e-9)), None)
         if far is None:
@@ -138,7 +138,7 @@ def optimum(results: Mapping[str, Results], name: str) -> Part:
 
     def measure() -> Part:
         eta, found = runs.headline(own, "fixed" if scheduled else "grid")
-        found = runs.several(found)
+        found = blocks.several(found)
         table = selection.at_headline_eta(own.name, runs.rows(own, "fixed" if scheduled else "grid"))
         budget = _budget(own, table, found, _steps_to_fit(results, name))
         positive = [l2 for l2 in found if l2 > 0]
@@ -175,7 +175,7 @@ def better_than_zero(results: Mapping[str, Results], name: str) -> Part:
         eta, found = runs.headline(own)
         if 0.0 not in found:
             raise Lacking(f"no λ = 0 at η = {eta:g}")
-        found = runs.several(found)
+        found = blocks.several(found)
         if 0.0 not in found:
             raise Lacking("λ = 0 has one seed")
         zero = found.pop(0.0)
@@ -214,7 +214,7 @@ def over_eta(results: Mapping[str, Results], name: str) -> Part:
         }
         if not kept:
             raise Lacking(f"no plateau λ at η ≤ {largest / 2:.3g}, half of the largest that trains")
-        kept = runs.several(kept)
+        kept = blocks.several(kept)
         by_eta: dict[float, dict[float, Curves]] = {}
         for (eta, l2), one in kept.items():
             by_eta.setdefault(eta, {})[l2] = one
@@ -260,7 +260,7 @@ def _steps_to_fit(results: Mapping[str, Results], name: str) -> float:
     """Steps that λ = 0 needs to training accuracy 0.99, mean over seeds; those of the setup that tells the regime."""
     source = results[regimes.source(name)]
     table = selection.at_headline_eta(source.name, runs.rows(source))
-    steps = fitting.steps_to_fit(runs.longest(table))
+    steps = fitting.steps_to_fit(blocks.longest(table))
     if math.isnan(steps):
         raise Lacking("λ = 0 does not fit its training images, or was not trained")
     return steps

@@ -160,7 +160,7 @@ def duel(results: Results, variants: Mapping[str, tuple[str, float]]) -> Duel:
         if table is None:
             raise Lacking(f"no AutoL2 run on the {how} with λ0 = {start:g}")
         found[name] = blocks.from_survivors(table, sizes)
-    shared = runs.several(found)
+    shared = blocks.several(found)
     missing = [name for name in variants if name not in shared]
     fixed = {l2: curves for l2, curves in shared.items() if isinstance(l2, float)}
     if missing or not fixed:

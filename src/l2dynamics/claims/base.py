@@ -92,7 +92,7 @@ def main_figure(name: str) -> str:
 def figures_of(name: str) -> str:
     """Return the names of the paper's figures that show some results, e.g. ``fig1 figS9``."""
     experiment = registry.find(name)
-    return " ".join(one for one in experiment.figures if "X" not in one) if experiment else ""
+    return " ".join(one for one in experiment.figures if not registry.ours(one)) if experiment else ""
 
 
 def describe(results: Sequence[Results]) -> str:

@@ -33,9 +33,8 @@ ON_BUDGET = Spec(
     "With AdamW the optimal λ within a budget T is ∝ 1/(ηT).",
     "True if the 90 % intervals of the exponents of the optimal λ, on T at fixed η and on η at fixed T, lie within "
     f"−1 ± {MARGIN:g}, over at least {POINTS} pairs of η and T whose grid of λ brackets the optimum, and a decade of "
-    "ηT. "
-    "Where few pairs are bracketed this draws the exponents towards 0. The optimum is the summit of a parabola in "
-    f"log λ through maximum accuracies within T. {CROSSED}",
+    "ηT. Where few pairs are bracketed this draws the exponents towards 0. The optimum is the summit of a parabola "
+    f"in log λ through maximum accuracies within T. {CROSSED}",
     lambda numbers: [
         checks.within(f"exponent of the optimal λ on {what}", one, -1 - MARGIN, -1 + MARGIN)
         for what, one in zip(("T", "η"), numbers, strict=True)
@@ -163,7 +162,7 @@ def own_units(results: Mapping[str, Results]) -> Part:
         }
         for results_of in (own, printed):
             found |= {l2: one for (_, l2), one in runs.of_group(results_of, "constant").items()}
-        ends = {key: runs.last_only(one) for key, one in runs.several(found).items()}
+        ends = {key: runs.last_only(one) for key, one in blocks.several(found).items()}
         if not {"own", "printed"} <= set(ends) or len(ends) < 3:
             raise Lacking("AutoL2 and constant λ share no two seeds")
         if len({one.steps[-1] for one in ends.values()}) > 1:
@@ -204,7 +203,7 @@ def gain(results: Mapping[str, Results], setup: str) -> Part:
 
     def measure() -> Part:
         eta, found = beyond.alike(whole, small)
-        shared = runs.several(found)
+        shared = blocks.several(found)
         l2s = sorted({l2 for _, l2 in shared if l2 > 0})
         if len(shared) != len(found) or not l2s:
             raise Lacking("full batches and minibatches share no η with λ = 0 and λ > 0, or no two seeds")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from l2dynamics.analysis import choice, resampling
+from l2dynamics.analysis import blocks, choice, resampling
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.optimum import optimum
 from l2dynamics.analysis.resampling import Estimate, View
@@ -149,7 +149,7 @@ def contests(results: Results, group: str = "predicted") -> list[Contest]:
     for budget in sorted(table["budget"].unique()):
         for (_, l2), curves in runs.points(results, table[table["budget"] == budget]).items():
             found[float(budget), l2] = curves
-    shared = runs.several(found)
+    shared = blocks.several(found)
     long = {l2: curves for (budget, l2), curves in shared.items() if math.isinf(budget)}
     made = []
     for (budget, l2), curves in shared.items():
@@ -199,7 +199,7 @@ def with_schedule(results: Mapping[str, Results]) -> Part:
 
     def measure() -> Part:
         eta, found = runs.headline(own, "fixed")
-        found = {l2: runs.last_only(one) for l2, one in runs.several(found).items() if l2 > 0}
+        found = {l2: runs.last_only(one) for l2, one in blocks.several(found).items() if l2 > 0}
         if not any(runs.learned(own, one) for one in found.values()):
             raise Lacking("no run learned")
         setup = own.passport["setup"]
@@ -256,7 +256,7 @@ def elsewhere(results: Mapping[str, Results], name: str) -> Part:
 
     def measure() -> Part:
         eta, found = runs.headline(own)
-        found = {l2: one for l2, one in runs.several(found).items() if l2 > 0}
+        found = {l2: one for l2, one in blocks.several(found).items() if l2 > 0}
         per_epoch = float(own.passport["steps_per_epoch"])
         c = c_at(measured, name, eta)
         # Beyond the ends of the grid the tuned λ is cut off, so the shortest and the longest runs make no budget.

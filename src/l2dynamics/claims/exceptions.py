@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import rankdata
 
-from l2dynamics.analysis import choice, resampling, slopes, thresholds, verdicts
+from l2dynamics.analysis import blocks, choice, resampling, slopes, thresholds, verdicts
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.analysis.slopes import Sweep
@@ -117,7 +117,7 @@ def small_fits(results: Mapping[str, Results]) -> str:
 def small_l2_is_worse(results: Results) -> Found:
     """Claim 14 on FC: the smallest λ > 0 against the best of the larger ones, T ∝ 1/λ."""
     _, found = runs.headline(results)
-    found = runs.several(runs.inverse_length({l2: one for l2, one in found.items() if l2 > 0}))
+    found = blocks.several(runs.inverse_length({l2: one for l2, one in found.items() if l2 > 0}))
     if len(found) < 3:
         raise Lacking(f"{len(found)} λ with T ∝ 1/λ and several seeds; it takes three")
     _, *larger = found
@@ -131,7 +131,7 @@ def never_catches_up(results: Results) -> Found:
     for budget in sorted(table["budget"].unique()):
         for (_, l2), one in runs.points(results, table[table["budget"] == budget]).items():
             found[float(budget), l2] = one
-    found = runs.several({key: one for key, one in found.items() if key[1] > 0})
+    found = blocks.several({key: one for key, one in found.items() if key[1] > 0})
     l2s = sorted({l2 for _, l2 in found})
     if len(l2s) < 2 or not any(runs.learned(results, one) for one in found.values()):
         raise Lacking("fewer than two λ with several seeds learned")
@@ -150,7 +150,7 @@ def never_catches_up(results: Results) -> Found:
 def time_saturates(results: Results) -> Found:
     """Claim 14: the exponent of t* on λ up to the best λ."""
     eta, found = runs.headline(results)
-    found = runs.several({l2: one for l2, one in found.items() if l2 > 0})
+    found = blocks.several({l2: one for l2, one in found.items() if l2 > 0})
     best = max(found, key=lambda l2: _top(found[l2]))
     kept = {
         l2: one
@@ -168,7 +168,7 @@ def time_saturates(results: Results) -> Found:
 def product_decides(results: Results) -> Found:
     """Claim 14: with fixed T accuracy over η and λ is a function of ηλ (Figure S8a)."""
     # Cells at chance level are data: Figure S8 shows them all.
-    found = runs.several({key: one for key, one in runs.of_group(results).items() if key[1] > 0})
+    found = blocks.several({key: one for key, one in runs.of_group(results).items() if key[1] > 0})
     if not any(runs.learned(results, one) for one in found.values()):
         raise Lacking("no run learned")
     product = np.array([round(math.log10(eta * l2) * ALIKE) for eta, l2 in found])
@@ -203,7 +203,7 @@ def initial_scale(results: Mapping[str, Results]) -> Part:
             for (_, l2), one in runs.points(own, some).items():
                 if l2 > 0 and runs.learned(own, one):
                     found[float(sigma), l2] = runs.last_only(one)  # type: ignore[arg-type]
-        found = runs.several(found)
+        found = blocks.several(found)
         sigmas = sorted({sigma for sigma, _ in found})
         shared = sorted({l2 for _, l2 in found if all((sigma, l2) in found for sigma in sigmas)})
         if len(sigmas) < 3 or len(shared) < 2:

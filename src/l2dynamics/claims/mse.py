@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import choice, fitting, resampling
+from l2dynamics.analysis import blocks, choice, fitting, resampling
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.claims import checks, judging, parts, regimes, runs
@@ -66,7 +66,7 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
 
 def eta_dependence(results: Results) -> Found:
     """The range over η at training accuracy 1 against that at convergence."""
-    table = runs.longest(runs.rows(results))
+    table = blocks.longest(runs.rows(results))
     first = fitting.first_steps(table)
     counts = table.merge(first[["eta", "l2", "seed", "step"]], on=["eta", "l2", "seed", "step"])
     reached = {key: one for key, one in _at_one(results, counts).items() if key[1] > 0}
@@ -75,7 +75,7 @@ def eta_dependence(results: Results) -> Found:
     for key, one in reached.items():
         if key in whole and one.seeds == whole[key].seeds:
             pairs[(*key, "one")], pairs[(*key, "end")] = one, whole[key]
-    pairs = runs.several(pairs)
+    pairs = blocks.several(pairs)
     by_l2: dict[float, list[float]] = {}
     for eta, l2, when in pairs:
         if when == "one":
@@ -102,7 +102,7 @@ def eta_dependence(results: Results) -> Found:
 
 def loss_rises(results: Results) -> Found:
     """Whether the training loss has an interior minimum, for every long run with λ > 0."""
-    table = runs.longest(runs.rows(results))
+    table = blocks.longest(runs.rows(results))
     table = table[table["l2"] > 0]
     momentum = float(results.passport["setup"]["momentum"] or 0.0)
     steps = table.groupby("run")["step"].transform("max")

@@ -4,16 +4,25 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from l2dynamics.analysis import regime, selection
+from l2dynamics.analysis import blocks, regime, selection
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.regime import Regime
-from l2dynamics.claims import absent, runs
+from l2dynamics.claims import absent
 from l2dynamics.experiments import registry
 from l2dynamics.results.tables import Results
 
 SETUPS = (
-    *("fc", "fc_mse", "fc_small", "cnn", "cnn_bn", "wrn", "wrn_aug"),
-    *("cnn_bn_adamw", "cnn_bn_adam", "fc_minibatch", "cnn_bn_full"),
+    "fc",
+    "fc_mse",
+    "fc_small",
+    "cnn",
+    "cnn_bn",
+    "wrn",
+    "wrn_aug",
+    "cnn_bn_adamw",
+    "cnn_bn_adam",
+    "fc_minibatch",
+    "cnn_bn_full",
 )
 """Sweeps with λ = 0 at a constant learning rate, whose regime can be told."""
 
@@ -64,7 +73,7 @@ class Study(Mapping[str, Results]):
             table = self[sweep].table[self[sweep].table["group"] == "grid"]
             if table.empty:
                 raise Lacking("its sweep has no grid")
-            self._regimes[sweep] = regime.regime(runs.longest(selection.at_headline_eta(sweep, table)))
+            self._regimes[sweep] = regime.regime(blocks.longest(selection.at_headline_eta(sweep, table)))
         return self._regimes[sweep]
 
 

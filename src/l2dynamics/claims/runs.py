@@ -6,7 +6,6 @@ others have several, and all runs of a comparison are cut to the seeds that they
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,6 @@ from l2dynamics.claims import absent
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 
-Key = TypeVar("Key")
 Point = tuple[float, float]
 """η and λ."""
 
@@ -43,14 +41,6 @@ def rows(results: Results, group: str = "grid") -> pd.DataFrame:
     return table
 
 
-def longest(table: pd.DataFrame) -> pd.DataFrame:
-    """Of several runs with one η, λ, σw and seed the longest."""
-    last = table.groupby("run", sort=False).tail(1).sort_values("step", kind="stable")
-    return table[
-        table["run"].isin(last.drop_duplicates(["eta", "l2", "sigma_w", "seed"], keep="last")["run"])
-    ]
-
-
 def points(results: Results, table: pd.DataFrame) -> dict[Point, Curves]:
     """Curves by (η, λ) ascending.
 
@@ -61,7 +51,7 @@ def points(results: Results, table: pd.DataFrame) -> dict[Point, Curves]:
     Raises:
         Lacking: every run diverged, or runs of one point are evaluated at different steps.
     """
-    found = blocks.grid(longest(table), sizes(results)) if len(table) else {}
+    found = blocks.grid(blocks.longest(table), sizes(results)) if len(table) else {}
     if not found:
         raise Lacking("every run diverged")
     return found
@@ -86,25 +76,6 @@ def headline(results: Results, group: str = "grid") -> tuple[float, dict[float, 
     table = rows(results, group)
     eta = selection.headline_eta(results.name, table)
     return eta, {l2: curves for (_, l2), curves in points(results, table[table["eta"] == eta]).items()}
-
-
-def several(found: Mapping[Key, Curves]) -> dict[Key, Curves]:
-    """The points with at least two seeds, cut to the seeds that all of these share.
-
-    If no point has two, all of them: they can be shown, and decide nothing.
-
-    Raises:
-        Lacking: those with several seeds share fewer than two.
-    """
-    if not found:
-        return {}
-    kept = {key: curves for key, curves in found.items() if len(curves.seeds) > 1}
-    if not kept:
-        return dict(zip(found, blocks.common(list(found.values())), strict=True))
-    shared = blocks.common(list(kept.values()))
-    if len(shared[0].seeds) < 2:
-        raise Lacking("the runs to be compared share one seed only")
-    return dict(zip(kept, shared, strict=True))
 
 
 def chance(results: Results) -> float:
@@ -213,7 +184,7 @@ def sweep(results: Results, found: Mapping[Point, Curves]) -> tuple[Sweep, str]:
     if not kept:
         raise Lacking(f"no time enters the fit. {note}".strip().rstrip("."))
     used = {eta for eta, _ in kept}
-    cut = several(kept | {(eta, 0.0): curves for eta, curves in zero.items() if eta in used})
+    cut = blocks.several(kept | {(eta, 0.0): curves for eta, curves in zero.items() if eta in used})
     kept = {key: curves for key, curves in cut.items() if key[1] > 0}
     etas, l2s = (np.array([key[k] for key in kept]) for k in (0, 1))
     return Sweep(tuple(kept.values()), etas, l2s, {eta: cut[eta, 0.0] for eta in used}), note

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from l2dynamics.analysis import fitting, slopes, verdicts
+from l2dynamics.analysis import blocks, fitting, slopes, verdicts
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.slopes import Exponent, Sweep
@@ -148,7 +148,7 @@ def time_to_fit(results: Mapping[str, Results], name: str) -> Part:
     part = _part(results, name, f"{title(name)}: steps to training accuracy 1 ∝ η^a with a = −1, whatever λ.")
 
     def measure() -> Part:
-        table = runs.longest(runs.rows(own))
+        table = blocks.longest(runs.rows(own))
         reached = fitting.first_steps(table)
         if reached.empty:
             raise Lacking("no run reaches training accuracy 1")

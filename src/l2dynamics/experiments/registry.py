@@ -67,7 +67,7 @@ class Group:
     def title(self) -> str:
         """Name, subject and the paper's figures, or ours, e.g. ``fc — MNIST (Fig. 2a–c, S1a, S6, S11)``."""
         shown = {panel for one in self.experiments for panel in one.panels}
-        shown = {panel for panel in shown if not panel.startswith("X")} or shown
+        shown = {panel for panel in shown if not ours(figure_of(panel))} or shown
         return f"{self.name} — {self.about} ({self.where or 'Fig. ' + _merged(shown)})"
 
 
@@ -263,6 +263,11 @@ def figure_of(panel: str) -> str:
     """Return the name of the figure of a panel: ``fig2`` of ``2a–c``, ``figS7`` of ``S7``, ``figX1`` of our ``X1``."""
     part, number, *_ = _parts(panel)
     return f"fig{part}{number}"
+
+
+def ours(figure: str) -> bool:
+    """Return whether a figure is ours, ``figX1`` and so on, not the paper's."""
+    return figure.startswith("figX")
 
 
 def _parts(panel: str) -> tuple[str, int, str, str]:

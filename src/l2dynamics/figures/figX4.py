@@ -1,13 +1,12 @@
 """Figure X4 (ours): the gain of λ > 0 and t* in full batches and in minibatches."""  # noqa: N999
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import numpy as np
 import pandas as pd
 
-from l2dynamics import peaks
 from l2dynamics.analysis import bands, beyond, thresholds
 from l2dynamics.analysis.blocks import Curves, Lacking
+from l2dynamics.analysis.resampling import Statistic
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, number
 from l2dynamics.figures.drawing import Drawing
@@ -38,16 +37,13 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         stars = []
         for (size, name), color in zip(SIZES.items(), CATEGORIES, strict=False):
             best = {l2: one for (own, l2), one in runs.items() if own == size}
-            zero = _top(best.pop(0.0))
-            canvas.level(left, f"lambda=0, {name}", zero[0], color=color)
-            tops = [(l2, *_top(one), len(one.seeds), "") for l2, one in sorted(best.items())]
-            canvas.curve(left, name, pd.DataFrame(tops, columns=list(POINT_COLUMNS)), color=color)
-            times = [(l2, *[_star(one)] * 3, len(one.seeds), _flag(one)) for l2, one in sorted(best.items())]
-            stars.append(pd.DataFrame(times, columns=list(POINT_COLUMNS)))
+            zero, *_ = bands.interval(best.pop(0.0), bands.maximum)
+            canvas.level(left, f"lambda=0, {name}", zero, color=color)
+            tops = _points(best, bands.maximum, star=False)
+            canvas.curve(left, name, tops, color=color)
+            stars.append(_points(best, bands.log_star, star=True))
             canvas.curve(right, name, stars[-1], color=color)
-            said.append(
-                f"{title}, {name}: λ = 0 {zero[0]:.3f}, λ > 0 up to {max(top[1] for top in tops):.3f}"
-            )
+            said.append(f"{title}, {name}: λ = 0 {zero:.3f}, λ > 0 up to {tops['y'].max():.3f}")
         canvas.legend(
             left,
             [
@@ -63,9 +59,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             [
                 "Ours, not in the paper.",
                 "Left: maximum test accuracy against λ in full batches and in minibatches with the same η, λ, seeds "
-                "and numbers of steps, its mean over seeds and the 90 % interval of their scatter; dashed: λ = 0 of "
-                "the same colour, within the length of the longest λ > 0. Right: steps to it (within 0.005, of the "
-                "mean curve over seeds); open triangles: in the second half of the run.",
+                "and numbers of steps; dashed: λ = 0 of the same colour, within the length of the longest λ > 0. "
+                "Right: steps to it (within 0.005, of the mean curve over seeds); open triangles: in the second half "
+                "of the run.",
                 f"{'; '.join(said)}.",
                 captions.SEEDS,
             ],
@@ -78,18 +74,13 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     )
 
 
-def _top(curves: Curves) -> tuple[float, float, float]:
-    """Maximum accuracy, mean over seeds, and its interval."""
-    tops = curves.accuracy().max(axis=-1)
-    half = bands.half_width(tops)
-    mean, half = float(tops.mean()), half if np.isfinite(half) else 0.0
-    return mean, mean - half, mean + half
-
-
-def _star(curves: Curves) -> float:
-    """t* of the mean curve over seeds, at least one step: the axis is logarithmic."""
-    return max(1.0, float(peaks.star(curves.steps, curves.accuracy().mean(axis=0))))
-
-
-def _flag(curves: Curves) -> str:
-    return "bound" if _star(curves) > thresholds.FIT_WITHIN * curves.steps[-1] else ""
+def _points(
+    runs: Mapping[float, Curves], statistic: Callable[[Curves], Statistic], *, star: bool
+) -> pd.DataFrame:
+    """One point for every λ; t* in the second half of the run only bounds it from below."""
+    rows = []
+    for l2, curves in sorted(runs.items()):
+        found = bands.interval(curves, statistic, log=star)
+        late = star and found[0] > thresholds.FIT_WITHIN * curves.steps[-1]
+        rows.append((l2, *found, len(curves.seeds), "bound" if late else ""))
+    return pd.DataFrame(rows, columns=list(POINT_COLUMNS))
