@@ -1,7 +1,7 @@
 # Every target does its own set-up in .venv; python3 (3.11 or newer), git and make are all it needs.
 #
 #   make reproduce              the whole pipeline: data, sweeps, theory, figures, claims, report, MLflow
-#   make reproduce SCALE=smoke  the same at another scale: smoke, laptop (default), accelerator, paper
+#   make reproduce SCALE=smoke  the same at another scale: smoke, laptop (default), workstation, accelerator, paper
 #                               VERBOSE=1: every finished job on the terminal (work/logs/ always has it)
 #   make beyond                 what the paper leaves open (docs/beyond.md): only its sweeps and figures; `make reproduce` has them too
 #   make figures                draw the figures again from the results; trains nothing. STYLE=paper|slides

@@ -49,8 +49,9 @@ def swap_locks(root: Path, before: str, after: str) -> None:
         partial = kept.with_suffix(".partial")
         shutil.copyfile(lock, partial)
         partial.replace(kept)
-    if wanted.exists():
-        wanted.replace(lock)
+    if wanted.exists():  # it goes when params.yaml has the scale: an interruption in between loses no lock
+        shutil.copyfile(wanted, lock.with_suffix(".partial"))
+        lock.with_suffix(".partial").replace(lock)
 
 
 def set_style(text: str, style: str) -> str:
@@ -89,6 +90,8 @@ def main() -> None:
         partial = path.with_suffix(".partial")
         partial.write_bytes(after.encode())
         partial.replace(path)
+        if not style:
+            (root / "scales" / "locks" / f"{value}.lock").unlink(missing_ok=True)
         print(f"params.yaml: {'style' if style else 'scale'} is now {value}")
 
 

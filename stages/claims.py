@@ -5,7 +5,6 @@ from pathlib import Path
 import checkout  # noqa: F401
 
 from l2dynamics import paths
-from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import absent, evaluation, theory
 from l2dynamics.pipeline import stage
 
@@ -17,11 +16,11 @@ def main(root: Path) -> None:
         records[claim.id] = claim.record()
     evaluation.write(records, paths.claims(root))
     evaluation.write_regimes(results, paths.claims(root))
-    verdicts = [record["verdict"] for id, record in records.items() if id.isdigit()]
     if missing := absent.missing(results):
         stage.say(f"not run yet at this scale, so not decided: {', '.join(missing)}")
-    count = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict)
-    stage.say(f"of the paper's {len(verdicts)} claims {count}; {len(records)} files written")
+    found = absent.tally(records)
+    count = ", ".join(f"{number} {verdict}" for verdict, number in found.items())
+    stage.say(f"of the paper's {sum(found.values())} claims {count}; {len(records)} files written")
 
 
 if __name__ == "__main__":

@@ -129,6 +129,7 @@ class AutoL2:
         """
         skipped = getattr(self.optimizer, "found_inf", None)  # of a GradScaler with a fused optimizer
         if skipped is not None and float(skipped) > 0:
+            self._sums = [0.0, 0.0, 0]
             return
         loss, error, measured = self._sums
         if self.updates > 0 and self.updates % self.rule.every == 0:
@@ -157,10 +158,12 @@ class AutoL2:
 def rates(optimizer: torch.optim.Optimizer) -> tuple[float, float]:
     """Return learning rate and heavy-ball momentum of the first group; the momentum of Adam and its like is 0.
 
+    Where a scheduler has lowered the rate it is the initial one.
+
     Adam's averages do not speed up the decay of weights: a step of AdamW shrinks them by 1 − ηλ.
     """
     group = optimizer.param_groups[0]
-    return float(group["lr"]), float(group.get("momentum", 0.0))
+    return float(group.get("initial_lr", group["lr"])), float(group.get("momentum", 0.0))
 
 
 def make_run(

@@ -51,7 +51,9 @@ def test_every_section_validates_and_makes_runs(scale):
     for name in registry.AUTOL2:
         auto = load_section(ROOT, scale, f"autol2.{name}", AutoL2Sweep)
         assert of_autol2(name, auto, per_epoch(auto.setup), 0)
-        unaffordable = {"laptop": set(registry.AUTOL2), "workstation": {"wrn", "wrn_schedule", "fc"}}.get(scale, set())
+        unaffordable = {"laptop": set(registry.AUTOL2), "workstation": {"wrn", "wrn_schedule", "fc"}}.get(
+            scale, set()
+        )
         subset = set() if name in {"own_units"} | unaffordable else {"subset"}
         assert set(auto.measures) == {"minibatch"} | subset
     measured = load_section(ROOT, scale, "measure_c", MeasureCs)

@@ -484,7 +484,7 @@ def test_points_reduce_seeds_and_keep_holes():
             "x": [1.0, 1.0, 2.0, 3.0, 3.0],
             "y": [0.2, 0.4, np.nan, 0.5, np.nan],
             "learned": [True, True, False, True, True],
-            "peaked": [True, True, False, False, False],
+            "bound": [False, False, True, True, True],
         }
     )
     found = canvas.points(rows, "x", "y")

@@ -42,7 +42,8 @@ def budgets(results: Results) -> list[Budget]:
 def alike(full: Results, mini: Results) -> tuple[float, Pair]:
     """Runs in full batches and in minibatches at one η, by ``full`` or ``mini`` and λ: the same λ, 0 among them.
 
-    Both runs of a λ are cut at their last common evaluation, λ = 0 at the last within the longest λ > 0.
+    All have the same seeds. Both runs of a λ are cut at their last common evaluation, λ = 0 at the last within the
+    longest λ > 0.
 
     Returns:
         η and the runs.
@@ -68,7 +69,11 @@ def alike(full: Results, mini: Results) -> tuple[float, Pair]:
         end = float(shared[shared <= longest][-1]) if l2 == 0 else float(shared[-1])
         longest = max(longest, end)
         found |= {(size, l2): one.until(end) for size, one in both.items()}
-    return eta, found
+    several = blocks.several(found)
+    kept = {l2 for _, l2 in several if all((size, l2) in several for size in sizes)}
+    if 0.0 not in kept or len(kept) < 2:
+        raise Lacking("full batches and minibatches share no two seeds with λ = 0 and λ > 0")
+    return eta, {(size, l2): curves for (size, l2), curves in several.items() if l2 in kept}
 
 
 def largest_start(results: Results) -> float:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from l2dynamics import peaks
 from l2dynamics.analysis import bands, fitting, per_run, tuning
+from l2dynamics.analysis.thresholds import FIT_WITHIN
 from l2dynamics.experiments import registry
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
@@ -47,8 +48,9 @@ def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Reduce some rows of results to one row per run, see :func:`l2dynamics.analysis.per_run.summarize`.
 
     Here a run that diverged has not learned, and runs that have not learned have no t*. The column ``t_star_mean`` is
-    t* of the mean curve of the runs that learned at a grid point, as the claims take it. It, the maximum and the final
-    accuracy have intervals beside them, ``…_low`` and ``…_high``, see :func:`l2dynamics.analysis.bands.attach`.
+    t* of the mean curve of the runs that learned at a grid point, as the claims take it; ``bound`` says whether it lies
+    so late that it enters no fit. It, the maximum and the final accuracy have intervals beside them, ``…_low`` and
+    ``…_high``, see :func:`l2dynamics.analysis.bands.attach`.
     """
     summary = per_run.summarize(table, chance=1 / results.passport["classes"])
     learned = summary["learned"] & ~summary["diverged"]
@@ -60,6 +62,8 @@ def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
         curve = table[table["run"].isin(names)].groupby("epoch")["test_accuracy"].mean()
         stars.update(dict.fromkeys(names, float(peaks.star(curve.index, curve))))
     summary = summary.assign(t_star_mean=summary["run"].map(stars).astype(float))
+    ends = summary["run"].map(table.groupby("run")["epoch"].max())
+    summary = summary.assign(bound=summary["t_star_mean"] > FIT_WITHIN * ends)
     count = images(results)
     summary = bands.attach(summary, table, count, "t_star_mean", bands.log_star, log=True)
     summary = bands.attach(summary, table, count, "max_test_accuracy", bands.maximum)

@@ -6,11 +6,13 @@ Of a scale that takes hours one sweep after the other can so be judged and shown
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from l2dynamics import paths
 from l2dynamics.analysis.blocks import Lacking
+from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 
@@ -61,6 +63,25 @@ def require(results: Results) -> None:
     """
     if is_absent(results):
         raise Lacking(reason(results))
+
+
+def not_run(record: Mapping[str, Any]) -> bool:
+    """Whether a claim, as its record says it, waits for results that have not been made."""
+    return record["measured"] is None and NOT_RUN in str(record["reason"])
+
+
+def tally(records: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """How many of the paper's claims have each verdict, those that wait for results (:data:`NOT_RUN`) apart.
+
+    Args:
+        records: claims by id; their parts and what is ours do not count.
+    """
+    whole = [record for id, record in records.items() if id.isdigit()]
+    waiting = sum(map(not_run, whole))
+    judged = [record for record in whole if not not_run(record)]
+    return {str(one): sum(record["verdict"] == one for record in judged) for one in Verdict} | {
+        NOT_RUN: waiting
+    }
 
 
 def missing(results: Mapping[str, Results]) -> list[str]:

@@ -2,22 +2,26 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.resampling import Estimate
-from l2dynamics.claims import checks, judging
+from l2dynamics.claims import checks, judging, regimes
 from l2dynamics.claims.base import OURS, Claim
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
-RESULTS = ("measure_c",)
+RESULTS = ("measure_c", "fc", "cnn", "wrn_aug")
 SETUPS = ("fc", "cnn", "wrn")
 """Setups of stage ``measure_c``."""
 PAPER_C_STEPS = 0.64
 """The paper's c in units of t·η_eff·λ: 0.0066 epochs · 48.8 steps · 0.2 / (1 − 0.9)."""
+
+TRAINED: Mapping[str, str] = {"wrn": "wrn_aug"}
+"""The sweep whose setup the runs of ``measure_c`` have, where it is not that of the same name."""
 
 ORDER_ONE = Spec(
     "c2",
@@ -36,7 +40,7 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     """Return claim c2, over setups and per setup."""
     measured = results["measure_c"]
     setups = measured.passport.get("c", SETUPS)
-    return judging.over_setups(ORDER_ONE, [effective_c(measured, setup) for setup in setups])
+    return judging.over_setups(ORDER_ONE, [effective_c(results, setup) for setup in setups])
 
 
 def c_at(measured: Results, setup: str, eta: float) -> float:
@@ -51,10 +55,12 @@ def c_at(measured: Results, setup: str, eta: float) -> float:
     return float(found["c"]) * float(found["eta"]) / float(eta)
 
 
-def effective_c(measured: Results, setup: str) -> Part:
-    """Claim c2 in one setup."""
+def effective_c(results: Mapping[str, Results], setup: str) -> Part:
+    """Claim c2 in one setup; the runs of a seed at several λ are one, since they share it."""
+    measured = results["measure_c"]
     text = f"{title(setup)}: c is of order one in units of t·η_eff·λ."
-    part = Part(setup, (measured,), text, figure="fig4")
+    outside = regimes.outside(results, TRAINED.get(setup, setup))
+    part = Part(setup, (measured,), text, outside=outside, figure="fig4")
 
     def measure() -> Part:
         found = measured.passport["c"][setup]
@@ -62,18 +68,15 @@ def effective_c(measured: Results, setup: str) -> Part:
         table = measured.table[(measured.table["setup"] == setup) & (measured.table["epoch"] > 0)]
         per_epoch = float((table["step"] / table["epoch"]).median())
         unit = per_epoch * float(found["eta"]) / (1 - _momentum(measured, setup))
-        logs = np.log([float(run["c"]) * unit for run in found["per_run"]])
+        by_seed: dict[int, list[float]] = {}
+        for run in found["per_run"]:
+            by_seed.setdefault(int(run["seed"]), []).append(math.log(float(run["c"]) * unit))
+        logs = np.array([np.mean(some) for some in by_seed.values()])
         count = len(logs)
         se = float(logs.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
         estimate = Estimate(math.log(c * unit), se, float(max(count - 1, 1)), n_seeds=count)
-        return Part(
-            setup,
-            (measured,),
-            text,
-            (estimate,),
-            f"c = {c:.4g} epochs at η = {float(found['eta']):g}.",
-            figure="fig4",
-        )
+        facts = f"c = {c:.4g} epochs at η = {float(found['eta']):g}, {len(found['per_run'])} runs."
+        return replace(part, numbers=(estimate,), facts=facts)
 
     return judging.attempt(part, measure)
 

@@ -65,7 +65,7 @@ def together(id: str, text: str, criterion: str, found: Sequence[tuple[Spec, Par
         scale=rows[0].scale,
         data=describe(results),
         measured=len(held) / len(rows) if tests else math.nan,
-        n=len(rows),
+        n=len(tests),
         power="; ".join(f"{row.id}: {row.power}" for row in rows if row.power)
         if verdict is Verdict.UNDECIDED
         else "",

@@ -131,10 +131,9 @@ class Experiment:
 _FC = "Three hidden layers, ReLU, vanilla full-batch SGD on the first images of MNIST (paper: 512)"
 _CNN = "Convolutional network, vanilla SGD, CIFAR-10 (laptop, workstation: MNIST) without augmentation"
 _WRN = "Wide ResNet with batch normalisation, CIFAR-10 (laptop, workstation: MNIST)"
-_FIXED_RATE = f"{_WRN}, momentum 0.9, flips, crops and mixup (laptop: none), constant η (paper: 0.2)."
-_DECAYS = (
-    f"{_WRN}, momentum 0.9, augmentation (laptop: none), η (paper: 0.2) decayed at 0.3 T, 0.6 T and 0.9 T."
-)
+_MOMENTUM = f"{_WRN}, momentum 0.9, flips, crops and mixup (laptop, workstation: none)"
+_FIXED_RATE = f"{_MOMENTUM}, constant η (paper: 0.2)."
+_DECAYS = f"{_MOMENTUM}, η (paper: 0.2) decayed at 0.3 T, 0.6 T and 0.9 T."
 _SMALL = "Three narrow hidden layers (paper: 64) on CIFAR-10: the counter-example in which λ_opt ≠ 0."
 _RESNET = (
     "ResNet-50 on ImageNet (below scale `paper` a small ResNet on CIFAR-10), learning rate schedule: the "
@@ -148,16 +147,16 @@ GROUPS = (
     Group("fc", "MNIST", f"{_FC}, T ∝ 1/(ηλ) (paper: 2/(ηλ)).", "Section 2, SM A"),
     Group("fc_mse", "MNIST, mean squared error", f"{_FC}, mean squared error, T ∝ 1/(ηλ).", "SM C.4"),
     Group("fc_small", "CIFAR-10, under-parametrised", _SMALL, "SM C"),
-    Group("cnn", "CIFAR-10", f"{_CNN}, without batch normalisation.", "Section 2, SM A"),
-    Group("cnn_bn", "CIFAR-10, batch normalisation", f"{_CNN}, with batch normalisation.", "Section 2, SM A"),
+    Group("cnn", "no batch normalisation", f"{_CNN}, without batch normalisation.", "Section 2, SM A"),
+    Group("cnn_bn", "batch normalisation", f"{_CNN}, with batch normalisation.", "Section 2, SM A"),
     Group(
         "wrn",
-        "CIFAR-10",
+        "vanilla SGD",
         f"{_WRN}, vanilla SGD, no augmentation, T ∝ 1/(ηλ) (paper: 0.1/(ηλ)).",
         "Section 2, SM A",
     ),
-    Group("wrn_aug", "CIFAR-10, momentum", _FIXED_RATE, "Sections 2.1, 3, SM E"),
-    Group("wrn_schedule", "CIFAR-10, learning rate schedule", _DECAYS, "Section 1, SM E"),
+    Group("wrn_aug", "momentum", _FIXED_RATE, "Sections 2.1, 3, SM E"),
+    Group("wrn_schedule", "learning rate schedule", _DECAYS, "Section 1, SM E"),
     Group("resnet", "under-parametrised", _RESNET, "SM C"),
     Group("beyond", "not in the paper", _BEYOND, "ours"),
     Group("measure_c", "the coefficient c", _MEASURE, "Section 3"),
@@ -182,7 +181,7 @@ EXPERIMENTS = (
         "wrn_aug",
         _EITHER,
         _MOVING,
-        "WRN",
+        "WRN momentum",
         ("1b", "4b", "S2", "S3", "S4"),
         0.2,
         against_l2="figS2",

@@ -11,6 +11,12 @@ from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.style import AUTO, AUTO_SUBSET, TUNED
 from l2dynamics.results.tables import Results
 
+COARSE = (
+    "λ is that at the evaluations: a level that lasted less than the distance of two is not seen, so that two "
+    "divisions by 10 can look like one by 100."
+)
+SPAN = 0.3
+"""Height of the panels of test accuracy against epochs: what is early lies below."""
 #: Label and line properties.
 Entry = tuple[str, dict[str, Any]]
 #: Where loss and error are measured → curve name, colour and line style.

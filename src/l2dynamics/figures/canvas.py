@@ -32,14 +32,14 @@ def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
     Args:
         rows: one row per run; columns ``x``, ``y``, optionally the ends of the interval, ``{y}_low`` and ``{y}_high``
-            (without them it is that of the scatter over seeds), and the booleans ``learned``, ``peaked``.
+            (without them it is that of the scatter over seeds), and the booleans ``learned``, ``bound``.
         x: name of the abscissa.
         y: name of the ordinate; NaN entries are left out.
 
     Returns:
         Columns ``x, y, low, high, n, flag``, sorted by x. A point without any value stays, as NaN with
         ``n`` 0, so that the curve has a hole there. ``flag`` is ``failed`` where most seeds never learned,
-        ``bound`` where some seed had not peaked, else empty.
+        ``bound`` where the runs' t* is only bounded from below, else empty.
     """
     if rows.empty:
         return pd.DataFrame({c: pd.Series(dtype=object if c == "flag" else float) for c in POINT_COLUMNS})
@@ -52,7 +52,7 @@ def points(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         flag = ""
         if "learned" in runs and runs["learned"].mean() < 0.5:
             flag = "failed"
-        elif "peaked" in runs and not runs["peaked"][valid].all():
+        elif "bound" in runs and runs["bound"][valid].any():
             flag = "bound"
         found.append((at, *spread, int(used.size), flag))
     return pd.DataFrame(found, columns=list(POINT_COLUMNS))
@@ -158,7 +158,7 @@ class Canvas:
     ) -> None:
         """Draw points joined by a line, with bars from ``low`` to ``high``; see :func:`points` for ``data``.
 
-        Open upward triangles are runs that had not peaked, crosses are runs that never learned.
+        Open upward triangles are t* that is bounded from below, crosses are runs that never learned.
         """
         axes = axes or self.axes[panel]
         self.record(panel, name, data)
@@ -189,6 +189,17 @@ class Canvas:
         axes.plot(data["x"], data["y"], color=color, **line)
         if (data["high"] > data["low"]).any():
             axes.fill_between(data["x"], data["low"], data["high"], color=color, alpha=0.2, linewidth=0)
+
+    def focus(self, panel: str, span: float) -> bool:
+        """Cut the y axis ``span`` below the highest point, and return whether anything lies further down."""
+        axes = self.axes[panel]
+        low, high = axes.get_ylim()
+        tops = [data["y"].max() for data in self.records if (data["panel"] == panel).any()]
+        bottom = float(np.nanmax([*tops, -np.inf])) - span
+        if not low < bottom < high:
+            return False
+        axes.set_ylim(bottom, high)
+        return True
 
     def level(self, panel: str, name: str, y: float, **line: Any) -> None:
         """Draw a horizontal reference line, dashed black unless told otherwise; NaN draws nothing."""
@@ -234,10 +245,12 @@ class Canvas:
             self.axes[panel].legend(handles=handles, **options)
 
     def legend_above(self, panel: str, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Put a legend of two columns into a panel with a linear y axis, above all curves."""
+        """Put a legend of two columns into a panel, above all curves."""
         axes = self.axes[panel]
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.17 * math.ceil(len(entries) / 2) * (high - low))
+        transform = axes.yaxis.get_transform()
+        low, high = transform.transform(axes.get_ylim())
+        top = high + 0.17 * math.ceil(len(entries) / 2) * (high - low)
+        axes.set_ylim(*transform.inverted().transform([low, top]))
         narrow = {"columnspacing": 0.6, "handlelength": 1.1, "handletextpad": 0.4, "borderaxespad": 0.1}
         self.legend(panel, entries, loc="upper right", ncols=2, **narrow)
 
@@ -255,6 +268,11 @@ class Canvas:
     def record(self, panel: str, curve: str, data: pd.DataFrame) -> None:
         """Remember a curve for the table behind the figure."""
         self.records.append(data.reindex(columns=list(POINT_COLUMNS)).assign(panel=panel, curve=curve))
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """The marks that were drawn: ``bound``, ``edge`` and ``failed``, see :func:`points`."""
+        return frozenset(flag for data in self.records for flag in data["flag"].dropna() if flag)
 
     def drawing(self, caption: str) -> Drawing:
         """Return the finished figure."""

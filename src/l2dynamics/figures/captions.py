@@ -1,6 +1,6 @@
 """Captions from passports: which data, model and scale a figure shows, and how many seeds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from l2dynamics.analysis import bands
@@ -12,11 +12,19 @@ SEEDS = (
     f"{100 * bands.LEVEL:.0f} % intervals over seeds and test images (of losses, "
     "training accuracies and times to fit: over seeds)."
 )
-BOUND = "Open triangles: some seed had not peaked at 80 % of its run, so the point is a lower bound."
-FAILED = (
-    "Crosses: most seeds diverged or never learned (test accuracy below twice chance); such runs have no t*."
-)
+MARKS: Mapping[str, str] = {
+    "bound": "Open triangles: t* of the mean curve lies in the second half of the run, which bounds it from below; "
+    "such points enter no fit.",
+    "edge": "Open squares: the best λ is at an end of the grid.",
+    "failed": "Crosses: most seeds diverged or never learned (test accuracy below twice chance); such runs have no t*.",
+}
+"""What the marks of :meth:`l2dynamics.figures.canvas.Canvas.curve` say, by the flag of the point."""
 ZERO = "λ = 0 is the dashed black line."
+
+
+def marks(flags: Container[str]) -> list[str]:
+    """Return a sentence on each mark that a figure has, see :attr:`l2dynamics.figures.canvas.Canvas.flags`."""
+    return [said for flag, said in MARKS.items() if flag in flags]
 
 
 def caption(title: str, sentences: Iterable[str], shown: Mapping[str, Results]) -> str:

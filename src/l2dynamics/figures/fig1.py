@@ -22,13 +22,15 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     found = selection.contests(results["wrn_aug"])
     prediction_panels.accuracy_per_budget(canvas, "b", found, "optimal λ prediction")
     best, entries = autol2_panels.against_tuned(canvas, "c", results["autol2_wrn"], "AutoL2 schedule")
+    canvas.focus("c", autol2_panels.SPAN)
     canvas.legend_above("c", entries)
     return canvas.drawing(
         captions.caption(
             "Figure 1",
             [
                 f"(a) Final test accuracy against λ, trained for a fixed T = {number(epochs)} epochs or "
-                f"for T = {number(product)}/λ, with a learning-rate schedule scaled to T.",
+                f"for T = {number(product)}/λ, with a learning-rate schedule scaled to T; what fails lies below the "
+                "axis.",
                 "(b) Test accuracy against the training budget, for the best λ of the grid and for the "
                 "predicted λ = c/T with our measured c.",
                 f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}"

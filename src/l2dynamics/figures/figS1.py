@@ -26,7 +26,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         drawn = panels.against_eta(
             canvas,
             panel,
-            summary.assign(train1_step=steps).drop(columns=["learned", "peaked"]),
+            summary.assign(train1_step=steps).drop(columns=["learned", "bound"]),
             "train1_step",
         )
         reached = int(steps.notna().sum())
@@ -36,7 +36,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             entries.append(("∝ 1/η", dict(GUIDE_LINE)))
         else:
             canvas.empty(panel, "no run reached\ntraining accuracy 1")
-        canvas.legend(panel, entries, loc="upper right" if reached else "lower left")
+        if reached:
+            canvas.legend_above(panel, entries)
+        else:
+            canvas.legend(panel, entries, loc="lower left")
     return canvas.drawing(
         captions.caption(
             "Figure S1",

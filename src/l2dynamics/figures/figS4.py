@@ -28,11 +28,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             [
                 "Figures 1b, 4b and S3 with c doubled.",
                 "(a) Test accuracy against the training budget for the best λ of the grid and for λ = 2c/T.",
-                "(b) Best λ of the grid, bars: all λ within half a standard error of the best accuracy; open "
-                "squares: the "
-                "best λ is at an end of the grid; dashed: 2c/T.",
+                "(b) Best λ of the grid, bars: all λ within half a standard error of the best accuracy; dashed: 2c/T.",
                 f"(c) {LANDSCAPE}",
                 captions.SEEDS,
+                *captions.marks(canvas.flags),
             ],
             {"Runs": runs},
         )

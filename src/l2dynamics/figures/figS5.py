@@ -20,7 +20,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     summary = selection.runs(runs)
     first = canvas.setup("a", "at training accuracy 1", panels.ETA, panels.TEST_ACCURACY, log="x")
     stopped = panels.against_eta(
-        canvas, "a", summary.drop(columns=["learned", "peaked"]), "test_accuracy_at_train1"
+        canvas, "a", summary.drop(columns=["learned", "bound"]), "test_accuracy_at_train1"
     )
     if stopped["y"].isna().all():
         canvas.empty("a", "no run reached\ntraining accuracy 1")
@@ -50,7 +50,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 f"{number(eta)}, one curve per λ: with λ > 0 the training loss has a minimum, then rises.",
                 "Of many λ the legend names the smallest, middle and largest.",
                 captions.SEEDS,
-                captions.BOUND,
+                *captions.marks(canvas.flags),
                 panels.counts(summary),
             ],
             {"Runs": runs},

@@ -45,7 +45,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "The legend names the smallest, middle and largest λ.",
                 captions.ZERO,
                 captions.SEEDS,
-                "A curve ends where its run diverged.",
+                "A curve ends with its run, whose length is ∝ 1/λ.",
             ],
             {title: results[name] for name, title in titles.items()},
         )

@@ -22,6 +22,7 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
     canvas = Canvas.grid(style, 1, 2)
     canvas.figure.set_size_inches(2.9 * style.panel[0], 1.45 * style.panel[1])
     entries = autol2_panels.against_all(canvas, "a", results, "test_accuracy", "test accuracy", smaller=True)
+    canvas.focus("a", autol2_panels.SPAN)
     autol2_panels.against_all(canvas, "b", results, "train_loss", "training loss and λ", log="y")
     canvas.shared_legend(entries, columns=4)
     autol2_panels.schedule(canvas, "b", results)
@@ -34,7 +35,7 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
                 f"{autol2_panels.dashed(results)}{autol2_panels.dotted(results)}; AutoL2 and the "
                 f"best constant λ: {autol2_panels.gain(results)}.",
                 "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of the AutoL2 "
-                "runs, one line per seed.",
+                f"runs, one line per seed. {autol2_panels.COARSE}",
                 captions.SEEDS,
             ],
             {"Runs": results},

@@ -25,6 +25,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     if len(own):
         curve = panels.mean_curve(own, "test_accuracy", selection.images(results[OWN]))
         canvas.band("a", "AutoL2, own units", curve, color=COLOR)
+    canvas.focus("a", autol2_panels.SPAN)
     canvas.setup("b", "λ in force, every seed", panels.EPOCHS, panels.L2, log="y")
     for name, rows, color in (
         ("AutoL2", selection.adaptive(results[PRINTED], "minibatch"), entries[0][1]["color"]),
@@ -46,7 +47,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(a) Test accuracy against epochs with a learning-rate schedule: the constant λ of the highest "
                 f"accuracy, {number(best)}, AutoL2 as printed (λ₀ = {starts[PRINTED]}, pauses in steps) and in its own "
                 f"units (λ₀ = {starts[OWN]}, pauses in ∫η dt).",
-                "(b) λ in force, one line per seed; dashed: the best constant λ.",
+                f"(b) λ in force, one line per seed; dashed: the best constant λ. {autol2_panels.COARSE}",
                 captions.SEEDS,
             ],
             {"Own units": results[OWN], "As printed and constant λ": results[PRINTED]},

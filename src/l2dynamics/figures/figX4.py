@@ -60,10 +60,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "Ours, not in the paper.",
                 "Left: maximum test accuracy against λ in full batches and in minibatches with the same η, λ, seeds "
                 "and numbers of steps; dashed: λ = 0 of the same colour, within the length of the longest λ > 0. "
-                "Right: steps to it (within 0.005, of the mean curve over seeds); open triangles: in the second half "
-                "of the run.",
+                "Right: steps to it (within 0.005, of the mean curve over seeds).",
                 f"{'; '.join(said)}.",
                 captions.SEEDS,
+                *captions.marks(canvas.flags),
             ],
             {
                 f"{title}, {size}": results[name]

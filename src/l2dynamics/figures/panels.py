@@ -20,6 +20,9 @@ EPOCHS = "epochs"
 L2 = "λ"
 ETA = "η"
 
+SPAN = 0.25
+"""Height of the panels of maximum accuracy: what hardly learns lies below."""
+
 #: Left, bottom, width and height of the inset, as fractions of its panel.
 INSET = (0.02, 0.02, 0.4, 0.4)
 
@@ -83,6 +86,7 @@ def max_accuracy(
     zero = summary[summary["l2"] == 0].groupby("eta")["max_test_accuracy"].mean()
     canvas.level(panel, "lambda=0", float(zero.max()))
     entries = [("λ = 0", dict(ZERO_LINE))] if zero.notna().any() else []
+    canvas.focus(panel, SPAN)
     canvas.legend(panel, [*entries, *_mark_best(canvas, panel, best)], loc="best")
 
 
@@ -107,6 +111,7 @@ def budget_accuracy(
     if zero.notna().any():
         canvas.level(panel, "lambda=0", float(zero.mean()))
         entries.append(("λ = 0", dict(ZERO_LINE)))
+    canvas.focus(panel, SPAN)
     canvas.legend(panel, entries, loc="best")
     return budget
 
@@ -213,16 +218,16 @@ def counts(*summaries: pd.DataFrame, peaks: bool = True) -> str:
     found = {
         "never learned": int((~every["learned"] & ~every["diverged"]).sum()),
         "diverged": int(every["diverged"].sum()),
-        "with λ > 0 had not peaked": peaks * int((~positive["peaked"] & positive["learned"]).sum()),
+        "with λ > 0 had not peaked at 80 % of their length": peaks
+        * int((~positive["peaked"] & positive["learned"]).sum()),
     }
     said = [f"{count} {what}" for what, count in found.items() if count]
-    return f"Of {len(every)} runs {', '.join(said)}." if said else ""
+    return f"Of the {len(every)} runs drawn {', '.join(said)}." if said else ""
 
 
 def star_points(rows: pd.DataFrame, x: str) -> pd.DataFrame:
-    """Points of t* of the mean curve over the seeds, with its interval; flags are those of single seeds."""
-    flags = points(rows, x, "t_star")["flag"]
-    return points(rows, x, "t_star_mean").assign(flag=flags)
+    """Points of t* of the mean curve over the seeds, with its interval."""
+    return points(rows, x, "t_star_mean")
 
 
 def _curves_per_eta(
@@ -277,8 +282,8 @@ def _make_room(axes: Axes, drawn: pd.DataFrame, *, entries: int, inset: bool) ->
     start, stop = np.log10(axes.get_xlim())
     shown = drawn.dropna(subset=["y"])
     along = (np.log10(shown["x"]) - start) / (stop - start)
-    heights = np.log10(shown["y"])
-    right, left = heights[along > 0.5], heights[along < INSET[0] + INSET[2] + 0.05]
+    tops, bottoms = np.log10(shown["high"]), np.log10(shown["low"])
+    right, left = tops[along > 0.5], bottoms[along < INSET[0] + INSET[2] + 0.05]
     below, above = INSET[1] + INSET[3] + 0.05, 0.95 - 0.11 * entries
     # Each widening moves the other end's limit a little; the second round settles it.
     for _ in range(2):

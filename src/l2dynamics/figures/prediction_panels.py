@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import selection
+from l2dynamics.analysis import selection, thresholds
 from l2dynamics.analysis.selection import Contest
 from l2dynamics.figures import panels
 from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, extremes, interval, number, points
@@ -20,6 +20,8 @@ from l2dynamics.figures.style import (
 )
 from l2dynamics.results.tables import Results
 
+SPAN = 0.15
+"""Height of the panels of final accuracies: what fails lies below."""
 PAPER_C = 0.0066
 """The paper's c in epochs (WRN 28-10, η = 0.2, momentum 0.9, batch 1024)."""
 
@@ -122,10 +124,15 @@ def measured_c(canvas: Canvas, panel: str, results: Results, title: str) -> None
     ``results`` come from :func:`of_setup`.
     """
     axes = canvas.setup(panel, title, "t · λ (epochs)", panels.TEST_ACCURACY)
+    smallest = results.table["l2"].min()
+    entries: list[tuple[str, dict[str, object]]] = []
     for l2, rows in each(results.table, "l2"):
         curve = panels.mean_curve(rows, "test_accuracy", selection.images(results))
         curve["x"] *= l2
-        canvas.band(panel, f"lambda={l2:g}", curve, color=l2_color(l2))
+        # Neighbouring λ have neighbouring colours.
+        line = "-" if l2 == smallest else "-."
+        entries.append((f"λ = {number(l2)}", {"color": l2_color(l2), "linestyle": line}))
+        canvas.band(panel, f"lambda={l2:g}", curve, color=l2_color(l2), linestyle=line)
     c = results.passport["c"]
     axes.axvspan(c["low"], c["high"], color=PREDICTED, alpha=0.15, linewidth=0)
     ours, paper = {"color": PREDICTED, "linestyle": "--"}, {"color": PAPER, "linestyle": ":"}
@@ -136,12 +143,29 @@ def measured_c(canvas: Canvas, panel: str, results: Results, title: str) -> None
     canvas.legend(
         panel,
         [
-            *panels.l2_entries(results.table["l2"]),
+            *entries,
             (f"c = {number(c['c'])}", ours),
             (f"paper: {number(PAPER_C)}", paper),
         ],
         loc="best",
     )
+
+
+def cost_of_c(results: Results) -> str:
+    """Return in words what the runs of :func:`of_setup` cost, and at which λ they end before their peak."""
+    lengths = results.table.groupby(["l2", "run"])["epoch"].max()
+    said = f"It is the geometric mean of {len(lengths)} runs, {number(lengths.sum(), digits=4)} epochs in all"
+    rising = []
+    for l2, some in each(lengths.reset_index(), "l2"):
+        longest = some["epoch"].max()
+        stars = [one["t_star"] for one in results.passport["c"]["per_run"] if one["l2"] == l2]
+        late = sum(star > thresholds.PEAKED_WITHIN * longest for star in stars)
+        if late:
+            rising.append(f"at λ = {number(l2)} {late} of {len(stars)}")
+    if rising:
+        share = f"{100 * thresholds.PEAKED_WITHIN:.0f} %"
+        said += f"; {' and '.join(rising)} had not peaked at {share} of their run, where c is a lower bound"
+    return f"{said}."
 
 
 def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -> tuple[float, float]:
@@ -152,7 +176,7 @@ def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -
     epochs, product = selection.common_budget(fixed), selection.inverse_budget(scaled)
     for name, rows, color in (("fixed T", positive, FIXED), ("T = a/lambda", scaled, SCALED)):
         canvas.curve(
-            panel, name, points(rows.drop(columns="peaked"), "l2", "final_test_accuracy"), color=color
+            panel, name, points(rows.drop(columns="bound"), "l2", "final_test_accuracy"), color=color
         )
     entries = [
         (f"T = {number(epochs)} epochs", {"color": FIXED, "marker": "o"}),
@@ -162,6 +186,7 @@ def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -
     if zero.notna().any():
         canvas.level(panel, "lambda=0", float(zero.mean()))
         entries.append(("λ = 0, fixed T", dict(ZERO_LINE)))
+    canvas.focus(panel, SPAN)
     canvas.legend(panel, entries, loc="best")
     return epochs, product
 

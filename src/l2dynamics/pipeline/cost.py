@@ -135,7 +135,7 @@ def plan_command(*, scale: str, device: str | None, as_json: bool) -> None:
     if total.hours > _LONG:
         print(
             f"{scale} would take {duration(total.hours)} on this device: it is meant for many accelerators "
-            "(docs/cluster.md); scales that fit one machine are smoke and laptop",
+            "(docs/cluster.md); scales that fit one machine are smoke, laptop and workstation",
             file=sys.stderr,
         )
 

@@ -17,13 +17,13 @@ from PIL import Image
 
 from l2dynamics import paths
 from l2dynamics.analysis.verdicts import Verdict
-from l2dynamics.claims import evaluation
+from l2dynamics.claims import absent, evaluation
 from l2dynamics.claims.base import OURS
 from l2dynamics.experiments import registry
 from l2dynamics.figures import gallery
 from l2dynamics.report import curves, provenance, setups
 from l2dynamics.report.headlines import HEADLINES
-from l2dynamics.report.words import VERDICTS, number
+from l2dynamics.report.words import VERDICTS, number, score
 from l2dynamics.storage import atomic
 from l2dynamics.tracking import catalog, views
 
@@ -149,7 +149,7 @@ def assemble(
     rows = [row(position, id, record) for position, (id, record) in enumerate(records.items())]
     by_id = {one.id: one for one in rows}
     main = [one for one in rows if one.id.isdigit()]
-    count = {verdict: sum(one.verdict.label == verdict for one in main) for verdict in Verdict}
+    count = absent.tally(records)
     headlines: list[dict[str, Any]] = [
         {
             "title": title,
@@ -166,10 +166,7 @@ def assemble(
     return {
         "title": TITLE,
         "scale": scale,
-        "score": (
-            f"Of the paper's {len(main)} claims {count[Verdict.CONFIRMED]} are confirmed at this scale, "
-            f"{count[Verdict.CONTRADICTED]} contradicted and {count[Verdict.UNDECIDED]} not decided."
-        ),
+        "score": score(count),
         "headlines": headlines,
         "rows": [one for one in rows if not one.ours],
         "ours": [one for one in rows if one.ours],

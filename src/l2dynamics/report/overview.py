@@ -8,7 +8,6 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from l2dynamics import paths
-from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import absent, evaluation
 from l2dynamics.experiments.scales import SCALES
 from l2dynamics.report import document
@@ -57,10 +56,8 @@ def collect(root: Path) -> dict[str, Any]:
 def about(scale: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Name, data and verdicts of one scale; the paper's claims only, without their parts."""
     whole = [record for id, record in records.items() if id.isdigit()]
-    run = [record for record in whole if not _not_run(record)]
-    counts = {str(one): sum(record["verdict"] == one for record in run) for one in Verdict}
     data = dict.fromkeys(part for record in whole for part in str(record["data"]).split(", ") if part)
-    return {"name": scale, "counts": counts, "waiting": len(whole) - len(run), "data": ", ".join(data)}
+    return {"name": scale, "counts": absent.tally(records), "data": ", ".join(data)}
 
 
 def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -75,16 +72,12 @@ def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
     }
 
 
-def _not_run(record: Mapping[str, Any]) -> bool:
-    return record["measured"] is None and absent.NOT_RUN in str(record["reason"])
-
-
 def _cell(record: Mapping[str, Any] | None) -> str:
     if record is None:
         return "–"
     label, measured = str(record["verdict"]), number(record["measured"])
     if measured == "–":
-        return absent.NOT_RUN if _not_run(record) else label
+        return absent.NOT_RUN if absent.not_run(record) else label
     low, high = (number(record[end]) for end in ("low", "high"))
     return f"{label}: {measured}" + ("" if "–" in (low, high) else f" [{low}, {high}]")
 

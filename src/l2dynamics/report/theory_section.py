@@ -123,6 +123,7 @@ def _training(runs: Any, config: Any) -> str:
             (
                 width,
                 len(own),
+                _late(own),
                 mean("deviation_own", "loss"),
                 mean("deviation_own", "function"),
                 mean("deviation_infinite", "loss"),
@@ -133,6 +134,7 @@ def _training(runs: Any, config: Any) -> str:
         (
             "width",
             "runs",
+            "time of the minimum / theory",
             "max relative deviation of the loss, own kernel",
             "max ‖f − theory‖ / ‖y‖, own kernel",
             "loss, infinite-width kernel",
@@ -150,14 +152,21 @@ def _training(runs: Any, config: Any) -> str:
         "### Claim 17: finite width against theory until the loss minimum\n\n"
         f"{table}\n\n"
         f"Two-layer ReLU networks, λ = {part['l2']:g}, η = {part['eta']:g}; theory k = 2 from the network's own "
-        "initial "
-        f"function. The deviation of the function falls as {' and '.join(slopes)}. "
+        "initial function. The time of the minimum, mean over the runs (≥: some ended before it), nears that of the "
+        "theory with the width; the paper's is 100,000. The deviation of the function falls as "
+        f"{' and '.join(slopes)}. "
         "Images are standardised as in the other experiments; the paper does not state its input scale, and it "
         "matters: with "
         "pixels in [0, 1] the kernel is several times smaller, the weights must move further, and in a trial a "
         "network of "
         "width 1024 left the theory well before the minimum."
     )
+
+
+def _late(runs: Any) -> str:
+    """Time of the loss minimum over that of the theory, mean over the runs of one width."""
+    ratio = float(np.mean([one["t_min"]["t"] / one["t_min_theory"] for one in runs]))
+    return ("" if all(one["t_min"]["inside"] for one in runs) else "≥ ") + f"{ratio:.2f}"
 
 
 def _kernels(numbers: Any) -> str:

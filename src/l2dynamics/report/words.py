@@ -1,8 +1,10 @@
 """Numbers and verdicts as readers see them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from l2dynamics.analysis.verdicts import Verdict
+from l2dynamics.claims import absent
 
 VERDICTS = {Verdict.CONFIRMED: "holds", Verdict.CONTRADICTED: "fails", Verdict.UNDECIDED: "open"}
 """CSS class of each verdict."""
@@ -16,3 +18,13 @@ def number(value: Any) -> str:
         return str(value)
     shown = f"{value:.3g}"
     return shown.replace("-", "−")
+
+
+def score(count: Mapping[str, int]) -> str:
+    """The verdicts in a sentence; see :func:`l2dynamics.claims.absent.tally`."""
+    said = (
+        f"Of the paper's {sum(count.values())} claims {count['confirmed']} are confirmed at this scale, "
+        f"{count['contradicted']} contradicted and {count['not decided']} not decided"
+    )
+    waiting = count[absent.NOT_RUN]
+    return f"{said}; {waiting} wait for sweeps that have not been run." if waiting else f"{said}."

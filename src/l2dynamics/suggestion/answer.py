@@ -64,14 +64,14 @@ class Suggestion:
         return not self.warnings
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types; NaN becomes None."""
+        """Return the fields as JSON types; what is not finite becomes None."""
 
         def plain(value: Any) -> Any:
             if isinstance(value, dict):
                 return {key: plain(entry) for key, entry in value.items()}
             if isinstance(value, list | tuple):
                 return [plain(entry) for entry in value]
-            return None if isinstance(value, float) and math.isnan(value) else value
+            return None if isinstance(value, float) and not math.isfinite(value) else value
 
         return {key: plain(value) for key, value in asdict(self).items()}
 

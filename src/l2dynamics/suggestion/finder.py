@@ -1,7 +1,7 @@
 """Where to measure c: the first coefficient, a bracket around one that peaks in time, then a ladder of three.
 
 All is in units of ``τ = t · η_eff · λ`` (t in weight updates, ``η_eff = η/(1 − momentum)``) where the learning rate is
-known: the accuracy of SGD is best at τ = 0.5 to 3 whatever the network, so that the first coefficient is right within a
+known: the accuracy of SGD is best at τ = 0.5 to 5 whatever the network, so that the first coefficient is right within a
 factor of a few without any run. Where it is not known, the bracket finds it.
 """
 

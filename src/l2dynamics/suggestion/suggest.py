@@ -40,7 +40,7 @@ def suggest_l2(
 ) -> Suggestion:
     """Train briefly with large L2 coefficients and predict the best one for the whole budget (section 3).
 
-    Where L2 acts follows from the learning rate: ``t* · η/(1 − momentum) · λ``, t* in weight updates, is 0.5 to 3 for
+    Where L2 acts follows from the learning rate: ``t* · η/(1 − momentum) · λ``, t* in weight updates, is 0.5 to 5 for
     SGD. Without a learning rate one run is made without L2, and coefficients in steps of ten until a curve parts from
     it. Then a coefficient is searched for whose accuracy peaks early in the budget, and c is measured at up to two
     more, down to a quarter, with other seeds. c is that of all curves together, which collapse on t·λ, drawn towards
