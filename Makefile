@@ -103,7 +103,7 @@ verify: setup
 
 figures: setup
 	@$(if $(STYLE),$(BIN)/python scripts/set_scale.py --style $(STYLE),:)
-	@$(BIN)/dvc repro --single-item code fig
+	@figures=$$($(BIN)/python scripts/drawable.py) && $(BIN)/dvc repro --single-item code $$figures
 	@echo "Done: reports/, figures of the scale in force"
 
 docs: tools

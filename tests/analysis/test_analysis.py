@@ -48,11 +48,6 @@ def test_summary_of_a_run_by_hand():
     assert row["steps"] == 16
 
 
-def test_tolerance_zero_gives_the_first_maximum():
-    table = table_of(("a", 0.01, [0.1, 0.3, 0.596, 0.6, 0.6]))
-    assert per_run.summarize(table, tolerance=0.0)["t_star_step"].item() == 4
-
-
 def test_train1_is_the_first_evaluation_with_every_sample_right():
     table = table_of(("a", 0.0, [0.1, 0.4, 0.5, 0.5, 0.5]))
     table["train_accuracy"] = [0.1, 0.9, 1.0, 1.0, 0.99]
@@ -99,7 +94,11 @@ def test_row_order_of_the_table_does_not_matter():
 def test_accuracy_within_a_budget(epochs, expected):
     rows = per_run.accuracy_within(table_of(("a", 0.1, [0.1, 0.3, 0.4, 0.7, 0.2])), epochs)
     assert rows["accuracy"].item() == expected
-    assert rows["covers"].item() == (epochs <= 4)
+
+
+def test_a_run_that_diverged_has_no_accuracy_within_a_budget():
+    table = table_of(("a", 0.1, [0.1, 0.3, np.nan]), ("b", 0.1, [0.1, 0.3, 0.4]))
+    assert per_run.accuracy_within(table, 1.0)["accuracy"].isna().tolist() == [True, False]
 
 
 def test_tuned_is_the_best_positive_l2_and_its_neighbours():

@@ -123,11 +123,3 @@ def test_a_table_of_a_sweep_gives_its_grid_points_without_what_diverged():
     assert list(found) == [(0.1, 0.0), (0.1, 0.01)]
     assert found[(0.1, 0.01)].seeds == (0, 2)
     np.testing.assert_array_equal(found[(0.1, 0.0)].correct, points[(0.1, 0.0)].correct)
-
-
-def test_runs_are_compared_at_the_same_times_up_to_their_common_budget():
-    long, short, other = random_curves(times=6), random_curves(times=3), random_curves(times=4)
-    blocks.require_same_times([long, short, other])
-    shifted = Curves(short.steps * 2, short.correct, short.sizes, short.seeds)
-    with pytest.raises(ValueError, match="up to step 4 the runs"):
-        blocks.require_same_times([other, shifted])

@@ -43,7 +43,6 @@ def summary(**columns):
         "budget": 100.0,
         "t_star": 10.0,
         "t_star_step": 20.0,
-        "t_before": 8.0,
         "max_test_accuracy": 0.5,
         "diverged": False,
         "learned": True,

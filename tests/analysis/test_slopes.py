@@ -52,7 +52,7 @@ def test_an_exact_law_gives_its_exponent_and_the_placebo_none(power):
     assert found.slope.value == pytest.approx(power, abs=0.05)
     assert found.placebo.value == pytest.approx(0, abs=0.01)
     assert found.difference.value == pytest.approx(found.slope.value - found.placebo.value)
-    assert (found.decades, found.n_l2, found.slope.n_units) == (pytest.approx(2.0), 6, 6)
+    assert found.slope.n_units == 6
     assert found.counts
 
 
@@ -64,7 +64,6 @@ def test_each_eta_has_its_own_prefactor_at_fixed_eta_and_one_serves_all_over_the
     product = slopes.exponent(sweep, over_eta=True, draws=100)
     # Two parallel lines, one decade apart in x and log(5) higher: between them the slope is less steep.
     assert product.slope.value > fixed.slope.value + 0.1
-    assert product.decades == pytest.approx(3.0)
 
 
 def test_the_spread_of_prefactors_by_hand():

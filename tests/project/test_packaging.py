@@ -267,8 +267,23 @@ def test_figures_are_drawn_without_their_sweeps():
     assert command.partition(" repro ")[2].split() == [
         "--single-item",
         "code",
-        "fig",
-    ]  # the group of all figures
+        "$figures",
+    ]
+    assert "figures=$(" in command
+    assert "scripts/drawable.py)" in command
+
+
+def test_figures_are_drawn_of_the_sweeps_that_a_scale_has(params):
+    def drawable():
+        command = [sys.executable, str(ROOT / "scripts" / "drawable.py")]
+        return subprocess.run(command, cwd=params.parent, capture_output=True, text=True)
+
+    assert drawable().returncode == 2
+    assert "no results yet: run `make reproduce`" in drawable().stderr
+    (params.parent / "results" / "laptop").mkdir(parents=True)
+    for name in ("fc", "wrn"):
+        (params.parent / "results" / "laptop" / f"{name}.json").touch()
+    assert drawable().stdout.split() == ["fig@2", "fig@S1"]
 
 
 PARAMS = (
@@ -326,6 +341,20 @@ def test_every_scale_keeps_its_lock(params):
     set_scale(params.parent, "laptop")
     assert lock.read_text() == "laptop"
     assert not list(params.parent.rglob("*.partial"))
+
+
+def test_an_interrupted_change_of_scale_loses_no_lock(params):
+    lock, kept = params.with_name("dvc.lock"), params.parent / "scales" / "locks"
+    kept.mkdir()
+    lock.write_text("laptop")
+    (kept / "smoke.lock").write_text("smoke")
+    before = params.read_bytes()
+    set_scale(params.parent, "smoke")
+    # As if it had stopped before params.yaml was written.
+    params.write_bytes(before)
+    (kept / "smoke.lock").write_text("smoke")
+    set_scale(params.parent, "smoke")
+    assert (lock.read_text(), (kept / "laptop.lock").read_text()) == ("smoke", "laptop")
 
 
 def test_style_of_the_figures_is_set_alone(params):

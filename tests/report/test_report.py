@@ -384,6 +384,10 @@ def test_a_scale_that_has_some_of_its_runs_is_judged_and_shown(root, capsys):
     cells = {line.split("**")[1]: line.rstrip(" |").rpartition(" | ")[2] for line in rows if "| **" in line}
     assert cells["01"].startswith("confirmed")
     assert {cells[id].strip() for id in ("07", "10", "13", "14", "16")} == {"not run yet"}
+    (said,) = [line for line in rows if "have not been run" in line]
+    assert "measure\\_c" in said
+    assert "sweep@wrn," in said
+    assert "sweep@fc," not in said
 
 
 def test_setups_that_may_not_judge_are_said_to_be_outside_and_why(root):

@@ -168,7 +168,7 @@ def test_the_key_covers_all_that_computes(monkeypatch):
 
 
 def test_claims_report_and_figure(results, root):
-    claims = theory.theory_claims(results)
+    claims = [claim.record() for claim in theory.evaluate({"theory": results})]
     assert [set(claim) for claim in claims] == [set(FIELDS)] * 4
     assert [claim["verdict"] for claim in claims[1:3]] == ["not decided"] * 2  # too narrow, too few
     assert claims[3]["measured"] == results.passport["numbers"]["test_star"]["exponent"]["slope"]

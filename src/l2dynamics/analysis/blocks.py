@@ -195,21 +195,6 @@ def _joined(runs: Sequence[_Run], sizes: np.ndarray) -> Curves:
     return Curves(ordered[0].steps, np.stack([run.counts for run in ordered]), sizes, seeds)
 
 
-def require_same_times(points: Sequence[Curves]) -> None:
-    """Check that runs to be compared are evaluated at the same steps up to their common budget.
-
-    A run that is looked at more often has more chances to be at its best.
-
-    Raises:
-        Lacking: they are not.
-    """
-    end = min(float(point.steps[-1]) for point in points)
-    cut = [point.until(end).steps for point in points]
-    for steps in cut[1:]:
-        if not np.array_equal(steps, cut[0]):
-            raise Lacking(f"up to step {end:g} the runs are not evaluated at the same steps")
-
-
 def common(points: Sequence[Curves]) -> list[Curves]:
     """Keep the seeds that all grid points have, so that their differences are paired.
 

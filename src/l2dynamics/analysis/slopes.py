@@ -96,15 +96,11 @@ class Exponent:
         slope: the exponent.
         placebo: of the λ = 0 curves; None without them.
         difference: exponent minus placebo, formed inside each draw; None without placebo.
-        decades: of x that the points span.
-        n_l2: number of different λ.
     """
 
     slope: Estimate
     placebo: Estimate | None
     difference: Estimate | None
-    decades: float
-    n_l2: int
 
     @property
     def counts(self) -> bool:
@@ -148,7 +144,7 @@ def exponent(
     found = resampling.estimates(statistic, sweep.seeds, units=len(values), draws=draws)
     found = [one.no_finer_than(floor) for one in found]
     placebo, difference = found[1:] if sweep.zero else (None, None)
-    return Exponent(found[0], placebo, difference, float(np.ptp(u) / math.log(10)), len(values))
+    return Exponent(found[0], placebo, difference)
 
 
 def curvature(

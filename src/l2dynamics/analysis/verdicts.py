@@ -100,11 +100,6 @@ def better(estimate: Estimate, *, level: float = 0.95) -> Test:
     return within(estimate, 0.0, math.inf, level=level)
 
 
-def worse(estimate: Estimate, *, level: float = 0.95) -> Test:
-    """Test that a difference is negative, see :func:`better`."""
-    return within(estimate, -math.inf, 0.0, level=level)
-
-
 def only_if(test: Test, confirm: bool, *, contradict: bool | None = None) -> Test:
     """Return the test without what it may not say.
 
@@ -157,12 +152,10 @@ class Judgement:
     Attributes:
         verdict: over all.
         setups: verdict of each setup, after Holm's correction over setups.
-        pooled: verdict of the pooled number; None where there is nothing to pool.
     """
 
     verdict: Verdict
     setups: Mapping[str, Verdict]
-    pooled: Verdict | None = None
 
     @property
     def exceptions(self) -> tuple[str, ...]:
@@ -194,7 +187,7 @@ def over_setups(setups: Mapping[str, Test], pooled: Test | None = None) -> Judge
         verdict = pooled.verdict
     else:
         verdict = Verdict.CONFIRMED if counted and 2 * against < len(judged) else Verdict.UNDECIDED
-    return Judgement(verdict, found, pooled.verdict if pooled else None)
+    return Judgement(verdict, found)
 
 
 def corrected(tests: Mapping[str, Test]) -> dict[str, Verdict]:

@@ -4,6 +4,7 @@ Of a scale that takes hours one sweep after the other can so be judged and shown
 ``dvc repro -s claims report overview``.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 
 NOT_RUN = "not run yet"
+_STAGE = re.compile(rf"{NOT_RUN} at this scale: `dvc repro ([^`]+)`")
 _STATUS = "absent"
 
 
@@ -82,6 +84,11 @@ def tally(records: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     return {str(one): sum(record["verdict"] == one for record in judged) for one in Verdict} | {
         NOT_RUN: waiting
     }
+
+
+def waiting(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The stages that claims, as their records say it, wait for, sorted."""
+    return sorted({name for record in records.values() for name in _STAGE.findall(str(record["reason"]))})
 
 
 def missing(results: Mapping[str, Results]) -> list[str]:

@@ -11,8 +11,8 @@ import pandas as pd
 from l2dynamics.analysis import blocks, choice, fitting, resampling, selection
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
-from l2dynamics.claims import checks, judging, regimes, runs
-from l2dynamics.claims.base import Claim, main_figure, number
+from l2dynamics.claims import checks, judging, parts, regimes, runs
+from l2dynamics.claims.base import Claim, number
 from l2dynamics.claims.checks import Check
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
@@ -100,7 +100,9 @@ def plateau(results: Mapping[str, Results], name: str) -> Part:
     """Claim 3 in one setup."""
     own, scheduled = results[name], name == "wrn_schedule"
     what = "final" if scheduled else "maximum"
-    part = _part(results, name, f"{title(name)}: with T ∝ 1/λ the {what} accuracy has a plateau at small λ.")
+    part = parts.of_setup(
+        results, name, f"{title(name)}: with T ∝ 1/λ the {what} accuracy has a plateau at small λ."
+    )
 
     def measure() -> Part:
         _, found = runs.headline(own, "scaled" if scheduled else "grid")
@@ -134,7 +136,7 @@ def plateau(results: Mapping[str, Results], name: str) -> Part:
 def optimum(results: Mapping[str, Results], name: str) -> Part:
     """Claim 4 in one setup."""
     own, scheduled = results[name], name == "wrn_schedule"
-    part = _part(results, name, f"{title(name)}: within one budget some λ is best.")
+    part = parts.of_setup(results, name, f"{title(name)}: within one budget some λ is best.")
 
     def measure() -> Part:
         eta, found = runs.headline(own, "fixed" if scheduled else "grid")
@@ -169,7 +171,7 @@ def optimum(results: Mapping[str, Results], name: str) -> Part:
 def better_than_zero(results: Mapping[str, Results], name: str) -> Part:
     """Claim 5 in one setup."""
     own = results[name]
-    part = _part(results, name, f"{title(name)}: the best λ > 0 reaches more than λ = 0.")
+    part = parts.of_setup(results, name, f"{title(name)}: the best λ > 0 reaches more than λ = 0.")
 
     def measure() -> Part:
         eta, found = runs.headline(own)
@@ -201,7 +203,9 @@ def better_than_zero(results: Mapping[str, Results], name: str) -> Part:
 def over_eta(results: Mapping[str, Results], name: str) -> Part:
     """Claim 6 in one setup."""
     own = results[name]
-    part = _part(results, name, f"{title(name)}: at plateau λ the maximum accuracy hardly depends on η.")
+    part = parts.of_setup(
+        results, name, f"{title(name)}: at plateau λ the maximum accuracy hardly depends on η."
+    )
 
     def measure() -> Part:
         found = runs.of_group(own)
@@ -248,12 +252,6 @@ def differences(pairs: Sequence[Sequence[tuple[Curves, Curves]]]) -> list[Estima
         )
 
     return resampling.estimates(statistic, len(pairs[0][0][0].seeds))
-
-
-def _part(results: Mapping[str, Results], name: str, text: str) -> Part:
-    return Part(
-        name, (results[name],), text, outside=regimes.outside(results, name), figure=main_figure(name)
-    )
 
 
 def _steps_to_fit(results: Mapping[str, Results], name: str) -> float:

@@ -162,7 +162,7 @@ def time_saturates(results: Results) -> Found:
     if len(kept) < 3:
         raise Lacking(f"{len(kept)} λ at or below the best one ({best:g}) peaked; an exponent needs three")
     sweep = Sweep(tuple(kept.values()), np.full(len(kept), eta), np.array(list(kept)), {})
-    return parts.of((slopes.exponent(sweep).slope,), f"Best λ {best:g}, {len(kept)} λ up to it.")
+    return (slopes.exponent(sweep).slope,), f"Best λ {best:g}, {len(kept)} λ up to it."
 
 
 def product_decides(results: Results) -> Found:
@@ -188,7 +188,7 @@ def product_decides(results: Results) -> Found:
         return np.where(size > 0, (own * others).sum(axis=-1) / np.where(size > 0, size, 1.0), np.nan)
 
     estimate = resampling.estimate(correlation, len(curves[0].seeds))
-    return parts.of((estimate,), f"{len(cells)} cells.")
+    return (estimate,), f"{len(cells)} cells."
 
 
 def initial_scale(results: Mapping[str, Results]) -> Part:
@@ -239,4 +239,4 @@ def _gap(smallest: list[Curves], larger: list[Curves], facts: str) -> Found:
     def statistic(view: View) -> np.ndarray:
         return np.asarray(choice.best(view, larger) - choice.best(view, smallest))
 
-    return parts.of((resampling.estimate(statistic, len(smallest[0].seeds)),), facts)
+    return (resampling.estimate(statistic, len(smallest[0].seeds)),), facts

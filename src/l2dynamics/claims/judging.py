@@ -18,6 +18,7 @@ from l2dynamics.results.tables import Results
 
 ONE_SEED = "one seed: the interval speaks of the images alone, so this enters no verdict"
 POWER = 0.8
+CLOSER = "evaluations closer in time"
 BY_COUNTING = (
     "Over setups: confirmed or contradicted as most of those do that decide by themselves, after Holm's "
     "correction, if they are at least half of those in the regime."
@@ -306,17 +307,28 @@ def _claim(
 
 
 def needs(check: Check, results: Results) -> str:
-    """What would decide a check, from the variances measured: seeds, images or λ, one of them changed at a time."""
+    """What would decide a check, from the variances measured: seeds, images or points, one of them changed at a time.
+
+    Empty where the parts of the variance are not known.
+    """
     estimate = check.test.estimate
     images = int(results.passport["data"]["test"])
-    if not (estimate.over_seeds and math.isfinite(estimate.se)) or check.blocked:
+    if not (estimate.over_seeds and math.isfinite(estimate.se) and estimate.parts.total > 0) or check.blocked:
         return ""
+    coarse = (
+        estimate.se**2 > 1.01 * estimate.parts.total
+    )  # no_finer_than: what the evaluations cannot resolve
     found = power.needs(estimate, images, check.distance, level=check.test.level, power=POWER)
     if found.decides:  # not here, by bad luck or Holm's correction
-        return "the same runs with other seeds"
+        return CLOSER if coarse else "the same runs with other seeds"
     options = [
         f"{count:,} {unit}"
-        for count, unit in ((found.seeds, "seeds"), (found.images, "test images"), (found.units, "λ"))
+        for count, unit in (
+            (found.seeds, "seeds"),
+            (found.images, "test images"),
+            (found.units, "points of the fit"),
+        )
         if count is not None
     ]
-    return " or ".join(options) if options else "no number of seeds, test images or λ alone"
+    said = " or ".join(options) if options else "no number of seeds, test images or points alone"
+    return f"{said}, with {CLOSER}" if coarse and options else said

@@ -95,9 +95,7 @@ def eta_dependence(results: Results) -> Found:
     seeds = len(next(iter(pairs.values())).seeds)
     plain = resampling.as_measured(seeds)
     both = [number(float(ranges(plain, when)[0])) for when in ("one", "end")]
-    return parts.of(
-        (resampling.estimate(statistic, seeds),), f"Ranges {both[0]} and {both[1]} over {len(kept)} λ."
-    )
+    return ((resampling.estimate(statistic, seeds),), f"Ranges {both[0]} and {both[1]} over {len(kept)} λ.")
 
 
 def loss_rises(results: Results) -> Found:
@@ -123,7 +121,7 @@ def loss_rises(results: Results) -> Found:
     known = every == len(several) or never > 0
     seeds = min(len(found) for found in several.values())
     share = Estimate(every / len(several), 0.0 if known else math.nan, 1.0, n_seeds=seeds)
-    return parts.of((share,), f"{every} of {len(several)} points with every seed, {never} with none.")
+    return (share,), f"{every} of {len(several)} points with every seed, {never} with none."
 
 
 def _interior(run: pd.DataFrame) -> bool:

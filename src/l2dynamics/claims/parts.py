@@ -1,22 +1,25 @@
 """Claims whose parts measure different things: all of them must hold, each at its own level."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from l2dynamics.analysis import verdicts
 from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.verdicts import Verdict
-from l2dynamics.claims import judging
-from l2dynamics.claims.base import Claim, describe
+from l2dynamics.claims import judging, regimes
+from l2dynamics.claims.base import Claim, describe, main_figure
 from l2dynamics.claims.judging import Part, Spec
+from l2dynamics.results.tables import Results
 
 Found = tuple[tuple[Estimate, ...], str]
+"""What a part has measured: the numbers of its rule and a sentence."""
 
 
-def of(numbers: tuple[Estimate, ...], facts: str) -> Found:
-    """What a part has measured: the numbers of its rule and a sentence."""
-    return numbers, facts
+def of_setup(results: Mapping[str, Results], name: str, text: str) -> Part:
+    """The part of a claim in one setup, nothing measured yet."""
+    outside = regimes.outside(results, name)
+    return Part(name, (results[name],), text, outside=outside, figure=main_figure(name))
 
 
 def filled(part: Part, measure: Callable[[], Found]) -> Part:

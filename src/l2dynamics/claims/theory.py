@@ -95,11 +95,6 @@ def _unknown(theory: Results, id: str, text: str) -> Claim:
     return Claim(id, text, "fig5", Verdict.UNDECIDED, absent.reason(theory), scale, "", kind=kind)
 
 
-def theory_claims(results: Results) -> list[dict[str, Any]]:
-    """Return the flat records of :func:`evaluate`."""
-    return [claim.record() for claim in evaluate({"theory": results})]
-
-
 def minimum(theory: Results) -> Claim:
     """Claim 16. The theory is computed, so its exponent has no error: the interval is that between neighbouring λ."""
     found, median = theory.passport["numbers"]["minimum"], _eigenvalue(theory, "median")

@@ -10,8 +10,8 @@ from l2dynamics.analysis import blocks, fitting, slopes, verdicts
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.slopes import Exponent, Sweep
-from l2dynamics.claims import checks, judging, regimes, runs
-from l2dynamics.claims.base import OURS, Claim, main_figure, number
+from l2dynamics.claims import checks, judging, parts, runs
+from l2dynamics.claims.base import OURS, Claim, number
 from l2dynamics.claims.checks import Check
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
@@ -95,7 +95,7 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
 def law(numbers: Sequence[Estimate], what: str) -> Check:
     """Check an exponent against −1 and its placebo; numbers are slope, placebo and their difference."""
     slope, placebo, difference = numbers[:3]
-    exponent = Exponent(slope, placebo, difference, decades=math.nan, n_l2=0)
+    exponent = Exponent(slope, placebo, difference)
     test = verdicts.inverse(exponent, margin=MARGIN)
     why = "" if exponent.counts else f"its placebo of {number(placebo.value)} is not excluded"
     return Check(what, test, -1 - MARGIN, -1 + MARGIN, why)
@@ -104,11 +104,11 @@ def law(numbers: Sequence[Estimate], what: str) -> Check:
 def against_l2(results: Mapping[str, Results], name: str) -> Part:
     """Claim 1 in one setup: the exponent of t* on λ, one prefactor per η."""
     own = results[name]
-    part = _part(results, name, f"{title(name)}: t* ∝ λ^a at fixed η with a = −1.")
+    part = parts.of_setup(results, name, f"{title(name)}: t* ∝ λ^a at fixed η with a = −1.")
 
     def measure() -> Part:
         sweep, note = runs.sweep(own, runs.of_group(own))
-        found, count, decades = _exponent(own, sweep, over_eta=False)
+        found, count, decades = _exponent(sweep, over_eta=False)
         few = count < COEFFICIENTS or decades < DECADES * (1 - 1e-9)
         lacks = f"{count} λ over {decades:.1f} decades enter the fit, not {COEFFICIENTS} over {DECADES:g}"
         facts = f"{decades:.1f} decades of λ"
@@ -120,7 +120,7 @@ def against_l2(results: Mapping[str, Results], name: str) -> Part:
 def against_product(results: Mapping[str, Results], name: str) -> Part:
     """Claim 2 in one setup: the exponent of t* on ηλ, all η together, and the spread of its prefactor."""
     own = results[name]
-    part = _part(results, name, f"{title(name)}: t* ∝ (ηλ)^a with a = −1, all η together.")
+    part = parts.of_setup(results, name, f"{title(name)}: t* ∝ (ηλ)^a with a = −1, all η together.")
 
     def measure() -> Part:
         sweep, note = runs.sweep(own, runs.of_group(own))
@@ -129,7 +129,7 @@ def against_product(results: Mapping[str, Results], name: str) -> Part:
             if name == "fc" and own.passport["scale"] == "workstation"
             else PRODUCT_DECADES[name]
         )
-        found, count, decades = _exponent(own, sweep, over_eta=True)
+        found, count, decades = _exponent(sweep, over_eta=True)
         spread = slopes.prefactor_spread(sweep)
         few = count < COEFFICIENTS or decades < needed * (1 - 1e-9)
         lacks = (
@@ -146,7 +146,7 @@ def time_to_fit(results: Mapping[str, Results], name: str) -> Part:
     """Claim 12 in one setup: exponents of the time to training accuracy 1."""
     own = results[name]
     text = f"{title(name)}: steps to training accuracy 1 ∝ η^a with a = −1, whatever λ."
-    part = replace(_part(results, name, text), figure="figS1")
+    part = replace(parts.of_setup(results, name, text), figure="figS1")
 
     def measure() -> Part:
         table = blocks.longest(runs.rows(own))
@@ -179,7 +179,7 @@ def time_to_fit(results: Mapping[str, Results], name: str) -> Part:
 def curvature(results: Mapping[str, Results], name: str) -> Part:
     """Claim c8 in one setup."""
     own = results[name]
-    part = _part(results, name, f"{title(name)}: c = t*·λ grows towards small λ.")
+    part = parts.of_setup(results, name, f"{title(name)}: c = t*·λ grows towards small λ.")
 
     def measure() -> Part:
         sweep, _ = runs.sweep(own, runs.of_group(own))
@@ -191,13 +191,7 @@ def curvature(results: Mapping[str, Results], name: str) -> Part:
     return judging.attempt(part, measure)
 
 
-def _part(results: Mapping[str, Results], name: str, text: str) -> Part:
-    return Part(
-        name, (results[name],), text, outside=regimes.outside(results, name), figure=main_figure(name)
-    )
-
-
-def _exponent(results: Results, sweep: Sweep, *, over_eta: bool) -> tuple[Exponent | None, int, float]:
+def _exponent(sweep: Sweep, *, over_eta: bool) -> tuple[Exponent | None, int, float]:
     """The exponent (None with fewer than three λ), the number of λ and the decades."""
     count = len(np.unique(sweep.l2))
     x = sweep.eta * sweep.l2 if over_eta else sweep.l2

@@ -228,7 +228,10 @@ def experiments(id: str, shown: Sequence[str]) -> tuple[tuple[str, str], ...]:
         named = [entry for entry in catalog.ALL if entry.setup == part]
         # AutoL2 on `wrn` is in the experiment `wrn_aug`, which has the figure.
         alike = [entry for entry in found if entry.setup.startswith(part)]
-        found = [entry for entry in named if entry in found] or alike or named or found
+        own = [entry for entry in found if entry in named]
+        found = (
+            own + [entry for entry in found if entry.setup == "beyond"] if own else alike or found or named
+        )
     return tuple(
         (entry.setup, f"{curves.SERVER}/#/experiments/{catalog.number(entry)}/runs?{views.ADDRESS}")
         for entry in found

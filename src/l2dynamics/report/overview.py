@@ -57,7 +57,12 @@ def about(scale: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     """Name, data and verdicts of one scale; the paper's claims only, without their parts."""
     whole = [record for id, record in records.items() if id.isdigit()]
     data = dict.fromkeys(part for record in whole for part in str(record["data"]).split(", ") if part)
-    return {"name": scale, "counts": absent.tally(records), "data": ", ".join(data)}
+    return {
+        "name": scale,
+        "counts": absent.tally(records),
+        "waiting": absent.waiting(records),
+        "data": ", ".join(data),
+    }
 
 
 def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def row(id: str, records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
     return {
         "id": id,
         "main": id.isdigit(),
-        "short": str(present[0]["claim"]).partition(". ")[0].rstrip(".") + ".",
+        "short": f"{evaluation.short(str(present[0]['claim']))}.",
         "paper": number(present[0]["paper"]),
         "found": {scale: _cell(found.get(id)) for scale, found in records.items()},
     }
