@@ -1,5 +1,6 @@
 """Committed runs trained again: what counts as agreement, and one run of every committed scale."""
 
+import os
 import random
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import synthetic
 from places import ROOT
 
 from l2dynamics import paths
+from l2dynamics.experiments import scales
 from l2dynamics.pipeline import verify
 from l2dynamics.running import workload
 
@@ -61,6 +63,8 @@ def test_jobs_are_drawn_from_the_shorter_half_of_every_sweep():
 
 @pytest.mark.parametrize("scale", [name for name in paths.scales(ROOT) if name != "smoke"])
 def test_one_committed_run_of_every_scale_is_what_training_gives(scale, tmp_path):
+    if scales.source(ROOT, scale) == "tfds" and not os.environ.get("TFDS_DATA_DIR"):
+        pytest.skip("TFDS_DATA_DIR is not set: no full MNIST and CIFAR-10 here")
     shortest = min(
         (
             (sweep, job)
