@@ -104,7 +104,7 @@ def test_full_batches_and_minibatches_have_the_same_eta_l2_and_steps(scale, ours
     assert all(min(mine[eta, 0.0], other[eta, 0.0]) >= 0.99 * max(mine.values()) for eta, _ in mine)
 
 
-@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "workstation"])
 def test_small_scales_fit_the_embedded_samples(scale):
     for name in registry.SWEEPS:
         data = sweep(name, scale).setup.data

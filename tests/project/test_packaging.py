@@ -314,7 +314,7 @@ def params(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("scale", scales.SCALES)
 def test_scale_is_set_and_set_back_without_a_trace(params, scale):
     assert set_scale(params.parent, scale).returncode == 0
-    source = "sample" if scale in ("smoke", "laptop") else "tfds"
+    source = "sample" if scale in ("smoke", "laptop", "workstation") else "tfds"
     wanted = PARAMS.replace("scale: laptop  #", f"scale: {scale}  #").replace(
         "source: sample", f"source: {source}"
     )
