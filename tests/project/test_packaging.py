@@ -305,7 +305,7 @@ def set_scale(root: Path, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
     (tmp_path / "dvc.yaml").touch()
-    shutil.copytree(ROOT / "scales", tmp_path / "scales")
+    shutil.copytree(ROOT / "scales", tmp_path / "scales", ignore=shutil.ignore_patterns("locks"))
     path = tmp_path / "params.yaml"
     path.write_bytes(PARAMS.encode())
     return path

@@ -47,7 +47,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "MSE loss. Test accuracy against η, one curve per λ, (a) at the time when the training "
                 "accuracy first is 1 and (b) at its maximum over the run; dashed black: λ = 0.",
                 "(c) Training loss (without the L2 term) and (d) test accuracy against epochs at η = "
-                f"{number(eta)}, one curve per λ: with λ > 0 the training loss has a minimum, then rises.",
+                f"{number(eta)}, one curve per λ; in the paper the training loss has a minimum with λ > 0, then rises.",
                 "Of many λ the legend names the smallest, middle and largest.",
                 captions.SEEDS,
                 *captions.marks(canvas.flags),
