@@ -17,10 +17,8 @@ def curves(steps):
         ([[1, 2, 4], [1, 2, 4, 8], [1, 2, 4, 8, 16]], True),
         ([[1, 2, 4], [1, 2, 3, 4, 8]], False),
         ([[1, 2, 3, 4], [1, 2, 4, 8]], False),
-        (
-            [[1, 2, 4, 7], [1, 2, 4, 8]],
-            True,
-        ),  # the end of the shorter run need not be an evaluation of the other
+        # The end of the shorter run need not be an evaluation of the other.
+        ([[1, 2, 4, 7], [1, 2, 4, 8]], True),
     ],
 )
 def test_runs_are_compared_at_the_same_times_up_to_their_common_budget(steps, alike):

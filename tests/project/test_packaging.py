@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -348,13 +349,13 @@ def test_an_interrupted_change_of_scale_loses_no_lock(params):
     kept.mkdir()
     lock.write_text("laptop")
     (kept / "smoke.lock").write_text("smoke")
-    before = params.read_bytes()
-    set_scale(params.parent, "smoke")
-    # As if it had stopped before params.yaml was written.
-    params.write_bytes(before)
-    (kept / "smoke.lock").write_text("smoke")
+    # It stops after the locks are swapped, before params.yaml is written.
+    script = runpy.run_path(str(ROOT / "scripts" / "set_scale.py"))
+    script["swap_locks"](params.parent, "laptop", "smoke")
+    assert params.read_bytes() == PARAMS.encode()
     set_scale(params.parent, "smoke")
     assert (lock.read_text(), (kept / "laptop.lock").read_text()) == ("smoke", "laptop")
+    assert not (kept / "smoke.lock").exists()
 
 
 def test_style_of_the_figures_is_set_alone(params):

@@ -379,6 +379,7 @@ def test_a_scale_that_has_some_of_its_runs_is_judged_and_shown(root, capsys):
     assert "| **02** t\\* ∝ 1/(ηλ) with vanilla SGD. |" in text
     assert "Shown above: Figure 1. Not drawn yet, because their runs" in text
     assert "Section 4: not run yet at this scale: `dvc repro theory`." in text
+    assert "wait for sweeps that have not been run." in text
     page = (paths.reports(root) / "index.html").read_text("utf-8")
     linked = set(re.findall(r'href="#(fig[0-9SX]\w*)"', page))
     assert linked == {"fig1"}

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -270,6 +271,11 @@ def test_result_is_json():
     assert fields["l2"] == found.l2
     assert fields["probes"][0]["steps"] == list(found.probes[0].steps)
     assert "budget of 10000" in str(found)
+    endless = replace(found, low=-math.inf, high=math.nan)
+    assert [json.loads(json.dumps(endless.as_dict(), allow_nan=False))[end] for end in ("low", "high")] == [
+        None,
+        None,
+    ]
 
 
 def test_known_chance_tells_learning_in_many_classes():
