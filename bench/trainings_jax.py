@@ -147,6 +147,7 @@ def make_run(training: Training) -> Any:
         learning_rate=training.learning_rate,
         momentum=training.momentum,
         classes=CLASSES,
+        decoupled=training.adamw,
     )
 
 

@@ -4,11 +4,10 @@ import sys
 
 from l2dynamics import paths
 from l2dynamics.figures import gallery
-from l2dynamics.report import document
 
 if __name__ == "__main__":
     made = {path.stem for path in paths.results(paths.find_root()).glob("*.json")}
-    drawable = [gallery.stage(name) for name in gallery.NAMES if not document.undrawn(name, made)]
+    drawable = [gallery.stage(name) for name in gallery.NAMES if gallery.drawable(name, made)]
     if not drawable:
         print("error: the scale in force has no results yet: run `make reproduce`", file=sys.stderr)
         sys.exit(2)

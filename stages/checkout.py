@@ -7,6 +7,10 @@ import os
 import sys
 from pathlib import Path
 
+# The products of claims, bands and theory are small: to share one between threads takes longer than to compute it, and
+# many times longer where other work has the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 _SRC = Path(__file__).resolve().parents[1] / "src"
 if _SRC.is_dir():
     sys.path.insert(0, str(_SRC))

@@ -8,6 +8,8 @@ import tempfile
 import types
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as stages have it, see stages/checkout.py
+
 from l2dynamics.training import numerics
 
 # What one test compiled the others load, in this process, in those of pytest-xdist and in those that tests start.

@@ -77,6 +77,25 @@ def test_updates_that_are_skipped_do_not_count(fused):
         assert auto.updates == (2 if bad else 3)
 
 
+def test_the_loss_of_a_skipped_update_is_forgotten():
+    """A fused optimizer is called with found_inf; the overflown loss must not lower the coefficient."""
+    parameter, optimizer = linear(fused=True)
+    auto = ours.AutoL2(optimizer, AutoL2(every=1))
+    train(parameter, optimizer, [1.0, 2.0], auto)
+    optimizer.found_inf = torch.tensor(1.0)
+    train(parameter, optimizer, [float("inf")], auto)
+    optimizer.found_inf = None
+    train(parameter, optimizer, [3.0], auto)
+    assert (auto.updates, auto.state.previous_loss) == (3, 3.0)
+
+
+def test_a_scheduler_that_has_lowered_the_rate_does_not_count():
+    _, optimizer = linear()
+    torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.001)
+    assert ours.rates(optimizer) == (0.1, 0.9)
+
+
 def test_checkpoint_goes_on_where_it_was():
     losses = [float(n % 7) for n in range(60)]
     rule = AutoL2(every=2, refractory=0.01)
@@ -157,6 +176,20 @@ def test_make_run_is_reproducible_and_counts_in_units():
     first, again = (list(itertools.islice(run(0.1, 3), 5)) for _ in range(2))
     assert first == again
     assert [time for time, _ in first] == [0.5, 1.0, 1.5, 2.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "decoupled"),
+    [("AdamW", {}, True), ("Adam", {"decoupled_weight_decay": True}, True), ("SGD", {}, False)],
+)
+def test_make_run_knows_whether_weight_decay_is_decoupled(name, options, decoupled):
+    run = ours.make_run(
+        lambda: torch.nn.Linear(10, 4),
+        lambda parameters: getattr(torch.optim, name)(parameters, lr=1e-3, **options),
+        [blobs()],
+        lambda _: 0.5,
+    )
+    assert run.decoupled == decoupled
 
 
 def test_adam_is_warned_of():

@@ -117,6 +117,9 @@ def _app() -> "typer.Typer":
             float | None, option(help="accuracy of guessing, such as 0.1 for ten classes")
         ] = None,
         classes: Annotated[int | None, option(help="number of classes, in place of chance")] = None,
+        decoupled: Annotated[
+            bool | None, option(help="l2 is decoupled weight decay, as in AdamW", show_default=False)
+        ] = None,
         as_json: Annotated[bool, option("--json", help="print the result, with all runs, as JSON")] = False,
     ) -> None:
         """Train briefly at large coefficients and suggest the coefficient for a budget.
@@ -147,6 +150,7 @@ def _app() -> "typer.Typer":
                 learning_rate=learning_rate,
                 momentum=momentum,
                 steps_per_unit=steps_per_unit,
+                decoupled=decoupled,
                 metric=metric,  # type: ignore[arg-type]  # checked there
                 progress=progress,
             )

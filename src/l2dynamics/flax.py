@@ -36,6 +36,7 @@ def make_run(
     learning_rate: float | None = None,
     momentum: float = 0.0,
     classes: int | None = None,
+    decoupled: bool = False,
 ) -> Run:
     """Build the ``make_run`` of :func:`l2dynamics.suggest_l2` from a model, an optimizer and data.
 
@@ -57,6 +58,7 @@ def make_run(
         learning_rate: rate at the start, to place the first coefficient without a search; None if unknown.
         momentum: heavy-ball momentum that goes with it; 0 for Adam and AdamW.
         classes: number of classes, to know the accuracy of guessing; None if unknown.
+        decoupled: whether ``l2`` is decoupled weight decay, as with ``optax.adamw``.
 
     Returns:
         ``make_run(l2, seed)``, whose runs go on for ever.
@@ -94,7 +96,14 @@ def make_run(
             if step % every == 0:
                 yield step / unit, float(measure(graph, params, rest))
 
-    return Run(run, learning_rate=learning_rate, momentum=momentum, steps_per_unit=unit, classes=classes)
+    return Run(
+        run,
+        learning_rate=learning_rate,
+        momentum=momentum,
+        steps_per_unit=unit,
+        classes=classes,
+        decoupled=decoupled,
+    )
 
 
 def endless(batches: Callable[[int], Iterable[Batch]], seed: int) -> Iterator[Batch]:

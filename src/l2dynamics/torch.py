@@ -194,7 +194,8 @@ def make_run(
         device: where model and batches are moved to; None leaves them where they are.
 
     Returns:
-        ``make_run(l2, seed)``, whose runs go on for ever; it knows learning rate and momentum of the optimizer.
+        ``make_run(l2, seed)``, whose runs go on for ever; it knows learning rate and momentum of the optimizer, and
+        whether its weight decay is decoupled.
 
     Raises:
         ValueError: an argument is out of its range, the optimizer has no ``weight_decay``, or there is no batch.
@@ -207,7 +208,7 @@ def make_run(
     example = optimizer([torch.nn.Parameter(torch.zeros(()))])
     decayed_groups(example)
     rate, momentum = rates(example)
-    if type(example).__name__ in _ADAPTIVE and not example.param_groups[0].get("decoupled_weight_decay"):
+    if type(example).__name__ in _ADAPTIVE and not _is_decoupled(example):
         warnings.warn(
             f"{type(example).__name__} divides the L2 term by the size of the gradient, so that times do not go with "
             "1/l2: use AdamW, or tune",
@@ -232,7 +233,21 @@ def make_run(
                 built.train()
                 yield step / unit, value
 
-    return Run(run, learning_rate=rate, momentum=momentum, steps_per_unit=unit, classes=classes)
+    return Run(
+        run,
+        learning_rate=rate,
+        momentum=momentum,
+        steps_per_unit=unit,
+        classes=classes,
+        decoupled=_is_decoupled(example),
+    )
+
+
+def _is_decoupled(optimizer: torch.optim.Optimizer) -> bool:
+    # Before PyTorch 2.7 AdamW was no Adam whose groups say so.
+    return type(optimizer).__name__ == "AdamW" or bool(
+        optimizer.param_groups[0].get("decoupled_weight_decay")
+    )
 
 
 def _endless(batches: Iterable[Any]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Claims 16 to 18 and c7 on numbers of stage ``theory`` that are written by hand."""
+"""Claims 16 to 18, c7 and x5 on numbers of stage ``theory`` that are written by hand."""
 
 import copy
 
@@ -12,6 +12,7 @@ from l2dynamics.results.tables import Results
 
 YES, NO, OPEN = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.UNDECIDED
 WIDTHS, SEEDS = (512, 1024, 2048, 4096), (0, 1, 2)
+L2 = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 def numbers():
@@ -43,7 +44,22 @@ def numbers():
         {"l2": l2, "t_k2": 0.4 / l2 if l2 >= 0.02 else 0.4 / 0.02 * (l2 / 0.02) ** -0.5}
         for l2 in (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
     ]
+    exponents = {512: -0.9, 1024: -0.7, 2048: -0.55, 4096: -0.52}
+    finite = [
+        {
+            "width": width,
+            "seed": seed,
+            "l2": l2,
+            "end": 1 / l2,
+            "network": {"t_star": l2**exponent * 0.1 * (1 + 0.01 * rng.normal())},
+            "theory": {"t_star": 0.1 * l2**-0.5},
+        }
+        for width, exponent in exponents.items()
+        for l2 in L2
+        for seed in SEEDS
+    ]
     return {
+        "finite_star": finite,
         "minimum": {"table": table, "minima_k1": 0},
         "kernels": {"eigenvalues": {"median": 0.1, "max": 10.0}},
         "training": training,
@@ -99,6 +115,24 @@ def minimum(**changed):
     return lambda found: found["minimum"].update(changed)
 
 
+def wider(power):
+    """Bends t* of the largest width by a power of λ."""
+
+    def star(row):
+        factor = row["l2"] ** power if row["width"] == WIDTHS[-1] else 1.0
+        return {"t_star": row["network"]["t_star"] * factor}
+
+    return each("finite_star", network=star)
+
+
+def late(*values):
+    """Has the training at these λ end soon after t*."""
+    return each(
+        "finite_star",
+        end=lambda row: row["end"] if row["l2"] not in values else 1.9 * row["theory"]["t_star"],
+    )
+
+
 def test_the_exponent_of_the_minimum_bends_below_the_bulk():
     whole = judged(lambda found: found["kernels"]["eigenvalues"].update(median=0.005))["16"]
     assert whole.verdict is NO
@@ -133,6 +167,14 @@ CASES = [
     ),
     ("18", only("decay", "seed", (0, 1)), OPEN, "4 widths up to 4,096 with 2 seeds"),
     ("18", lambda found: found["decay"].pop(), OPEN, "not all of each"),
+    ("x5", lambda found: None, YES, "inside"),
+    ("x5", wider(-0.4), NO, "exponent minus that of the theory"),
+    ("x5", only("finite_star", "seed", (0,)), OPEN, "one seed"),
+    ("x5", only("finite_star", "seed", (0, 1)), OPEN, "2 seeds, fewer than 3"),
+    ("x5", late(0.02), YES, "minus that of the theory"),
+    ("x5", late(0.02, 0.05), OPEN, "first half of the training at 3 λ, fewer than 4"),
+    ("x5-narrow", lambda found: None, YES, "above 0"),
+    ("x5-narrow", wider(-0.6), NO, "exponent of the largest width minus"),
 ]
 
 

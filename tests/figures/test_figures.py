@@ -17,7 +17,7 @@ from l2dynamics.figures import canvas, captions, gallery, panels, style
 from l2dynamics.figures.drawing import Drawing
 from l2dynamics.results import tables
 
-NAMES = [name for name in gallery.NAMES if name != "fig5"]
+NAMES = [name for name in gallery.NAMES if name not in ("fig5", "figX5")]
 T_STAR, MAX, TEST = "epochs to max test accuracy", "max test accuracy", "test accuracy"
 FORMAT = [("λ", T_STAR, "log", "log"), ("λ", MAX, "log", "linear"), ("λ", MAX, "log", "linear")]
 CURVES = [
@@ -476,6 +476,21 @@ def test_missing_groups_are_named(everything):
         ValueError, match=r"results/laptop/wrn_aug\.csv has no runs of group 'predicted_double'"
     ):
         gallery.draw("figS4", odd, style.STYLES["paper"])
+
+
+@pytest.mark.parametrize(("low", "said"), [(0.2, ["Further points lie below the axis of (a)."]), (0.85, [])])
+def test_an_axis_that_is_cut_is_said_in_the_caption(low, said):
+    drawn = canvas.Canvas.grid(style.STYLES["paper"], 1, 2)
+    for panel in "ab":
+        drawn.curve(
+            panel,
+            "one",
+            pd.DataFrame({"x": [1, 2], "y": [low, 0.9]}).assign(low=0, high=0, flag=""),
+            color="C0",
+        )
+    drawn.focus("a", 0.1)
+    assert captions.marks(drawn.flags, drawn.cut) == said
+    assert (drawn.axes["a"].get_ylim()[0] > low) == bool(said)
 
 
 def test_points_reduce_seeds_and_keep_holes():

@@ -217,7 +217,7 @@ def test_claims_lead_to_the_experiments_of_their_runs():
 
 
 def test_every_figure_belongs_to_the_experiments_whose_runs_it_shows():
-    for name in set(gallery.NAMES) - {"fig5"}:
+    for name in set(gallery.NAMES) - {"fig5", "figX5"}:
         read = set(gallery.module(name).RESULTS)
         holding = {entry.setup for entry in catalog.EXPERIMENTS if read & set(entry.results)}
         assert {entry.setup for entry in catalog.EXPERIMENTS if name in entry.figures} == holding, name

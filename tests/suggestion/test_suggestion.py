@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import warnings
 from dataclasses import replace
 
 import jax
@@ -12,6 +13,7 @@ import optax
 import pytest
 
 from l2dynamics import NoPeakError, predict_l2, suggest_l2, t_star
+from l2dynamics.suggestion.answer import DECOUPLED
 from l2dynamics.suggestion.probes import Probe, judge
 from l2dynamics.suggestion.runs import Run
 
@@ -392,6 +394,17 @@ def test_c_that_varies_is_warned_of():
         found = suggest_l2(make_run, 10_000, l2=[1e-3, 1e-4], progress=False)
     assert found.spread == pytest.approx(10**0.5, rel=0.05)
     assert "unsure" in str(found)
+
+
+@pytest.mark.parametrize(("of_run", "argument", "said"), [(True, None, 1), (None, True, 1), (True, False, 0)])
+def test_decoupled_decay_is_never_sure_and_changes_no_number(of_run, argument, said):
+    plain = suggest_l2(bump(0.3), budget=1000, progress=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = bump(0.3) if of_run is None else Run(bump(0.3), decoupled=of_run)
+        found = suggest_l2(run, budget=1000, decoupled=argument, progress=False)
+    assert [warning.message.args[0] for warning in caught] == [f"suggest_l2: {DECOUPLED}"] * said
+    assert (found.sure, found.l2) == (not said, plain.l2)
 
 
 def test_the_answer_says_what_it_cost():

@@ -8,8 +8,10 @@ import pytest
 
 from l2dynamics import peaks
 from l2dynamics.experiments.messages import check
-from l2dynamics.theory import ntk, star, wide
+from l2dynamics.theory import ntk, star, wide, widths
+from l2dynamics.theory.descent import Course, Descent
 from l2dynamics.theory.schema import TheoryConfig
+from l2dynamics.theory.solution import Evolution
 
 L2 = 0.3
 
@@ -97,3 +99,27 @@ def test_numbers_and_rows(digits, monkeypatch):
     above = np.polyfit(*np.log([(row["l2"], row["t_star"]) for row in numbers["table"][1:]]).T, 1)[0]
     assert numbers["exponent_above"]["slope"] == pytest.approx(above)
     assert (numbers["without_l2"]["l2"], numbers["test"]) == (0, 400)
+
+
+def test_a_network_is_compared_with_the_flow_from_its_own_function(digits):
+    x, y, x_test, y_test = digits
+    kernel, kernel_test = ntk.relu_ntk(x), ntk.relu_ntk(x_test, x)
+    task = types.SimpleNamespace(kernel=kernel, kernel_test=kernel_test, y=y, y_test=y_test)
+    run = Descent("finite_star", 64, 7, L2, 0.01, 40, 1.2)
+    times = np.geomspace(0.02, 4, 40)
+    f = by_steps(kernel, kernel_test, y, L2, times)
+    course = Course(
+        1.0,
+        Evolution(times, np.zeros((40, 12)), f),
+        400,
+        np.zeros(12),
+        np.zeros(400),
+        kernel,
+        kernel_test,
+        0.5,
+    )
+    found = widths.compare(task, run, course)["numbers"]
+    curve = star.accuracy(kernel, kernel_test, y, y_test, L2, times)
+    assert found["theory"] == {"t_star": float(peaks.star(times, curve)), "accuracy": curve.max()}
+    assert found["network"]["t_star"] == pytest.approx(found["theory"]["t_star"], rel=0.2)
+    assert (found["width"], found["seed"], found["l2"], found["end"]) == (64, 7, L2, 4.0)

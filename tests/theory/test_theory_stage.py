@@ -28,6 +28,14 @@ TINY = {
     "minimum_l2": [0.05, 0.2, 1.0],
     "test_minimum": {"width": 16, "l2": [1.0], "eta": 0.2},
     "test_star": {"l2": [0.05, 0.2, 1.0], "test": 15, "per_decade": 12},
+    "finite_star": {
+        "widths": [8, 16],
+        "l2": [0.2, 0.4, 0.7, 1.0],
+        "seeds": 3,
+        "eta": 0.1,
+        "test": 20,
+        "evaluations": 12,
+    },
     "convergence": {"widths": [8, 16], "samples": 4, "seeds": 2},
     "decay": {"depths": [1], "widths": [8, 16], "samples": 4, "seeds": 1, "l2": 0.5, "points": 3},
     "deep_linear": {"depths": [1], "widths": [4, 9], "strengths": [0.2]},
@@ -61,9 +69,9 @@ def test_table_and_passport(results):
     }  # fmt: skip
     assert set(results.passport["numbers"]) == {
         "modes", "kernels", "minimum", "test_star", "fixed_points", "lemma1", "panel_c", "training", "test_loss",
-        "decay",
+        "finite_star", "decay",
     }  # fmt: skip
-    assert results.passport["runs"] == 3 + 1 + 2
+    assert results.passport["runs"] == 3 + 1 + 2 + 2 * 4 * 3
     assert {"scale", "git_commit", "device", "wall_seconds", "key", "data"} <= set(results.passport)
     assert results.table["y"].notna().all()
 
@@ -164,21 +172,25 @@ def test_the_key_covers_all_that_computes(monkeypatch):
         "problem",
         "star",
         "wide",
+        "widths",
     } <= set(asked)
 
 
 def test_claims_report_and_figure(results, root):
     claims = [claim.record() for claim in theory.evaluate({"theory": results})]
-    assert [set(claim) for claim in claims] == [set(FIELDS)] * 4
+    assert [set(claim) for claim in claims] == [set(FIELDS)] * 6
     assert [claim["verdict"] for claim in claims[1:3]] == ["not decided"] * 2  # too narrow, too few
     assert claims[3]["measured"] == results.passport["numbers"]["test_star"]["exponent"]["slope"]
     page = theory_section.section(results)
-    assert page.count("### ") == 8
+    assert page.count("### ") == 9
     assert "nan" not in page
     drawing = gallery.draw("fig5", {"theory": results}, style.get_style("paper"))
     assert set(drawing.data["panel"]) == {"a", "b", "c", "d"}
     assert {"theory, k = 1", "theory, k = 2", "experiment"} <= set(drawing.data["curve"])
     assert "scale smoke" in drawing.caption
+    drawing = gallery.draw("figX5", {"theory": results}, style.get_style("paper"))
+    assert "scale smoke; 3 seeds" in drawing.caption
+    assert "20 test images" in drawing.caption
 
 
 def test_damaged_results_are_refused(results, root, tmp_path):
@@ -212,7 +224,7 @@ def test_bad_sections_are_refused_in_one_line(change, message):
 
 
 def test_unstable_learning_rate_says_what_to_do(root):
-    for part in ("panel_c", "training", "test_minimum"):
+    for part in ("panel_c", "training", "test_minimum", "finite_star"):
         wild = {**TINY, part: {**TINY[part], "eta": 50.0}}
         with pytest.raises(ValueError, match=rf"theory\.{part}\.eta: 50 is unstable"):
             execution.run(check(TheoryConfig, wild, "test"), PARAMS, root)

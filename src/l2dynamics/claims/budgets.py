@@ -269,9 +269,9 @@ def elsewhere(results: Mapping[str, Results], name: str) -> Part:
         numbers, limits = _optima(cut)
         lacks = _too_few(lengths)
         facts = f"η = {eta:g}, {len(lengths)} budgets."
-        part_of_all = replace(part, numbers=numbers, limits=limits, facts=facts)
-        shown = judging.decisive(judging.checks(ELSEWHERE, part_of_all)).test.estimate
-        return replace(part_of_all, numbers=() if lacks else numbers, lacks=lacks, shown=shown)
+        whole = replace(part, numbers=numbers, limits=limits, facts=facts)
+        shown = judging.decisive(judging.checks(ELSEWHERE, whole)).test.estimate
+        return replace(whole, numbers=() if lacks else numbers, lacks=lacks, shown=shown)
 
     return judging.attempt(part, measure)
 

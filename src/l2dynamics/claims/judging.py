@@ -240,14 +240,8 @@ def _whole(
         reason = "; ".join(dict.fromkeys(part.lacks for part in parts))
     elif not any(part.judges for part in parts):
         lacking = dict.fromkeys(part.lacks for part in parts if part.lacks and not part.outside)
-        reason = "; ".join(
-            [
-                "every setup that has runs is outside the regime"
-                if lacking
-                else "every setup is outside the regime",
-                *lacking,
-            ]
-        )
+        which = "every setup that has runs" if lacking else "every setup"
+        reason = "; ".join([f"{which} is outside the regime", *lacking])
     elif not measured:
         reason = "; ".join(f"{part.name}: {part.lacks}" for part in parts if part.judges)
     elif pooled and joined(pooled).verdict is verdict:

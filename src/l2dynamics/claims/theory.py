@@ -1,4 +1,4 @@
-"""Claims 16, 17 and 18 of the paper, and c7: what stage ``theory`` says about them."""
+"""Claims 16, 17 and 18 of the paper, and c7 and x5: what stage ``theory`` says about them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from l2dynamics.analysis import widths
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.verdicts import Verdict
@@ -68,6 +69,28 @@ DECAYS = Spec(
     figure="fig5",
 )
 
+WIDE = Spec(
+    "x5",
+    "t* of a wide network has the exponent on λ of the infinite-width theory.",
+    "True if the exponent of t* on λ of networks of the largest width, minus that of the infinitely wide network from "
+    f"the same initial function (eq. 1, k = 2), lies within ± {EXPONENT_MARGIN:g} (90 % interval over seeds; at least "
+    f"{SEEDS} seeds and {widths.FEWEST_L2} λ). t* is that of the test accuracy, as in claim c7; a λ at which one is in "
+    "the second half of the training is left out.",
+    lambda numbers: [checks.equivalent("exponent minus that of the theory", numbers[0], EXPONENT_MARGIN)],
+    paper=0.0,
+    kind=OURS,
+    figure="figX5",
+)
+NARROW = Spec(
+    "x5-narrow",
+    "Narrow networks are nearer to t* ∝ 1/λ than wide ones.",
+    "True if the exponent of t* on λ of the smallest width is below that of the largest (95 %, over seeds). "
+    "Measured: their difference.",
+    lambda numbers: [checks.better("exponent of the largest width minus that of the smallest", numbers[0])],
+    kind=OURS,
+    figure="figX5",
+)
+
 
 def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     """Judge the claims on theory.
@@ -78,6 +101,7 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     theory = results["theory"]
     if absent.is_absent(theory):
         texts = {"16": MINIMUM, "17": FOLLOWS.text, "18": DECAYS.text, "c7": OWN}
+        texts |= {spec.id: spec.text for spec in (WIDE, NARROW)}
         return [_unknown(theory, id, text) for id, text in texts.items()]
     base = Part("theory", (theory,), "")
     return [
@@ -85,6 +109,8 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
         judging.single(FOLLOWS, judging.attempt(base, lambda: _finite_width(base, theory))),
         judging.single(DECAYS, judging.attempt(base, lambda: _kernel(base, theory))),
         own_t_star(theory),
+        judging.single(WIDE, judging.attempt(base, lambda: _wide(base, theory))),
+        judging.single(NARROW, judging.attempt(base, lambda: _narrow(base, theory))),
     ]
 
 
@@ -92,7 +118,8 @@ def _unknown(theory: Results, id: str, text: str) -> Claim:
     """A claim whose numbers have not been computed."""
     kind = PAPER if id.isdigit() else OURS
     scale = str(theory.passport["scale"])
-    return Claim(id, text, "fig5", Verdict.UNDECIDED, absent.reason(theory), scale, "", kind=kind)
+    figure = "figX5" if id.startswith(WIDE.id) else "fig5"
+    return Claim(id, text, figure, Verdict.UNDECIDED, absent.reason(theory), scale, "", kind=kind)
 
 
 def minimum(theory: Results) -> Claim:
@@ -221,7 +248,26 @@ def _kernel(base: Part, theory: Results) -> Part:
     return replace(base, numbers=numbers, facts=facts, shown=max(numbers, key=lambda one: abs(one.value - 1)))
 
 
-def _over_seeds(values: Sequence[float]) -> Estimate:
+def _wide(base: Part, theory: Results) -> Part:
+    found = widths.by_width(theory.passport["numbers"]["finite_star"])
+    numbers = (_over_seeds(found[-1].exponents("network") - found[-1].exponents("theory")),)
+    return _of_widths(base, found, numbers)
+
+
+def _narrow(base: Part, theory: Results) -> Part:
+    found = widths.by_width(theory.passport["numbers"]["finite_star"])
+    numbers = (_over_seeds(found[-1].exponents("network") - found[0].exponents("network")),)
+    return _of_widths(base, found, numbers)
+
+
+def _of_widths(base: Part, found: Sequence[widths.AtWidth], numbers: tuple[Estimate, ...]) -> Part:
+    shown = [f"{one.width}: {one.exponents('network').mean():.2f}" for one in found]
+    facts = f"Exponents by width: {', '.join(shown)}; theory {found[-1].exponents('theory').mean():.2f}."
+    lacks = f"{len(found[0].seeds)} seeds, fewer than {SEEDS}" if len(found[0].seeds) < SEEDS else ""
+    return replace(base, numbers=() if lacks else numbers, lacks=lacks, facts=facts, shown=numbers[0])
+
+
+def _over_seeds(values: Sequence[float] | np.ndarray) -> Estimate:
     """Mean over seeds with Student's interval."""
     if len(values) < 2:
         raise Lacking(judging.ONE_SEED)

@@ -209,7 +209,7 @@ EXPERIMENTS = (
         0.01,
     ),
     Experiment("measure_c", "measure_c", (*_MNIST, *_CIFAR), "FC, CNN and WRN", "WRN", ("4a",), 0.2),
-    Experiment("theory", "theory", _MNIST, "two-layer ReLU network", "2-layer", ("5",), None),
+    Experiment("theory", "theory", _MNIST, "two-layer ReLU network", "2-layer", ("5", "X5"), None),
 )
 
 FIGURES = (
@@ -233,6 +233,7 @@ FIGURES = (
     Figure("figX1", "ours. AdamW and Adam, the optimal λ against ηT (a), accuracy (b) and t* (c) against λ"),
     Figure("figX2", "ours. AutoL2 in its own units with a schedule of η, against the tuned λ"),
     Figure("figX4", "ours. The gain of λ > 0 and t* in full batches and in minibatches"),
+    Figure("figX5", "ours. t* of networks of finite width, against the theory of infinite width"),
 )
 
 SWEEPS = tuple(one.key for one in EXPERIMENTS if one.kind == "sweep")

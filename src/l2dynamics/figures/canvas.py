@@ -125,12 +125,14 @@ class Canvas:
         figure: the matplotlib figure.
         axes: panel letter → axes.
         records: the curves drawn so far.
+        cut: letters of the panels whose y axis leaves points out below, see :meth:`focus`.
     """
 
     style: Style
     figure: Figure
     axes: dict[str, Axes]
     records: list[pd.DataFrame] = field(default_factory=list)
+    cut: set[str] = field(default_factory=set)
 
     @classmethod
     def grid(
@@ -190,16 +192,15 @@ class Canvas:
         if (data["high"] > data["low"]).any():
             axes.fill_between(data["x"], data["low"], data["high"], color=color, alpha=0.2, linewidth=0)
 
-    def focus(self, panel: str, span: float) -> bool:
-        """Cut the y axis ``span`` below the highest point, and return whether anything lies further down."""
+    def focus(self, panel: str, span: float) -> None:
+        """Cut the y axis ``span`` below the highest point if anything lies further down, and remember it."""
         axes = self.axes[panel]
         low, high = axes.get_ylim()
         tops = [data["y"].max() for data in self.records if (data["panel"] == panel).any()]
         bottom = float(np.nanmax([*tops, -np.inf])) - span
-        if not low < bottom < high:
-            return False
-        axes.set_ylim(bottom, high)
-        return True
+        if low < bottom < high:
+            axes.set_ylim(bottom, high)
+            self.cut.add(panel)
 
     def level(self, panel: str, name: str, y: float, **line: Any) -> None:
         """Draw a horizontal reference line, dashed black unless told otherwise; NaN draws nothing."""

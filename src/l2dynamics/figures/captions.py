@@ -1,6 +1,6 @@
 """Captions from passports: which data, model and scale a figure shows, and how many seeds."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any
 
 from l2dynamics.analysis import bands
@@ -22,9 +22,16 @@ MARKS: Mapping[str, str] = {
 ZERO = "λ = 0 is the dashed black line."
 
 
-def marks(flags: Container[str]) -> list[str]:
-    """Return a sentence on each mark that a figure has, see :attr:`l2dynamics.figures.canvas.Canvas.flags`."""
-    return [said for flag, said in MARKS.items() if flag in flags]
+def marks(flags: Container[str], cut: Collection[str] = ()) -> list[str]:
+    """Return a sentence on each mark that a figure has, and one on the panels whose axis is cut.
+
+    Args:
+        flags: see :attr:`l2dynamics.figures.canvas.Canvas.flags`.
+        cut: see :attr:`l2dynamics.figures.canvas.Canvas.cut`.
+    """
+    said = [said for flag, said in MARKS.items() if flag in flags]
+    panels = ", ".join(f"({panel})" for panel in sorted(cut))
+    return [*said, f"Further points lie below the axis of {panels}."] if panels else said
 
 
 def caption(title: str, sentences: Iterable[str], shown: Mapping[str, Results]) -> str:

@@ -29,14 +29,14 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             "Figure 1",
             [
                 f"(a) Final test accuracy against λ, trained for a fixed T = {number(epochs)} epochs or "
-                f"for T = {number(product)}/λ, with a learning-rate schedule scaled to T; what fails lies below the "
-                "axis.",
+                f"for T = {number(product)}/λ, with a learning-rate schedule scaled to T.",
                 "(b) Test accuracy against the training budget, for the best λ of the grid and for the "
                 "predicted λ = c/T with our measured c.",
                 f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}"
                 f"{autol2_panels.dashed(results['autol2_wrn'])}"
                 f"{autol2_panels.dotted(results['autol2_wrn'])}; {autol2_panels.gain(results['autol2_wrn'])}.",
                 captions.SEEDS,
+                *captions.marks(canvas.flags, canvas.cut),
             ],
             {"a": results["wrn_schedule"], "b": results["wrn_aug"], "c": results["autol2_wrn"]},
         )

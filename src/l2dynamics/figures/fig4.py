@@ -32,7 +32,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(b) Best λ of the grid for each budget; bars: all λ within half a standard error of the best "
                 "accuracy; dashed: predicted λ = c/T.",
                 captions.SEEDS,
-                *captions.marks(canvas.flags),
+                *captions.marks(canvas.flags, canvas.cut),
             ],
             {"a": short, "b": results["wrn_aug"]},
         )

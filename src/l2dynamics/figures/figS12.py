@@ -40,11 +40,11 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             "Figure S12",
             [
                 f"(a) Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for "
-                "several scales σw of the initial weights; what fails lies below the axis.",
+                "several scales σw of the initial weights.",
                 f"(b) Test accuracy against epochs at λ = {number(smallest)}; in the paper the curves differ early and "
                 "meet late.",
                 captions.SEEDS,
-                *captions.marks(canvas.flags),
+                *captions.marks(canvas.flags, canvas.cut),
             ],
             {"Runs": results["wrn_sigma"]},
         )

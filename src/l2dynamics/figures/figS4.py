@@ -31,7 +31,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(b) Best λ of the grid, bars: all λ within half a standard error of the best accuracy; dashed: 2c/T.",
                 f"(c) {LANDSCAPE}",
                 captions.SEEDS,
-                *captions.marks(canvas.flags),
+                *captions.marks(canvas.flags, canvas.cut),
             ],
             {"Runs": runs},
         )

@@ -50,7 +50,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 f"{number(eta)}, one curve per λ; in the paper the training loss has a minimum with λ > 0, then rises.",
                 "Of many λ the legend names the smallest, middle and largest.",
                 captions.SEEDS,
-                *captions.marks(canvas.flags),
+                *captions.marks(canvas.flags, canvas.cut),
                 panels.counts(summary),
             ],
             {"Runs": runs},

@@ -51,7 +51,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 peaks_first(summary),
                 captions.ZERO,
                 captions.SEEDS,
-                *captions.marks(canvas.flags),
+                *captions.marks(canvas.flags, canvas.cut),
                 panels.counts(summary),
             ],
             {"Runs": runs},

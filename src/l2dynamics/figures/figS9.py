@@ -37,6 +37,7 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
                 "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of the AutoL2 "
                 f"runs, one line per seed. {autol2_panels.COARSE}",
                 captions.SEEDS,
+                *captions.marks(canvas.flags, canvas.cut),
             ],
             {"Runs": results},
         )

@@ -48,7 +48,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(b) Maximum test accuracy of AdamW against λ, one curve per η; dashed: the best λ = 0 among all η.",
                 "(c) Epochs to it (within 0.005); inset: against ηλ.",
                 captions.SEEDS,
-                *captions.marks(canvas.flags),
+                *captions.marks(canvas.flags, canvas.cut),
                 panels.counts(summary, *others),
             ],
             {NAMES[name]: results[name] for name in RESULTS},

@@ -49,6 +49,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 f"units (λ₀ = {starts[OWN]}, pauses in ∫η dt).",
                 f"(b) λ in force, one line per seed; dashed: the best constant λ. {autol2_panels.COARSE}",
                 captions.SEEDS,
+                *captions.marks(canvas.flags, canvas.cut),
             ],
             {"Own units": results[OWN], "As printed and constant λ": results[PRINTED]},
         )

@@ -63,7 +63,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "Right: steps to it (within 0.005, of the mean curve over seeds).",
                 f"{'; '.join(said)}.",
                 captions.SEEDS,
-                *captions.marks(canvas.flags),
+                *captions.marks(canvas.flags, canvas.cut),
             ],
             {
                 f"{title}, {size}": results[name]

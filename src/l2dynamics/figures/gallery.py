@@ -1,6 +1,6 @@
 """The figures by name: which there are, what they read, and how one is drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +33,11 @@ def module(name: str) -> ModuleType:
     if name not in NAMES:
         raise ValueError(f"there is no figure {name!r}: choose one of {', '.join(NAMES)}")
     return import_module(f"{__package__}.{name}")
+
+
+def drawable(name: str, made: Collection[str]) -> bool:
+    """Whether all results that a figure shows are among those that have been made."""
+    return all(set(one.results) <= set(made) for one in registry.FIGURES if one.name == name)
 
 
 def load(name: str, root: Path | None = None) -> Mapping[str, Any]:

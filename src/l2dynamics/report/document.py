@@ -5,7 +5,7 @@ folder of the scale, the rest from its passports. The same files give the same b
 """
 
 import base64
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from l2dynamics import paths
 from l2dynamics.analysis.verdicts import Verdict
 from l2dynamics.claims import absent, evaluation
 from l2dynamics.claims.base import OURS
-from l2dynamics.experiments import registry
 from l2dynamics.figures import gallery
 from l2dynamics.report import curves, provenance, setups
 from l2dynamics.report.headlines import HEADLINES
@@ -110,7 +109,7 @@ def write(root: Path, theory: str) -> list[Path]:
     pictures = {
         name: picture(paths.figures(root), name)
         for name in gallery.NAMES
-        if not undrawn(name, names_of(passports)) or (paths.figures(root) / f"{name}.png").exists()
+        if gallery.drawable(name, names_of(passports)) or (paths.figures(root) / f"{name}.png").exists()
     }
     choices = (TEMPLATES / "choices.md").read_text(encoding="utf-8")
     report = assemble(records, passports, pictures, evaluation.read_regimes(paths.claims(root)))
@@ -125,11 +124,6 @@ def write(root: Path, theory: str) -> list[Path]:
     atomic.replace(targets[0], page)
     atomic.replace(targets[1], markdown(report, theory, choices).encode())
     return targets
-
-
-def undrawn(name: str, made: Collection[str]) -> bool:
-    """Whether a figure cannot be drawn yet because of the results that it shows some have not been made."""
-    return any(set(one.results) - set(made) for one in registry.FIGURES if one.name == name)
 
 
 def assemble(

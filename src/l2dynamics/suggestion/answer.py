@@ -20,6 +20,7 @@ _ESTIMATED = 2.5  # as _PRIOR, where the rate itself is estimated
 # c that varies by more is doubtful; t* that depends on λ by less than this power does not come from L2.
 _SPREAD = 2.0
 _POWER = 0.25
+DECOUPLED = "with decoupled weight decay (AdamW) the best l2 falls more slowly than 1/budget (claim x1); tune around it"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def answer(
     rate: float | None,
     *,
     given: bool,
+    decoupled: bool = False,
 ) -> Suggestion:
     """Return what the runs of a search say about λ.
 
@@ -123,6 +125,7 @@ def answer(
         first_decay: as in :func:`l2dynamics.suggest_l2`.
         rate: η/(1 − momentum) per unit of time; None if unknown.
         given: whether it was given, and not estimated.
+        decoupled: whether λ is decoupled weight decay.
 
     Raises:
         NoPeakError: no run peaked and nothing else is known, none learned, or L2 does not set the time of the peak.
@@ -153,6 +156,8 @@ def answer(
         c = finder.collapsed_c(peaked, lab.tolerance)
         c = min(max(c, min(probe.c for probe in peaked)), max(probe.c for probe in peaked))
         c = _drawn(c, [probe.c for probe in peaked], usual, _PRIOR if given else _ESTIMATED)
+    if decoupled:
+        doubts.append(DECOUPLED)
     c_low, c_high, spread = math.nan, math.nan, 1.0
     if len(peaked) > 1:
         c_low = min(c, *(probe.c_low for probe in peaked))

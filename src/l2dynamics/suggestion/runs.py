@@ -16,6 +16,7 @@ class Run:
         momentum: heavy-ball momentum; 0 for Adam and AdamW.
         steps_per_unit: weight updates in one unit of time; None if unknown.
         classes: number of classes; None if unknown.
+        decoupled: whether the coefficient is decoupled weight decay, as in AdamW, and not a term of the loss.
     """
 
     start: MakeRun
@@ -23,6 +24,7 @@ class Run:
     momentum: float = 0.0
     steps_per_unit: float | None = None
     classes: int | None = None
+    decoupled: bool = False
 
     def __call__(self, l2: float, seed: int) -> Iterable[tuple[float, float]]:
         """Start a fresh training with this coefficient and seed."""

@@ -36,6 +36,7 @@ def suggest_l2(
     chance: float | None = None,
     classes: int | None = None,
     labels: Iterable[int] | None = None,
+    decoupled: bool | None = None,
     progress: bool | Callable[[Probe], None] = True,
 ) -> Suggestion:
     """Train briefly with large L2 coefficients and predict the best one for the whole budget (section 3).
@@ -76,6 +77,9 @@ def suggest_l2(
         chance: accuracy of guessing, to tell runs that learn nothing; default: that of ``classes`` or ``labels``.
         classes: number of classes, for ``chance``; None takes ``make_run.classes`` if there is one.
         labels: labels of the test set, integers, for ``chance``: the share of the most frequent one.
+        decoupled: whether the coefficient is decoupled weight decay, as in AdamW; None takes ``make_run.decoupled``, or
+            False. λ = c/T is the law of a term λ/2 ‖θ‖² of the loss; with AdamW the best λ was found to fall more
+            slowly (claim x1), so that the answer is never a sure one.
         progress: True for a line per run on stderr, or a function that gets the :class:`Probe` as it goes on.
 
     Returns:
@@ -154,7 +158,8 @@ def suggest_l2(
         if first is not None:
             finder.ladder(lab, first, numbers)
         meant = lab.probes[searched - 1 :]
-    found = answer(lab, meant, budget, first_decay, rate, given=given)
+    adamw = bool(getattr(make_run, "decoupled", False) if decoupled is None else decoupled)
+    found = answer(lab, meant, budget, first_decay, rate, given=given, decoupled=adamw)
     for warning in found.warnings:
         warnings.warn(f"suggest_l2: {warning}", stacklevel=2)
     return found

@@ -62,7 +62,8 @@ def run(config: TheoryConfig, params: Params, root: Path) -> Results:
             numbers[group] = part["numbers"]
         rows += part["rows"]
         worker_seconds += part["seconds"]
-    seeds = max(config.training.seeds, config.decay.seeds, config.convergence.seeds)
+    parts = (config.training, config.finite_star, config.decay, config.convergence)
+    seeds = max(part.seeds for part in parts)
     passport = {
         "name": "theory",
         "scale": params.scale,
@@ -73,14 +74,20 @@ def run(config: TheoryConfig, params: Params, root: Path) -> Results:
         },
         "config": resolved,
         "seeds": list(range(seed, seed + seeds)),
-        "runs": 1 + sum(len(numbers[group]) for group in ("training", "test_loss", "decay")),
+        "runs": 1 + sum(len(numbers[group]) for group in ("training", "test_loss", "finite_star", "decay")),
         "diverged": 0,
         "steps_per_epoch": 1,
         "classes": 2,
         "status": "done",
         "key": key,
         "pure_step_seconds": sum(
-            one["seconds"] for one in [numbers["panel_c"], *numbers["training"], *numbers["test_loss"]]
+            one["seconds"]
+            for one in [
+                numbers["panel_c"],
+                *numbers["training"],
+                *numbers["test_loss"],
+                *numbers["finite_star"],
+            ]
         ),
         "worker_seconds": worker_seconds,
         "wall_seconds": wall.seconds,

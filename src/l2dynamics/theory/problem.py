@@ -46,7 +46,7 @@ def load(config: TheoryConfig, source: str, root: Path) -> Problem:
     Raises:
         ValueError: the data are missing or too few; the message names the remedy.
     """
-    test = max(config.test, config.test_star.test)
+    test = max(config.test, config.test_star.test, config.finite_star.test)
     loaded = decoded.load("mnist", train=config.samples, test=test, image_size=None, source=source, root=root)
     x = standardised(loaded, loaded.train_images)
     x_test = standardised(loaded, loaded.test_images[: config.test])

@@ -78,6 +78,18 @@ class TestStar(Strict):
     horizon: PositiveFloat = 3.0
 
 
+class FiniteStar(Strict):
+    """Claim x5: t* of networks of ``widths`` × ``l2`` × ``seeds`` until λt = ``horizon``, on ``test`` images."""
+
+    widths: Widths
+    l2: Decades
+    seeds: PositiveInt = 5
+    eta: PositiveFloat
+    test: int = Field(2000, ge=10)
+    horizon: PositiveFloat = 1.0
+    evaluations: int = Field(100, ge=10)
+
+
 class Convergence(Strict):
     """Distance of the empirical kernel from the infinitely wide one on the first ``samples`` images."""
 
@@ -121,6 +133,7 @@ class TheoryConfig(Strict):
     minimum_l2: Decades
     test_minimum: TestMinimum = TestMinimum()
     test_star: TestStar = TestStar()
+    finite_star: FiniteStar
     convergence: Convergence
     decay: Decay
     deep_linear: DeepLinear
@@ -134,7 +147,11 @@ class TheoryConfig(Strict):
         for name, part in (("convergence", self.convergence), ("decay", self.decay)):
             if part.samples > self.samples:
                 raise ValueError(f"{name}.samples {part.samples} is larger than samples {self.samples}")
-        for name, l2 in (("minimum_l2", self.minimum_l2), ("test_star.l2", self.test_star.l2)):
+        for name, l2 in (
+            ("minimum_l2", self.minimum_l2),
+            ("test_star.l2", self.test_star.l2),
+            ("finite_star.l2", self.finite_star.l2),
+        ):
             if any(b <= a for a, b in pairwise(l2)):
                 raise ValueError(f"{name} must increase")
         return self
@@ -146,16 +163,18 @@ class TheoryConfig(Strict):
             "panel_c.width": (self.panel_c.width, 1),
             "training.widths": (max(self.training.widths), 1),
             "test_minimum.width": (self.test_minimum.width, 1),
+            "finite_star.widths": (max(self.finite_star.widths), 1),
             "convergence.widths": (max(self.convergence.widths), 1),
             "decay.widths": (max(self.decay.widths), max(self.decay.depths)),
             "deep_linear.widths": (max(self.deep_linear.widths), max(self.deep_linear.depths)),
         }
-        images = self.samples + self.test
+        tests = {"finite_star.widths": self.finite_star.test}
         for name, (width, depth) in networks.items():
             # Float32: seven copies of the weights (update, gradient, kernel), four of the activations.
+            images = self.samples + tests.get(name, self.test)
             weights = width * (max(_PIXELS, self.samples) + 1) + (depth - 1) * width**2
             self._require(4 * (7 * weights + 4 * images * width * depth), f"{name} {width}", "it")
-        images = self.samples + max(self.test, self.test_star.test)
+        images = self.samples + max(self.test, self.test_star.test, self.finite_star.test)
         self._require(4 * 8 * images * self.samples, f"samples {self.samples}", "samples or test")
         # A curve of f over time for all test images, its signs and the products behind it.
         curve = 3 * 8 * self.test_star.test * self.test_star.per_decade * 8
@@ -163,6 +182,7 @@ class TheoryConfig(Strict):
         for name, part, l2, eta in (
             ("panel_c", self.panel_c, self.panel_c.l2, self.panel_c.eta),
             ("test_minimum", self.test_minimum, min(self.test_minimum.l2), self.test_minimum.eta),
+            ("finite_star", self.finite_star, min(self.finite_star.l2), self.finite_star.eta),
             ("decay", self.decay, self.decay.l2, self.decay.eta),
         ):
             if not (steps := part.horizon / l2 / eta) <= MAX_STEPS:

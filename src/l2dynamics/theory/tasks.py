@@ -10,13 +10,13 @@ from l2dynamics.running import locks
 from l2dynamics.running.events import Event, Report, Stop
 from l2dynamics.running.interruption import Interrupted
 from l2dynamics.storage import archives, atomic
-from l2dynamics.theory import comparison, descent, kernels, lemma1, predictions, problem, star
+from l2dynamics.theory import comparison, descent, kernels, lemma1, predictions, problem, star, widths
 from l2dynamics.theory.descent import Descent
 from l2dynamics.theory.parts import Part, Tell
 from l2dynamics.theory.schema import TheoryConfig
 from l2dynamics.theory.solution import Array
 
-MODULES = tuple(module.__name__ for module in (comparison, kernels, lemma1, predictions, star))
+MODULES = tuple(module.__name__ for module in (comparison, kernels, lemma1, predictions, star, widths))
 """Whose code, with all that it imports, makes the numbers."""
 _DRAWN = "panel_c"
 _TO_MINIMUM = 0.5
@@ -52,6 +52,13 @@ def descents(config: TheoryConfig, seed: int) -> dict[str, Descent]:
         found[f"test_loss@{l2:g}"] = Descent(
             "test_minimum", probe.width, seed, l2, probe.eta, probe.evaluations, probe.horizon
         )
+    finite = config.finite_star
+    for width in finite.widths:
+        for l2 in finite.l2:
+            for own_seed in range(seed, seed + finite.seeds):
+                found[f"{widths.TASK}@{width}-{l2:g}-{own_seed}"] = Descent(
+                    "finite_star", width, own_seed, l2, finite.eta, finite.evaluations, finite.horizon
+                )
     return found
 
 
@@ -135,6 +142,9 @@ def _compute(name: str, work: Work, tell: Tell) -> Part:
     if name == "test_star":
         return star.compute(config, task)
     run, file = descents(config, seed)[name], work.folder / f"{name}.checkpoint"
+    if name.startswith(f"{widths.TASK}@"):
+        task = widths.with_test(task, config.finite_star.test)
+        return widths.compare(task, run, descent.descend(task, run, file, tell))
     course = descent.descend(task, run, file, tell)
     drawn = _reference(work)[0] if name == _DRAWN else None
     return comparison.compare(task, run, course, drawn)
