@@ -1,4 +1,4 @@
-"""How good are suggestions? ``python -m bench suggest [NAME …]``, an hour on one core; goes on where it was stopped.
+"""How good are suggestions? ``python -m bench suggest [NAME …]``, two hours on one core; goes on where it was stopped.
 
 Every training of :mod:`bench.trainings` with three seeds at every coefficient of a grid, without L2, with the two
 coefficients that people take by habit, with AutoL2, and with the coefficient that :func:`l2dynamics.suggest_l2`
@@ -10,14 +10,14 @@ import math
 import statistics
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.trainings import TRAININGS, Training
+from bench.trainings import FRESH, TRAININGS, Training
 from l2dynamics import AutoL2, NoPeakError, suggest_l2
 from l2dynamics.storage import atomic
 
@@ -163,9 +163,9 @@ def ratio(a: float, b: float) -> float:
     return max(a, b) / min(a, b) if min(a, b) > 0 else math.inf
 
 
-def table(store: Store) -> str:
-    """The table of all trainings that are complete, in Markdown, and what it comes to."""
-    lines = [line(store, training) for training in TRAININGS if complete(store, training)]
+def table(store: Store, trainings: Sequence[Training]) -> str:
+    """The table of those trainings that are complete, in Markdown, and what it comes to."""
+    lines = [line(store, training) for training in trainings if complete(store, training)]
     head = (
         "| training | steps | suggested λ | share | tuned λ (level with it) | factor | accuracy: tuned | suggested | "
         "5e-4 | 1e-2 | λ = 0 | AutoL2 as printed | for_training | not smoothed |"
@@ -194,17 +194,28 @@ def table(store: Store) -> str:
         worse = [one["training"] for one in answered if one["worse than habit"]]
         rows += [
             "",
-            f"{len(lines)} of {len(TRAININGS)} trainings measured. Answered by default: {len(answered)} of "
+            f"{len(lines)} of {len(trainings)} trainings measured. Answered by default: {len(answered)} of "
             f"{len(lines)}. Within a factor of five of the tuned λ, or of one that is level with it: {within}. Median "
             f"accuracy gap to the tuned λ: {gap:.4f}. Worse than the better habit by more than one standard error: "
-            f"{', '.join(worse) if worse else 'none'}.",
+            f"{', '.join(worse) if worse else 'none'}. Median and largest gap of AutoL2: {_gaps(lines)}.",
         ]
     return "\n".join(rows)
 
 
+def _gaps(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Of each rule of AutoL2, and of λ = 0, what it loses against the tuned λ."""
+    found = []
+    for name in ("λ = 0", *RULES):
+        own = [one["without"] if name == "λ = 0" else one["AutoL2"][name] for one in lines]
+        gaps = [one["accuracy"] - value for one, value in zip(lines, own, strict=True)]
+        if not any(map(math.isnan, gaps)):
+            found.append(f"{name} {statistics.median(gaps):.3f} and {max(gaps):.3f}")
+    return ", ".join(found)
+
+
 def main(names: list[str]) -> int:
-    """Measure what is missing, of these trainings or of all, and print the table."""
-    known = {training.name: training for training in TRAININGS}
+    """Measure what is missing, of these trainings or of all, and print the tables."""
+    known = {training.name: training for training in (*TRAININGS, *FRESH)}
     if unknown := [name for name in names if name not in known and name != "--table"]:
         print(f"error: {unknown[0]} is unknown, choose from {', '.join(known)}", file=sys.stderr)
         return 2
@@ -212,5 +223,5 @@ def main(names: list[str]) -> int:
     if "--table" not in names:
         for name in names or known:
             measure(store, known[name])
-    print(table(store))
+    print(table(store, TRAININGS), table(store, FRESH), sep="\n\n")
     return 0

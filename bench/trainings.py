@@ -1,4 +1,7 @@
-"""Twelve small trainings that no claim uses, to measure suggestions on: networks, optimizers, schedules, budgets.
+"""Small trainings that no claim uses, to measure suggestions on: networks, optimizers, schedules, budgets.
+
+:data:`TRAININGS` are those that :func:`l2dynamics.suggest_l2` and ``AutoL2.for_training`` were improved on,
+:data:`FRESH` those that were added afterwards, to test what came of it: nothing was changed after a look at them.
 
 2,000 training and 500 test images of CIFAR-10 at 16 × 16 (one: MNIST at 14 × 14), batches of 32.
 """
@@ -78,6 +81,14 @@ TRAININGS = (
     Training("vit-adamw", "torch", "vit", 1e-3, 400, adamw=True),
     Training("gru-momentum", "torch", "gru", 0.05, 800, momentum=0.9),
     Training("fc-mnist-step", "torch", "fc", 0.02, 300, momentum=0.9, decays=STEPS, data="mnist"),
+)
+FRESH = (
+    Training("wrn-sgd", "jax", "wrn", 0.2, 500),
+    Training("mixer-sgd-long", "jax", "mixer", 0.1, 1500),
+    Training("fc-mnist-sgd", "torch", "fc", 0.1, 2000, every=10, data="mnist"),
+    Training("cnn-momentum", "torch", "cnn", 0.01, 1000, momentum=0.9),
+    Training("cnn_bn-adamw", "torch", "cnn_bn", 1e-3, 600, adamw=True),
+    Training("gru-momentum-step", "torch", "gru", 0.05, 1000, momentum=0.9, decays=STEPS),
 )
 
 
