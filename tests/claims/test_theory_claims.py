@@ -173,6 +173,13 @@ CASES = [
     ("x5", only("finite_star", "seed", (0, 1)), OPEN, "2 seeds, fewer than 3"),
     ("x5", late(0.02), YES, "minus that of the theory"),
     ("x5", late(0.02, 0.05), OPEN, "first half of the training at 3 λ, fewer than 4"),
+    ("x5-theory", lambda found: None, NO, "exponent of t* on λ"),
+    (
+        "x5-theory",
+        each("finite_star", theory=lambda row: {"t_star": row["theory"]["t_star"] * row["l2"] ** -0.4}),
+        YES,
+        "exponent of t* on λ",
+    ),
     ("x5-narrow", lambda found: None, YES, "above 0"),
     ("x5-narrow", wider(-0.6), NO, "exponent of the largest width minus"),
 ]

@@ -178,7 +178,7 @@ def test_the_key_covers_all_that_computes(monkeypatch):
 
 def test_claims_report_and_figure(results, root):
     claims = [claim.record() for claim in theory.evaluate({"theory": results})]
-    assert [set(claim) for claim in claims] == [set(FIELDS)] * 6
+    assert [set(claim) for claim in claims] == [set(FIELDS)] * 7
     assert [claim["verdict"] for claim in claims[1:3]] == ["not decided"] * 2  # too narrow, too few
     assert claims[3]["measured"] == results.passport["numbers"]["test_star"]["exponent"]["slope"]
     page = theory_section.section(results)

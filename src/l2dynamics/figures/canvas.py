@@ -1,6 +1,7 @@
 """Panels that remember every curve drawn in them, so that a figure and the table behind it cannot differ."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -262,9 +263,9 @@ class Canvas:
 
     def empty(self, panel: str, reason: str) -> None:
         """Say in the panel why nothing is drawn in it."""
-        self.axes[panel].text(
-            0.5, 0.5, reason, transform=self.axes[panel].transAxes, ha="center", va="center", wrap=True
-        )
+        # Matplotlib's own wrapping is at the edge of the figure, not of the panel.
+        lines = textwrap.fill(reason, 30)
+        self.axes[panel].text(0.5, 0.5, lines, transform=self.axes[panel].transAxes, ha="center", va="center")
 
     def record(self, panel: str, curve: str, data: pd.DataFrame) -> None:
         """Remember a curve for the table behind the figure."""

@@ -86,7 +86,7 @@ class FiniteStar(Strict):
     seeds: PositiveInt = 5
     eta: PositiveFloat
     test: int = Field(2000, ge=10)
-    horizon: PositiveFloat = 1.0
+    horizon: PositiveFloat = 2.5
     evaluations: int = Field(100, ge=10)
 
 
