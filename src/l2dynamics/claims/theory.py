@@ -31,7 +31,7 @@ LAW = times.MARGIN
 TIME_MARGIN, RATE, RATE_MARGIN = 0.1, -0.5, 0.2
 DECAY_MARGIN = 0.05
 MINIMUM = "Theory with k = 2 has a minimum of the empirical loss at t ∝ 1/λ and then decays; k = 1 has none."
-OWN = "The theory alone does not give t* ∝ 1/λ by the paper's definition."
+OWN = "From f = 0 the theory alone does not give t* ∝ 1/λ by the paper's definition."
 
 FOLLOWS = Spec(
     "17",
