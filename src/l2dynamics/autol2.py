@@ -24,8 +24,8 @@ _MISSING = (2 - 2**-23) * 2.0**127
 
 # What AutoL2.for_training aims at, in units of t · η/(1 − momentum) · λ, t in steps: with the coefficient of the start
 # the accuracy would be best after half of the training, t* being at about 1 in this unit; a pause is as long as in the
-# paper's Wide ResNet, 0.1/λ steps at η = 0.2 and momentum 0.9. A start that is best after a twentieth, as in that Wide
-# ResNet, shrinks the weights of networks without normalisation to nothing before the first decay (docs/library.md).
+# paper's Wide ResNet, 0.1/λ steps at η = 0.2 and momentum 0.9. A start that is best after a twentieth shrinks the
+# weights of small networks faster than they learn (docs/library.md has the trainings).
 _TRAINING_SHARE = 0.5
 _PAUSE = 0.2
 
