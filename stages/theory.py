@@ -1,4 +1,4 @@
-"""Stage ``theory``: section 4 of the paper, Figure 5 and the claims 16 to 18; writes results/theory.csv and .json."""
+"""Stage ``theory``: section 4 of the paper, Figures 5 and X5, claims 16 to 18, c7 and x5; writes results/theory.*."""
 
 from pathlib import Path
 

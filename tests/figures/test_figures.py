@@ -478,7 +478,9 @@ def test_missing_groups_are_named(everything):
         gallery.draw("figS4", odd, style.STYLES["paper"])
 
 
-@pytest.mark.parametrize(("low", "said"), [(0.2, ["Further points lie below the axis of (a)."]), (0.85, [])])
+@pytest.mark.parametrize(
+    ("low", "said"), [(0.2, ["Lower values lie below the axis of (a)."]), (0.802, []), (0.85, [])]
+)
 def test_an_axis_that_is_cut_is_said_in_the_caption(low, said):
     drawn = canvas.Canvas.grid(style.STYLES["paper"], 1, 2)
     for panel in "ab":

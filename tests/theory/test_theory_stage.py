@@ -189,8 +189,8 @@ def test_claims_report_and_figure(results, root):
     assert {"theory, k = 1", "theory, k = 2", "experiment"} <= set(drawing.data["curve"])
     assert "scale smoke" in drawing.caption
     drawing = gallery.draw("figX5", {"theory": results}, style.get_style("paper"))
-    assert "scale smoke; 3 seeds" in drawing.caption
-    assert "20 test images" in drawing.caption
+    assert "20 test images, 28×28, source sample); scale smoke; 3 seeds" in drawing.caption
+    assert {"width 8", "width 16", "theory"} <= set(drawing.data["curve"])
 
 
 def test_damaged_results_are_refused(results, root, tmp_path):

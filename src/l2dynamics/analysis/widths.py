@@ -16,58 +16,69 @@ KINDS = ("network", "theory")
 
 @dataclass(frozen=True)
 class AtWidth:
-    """Networks of one width.
+    """Networks of one width, or the theory from their initial functions.
 
     Attributes:
         width: of the hidden layer.
-        seeds: labels of the last axis below.
-        l2: λ of the networks, ascending.
-        stars: ``network`` and ``theory`` → t*, gradient-flow times, ``[l2, seeds]``.
+        seeds: labels of the last axis of ``stars``.
+        l2: λ, ascending.
+        stars: t*, gradient-flow times, ``[l2, seeds]``.
+        late: λ at which some t* lies in the second half of the training, which only bounds it, ``[l2]``.
     """
 
     width: int
     seeds: tuple[int, ...]
     l2: np.ndarray
-    stars: Mapping[str, np.ndarray]
-
-    def exponents(self, kind: str) -> np.ndarray:
-        """Return a of t* ∝ λ^a for each seed, ``[seeds]``."""
-        return np.asarray(np.polyfit(np.log(self.l2), np.log(self.stars[kind]), 1)[0])
+    stars: np.ndarray
+    late: np.ndarray
 
 
-def by_width(runs: Sequence[Mapping[str, Any]]) -> list[AtWidth]:
+def by_width(runs: Sequence[Mapping[str, Any]] | None, kind: str) -> list[AtWidth]:
     """Sort networks by width, ascending, each with the same seeds and λ.
 
-    A λ at which some t* lies in the second half of the training is left out at every width: it only bounds t*.
-
     Args:
-        runs: of :func:`l2dynamics.theory.widths.compare`.
+        runs: of :func:`l2dynamics.theory.widths.compare`; None if the results have none.
+        kind: one of :data:`KINDS`.
+
+    Raises:
+        Lacking: there are no runs.
+    """
+    if not runs:
+        raise Lacking("the results of stage theory have no networks for it: run `dvc repro theory`")
+    widths = sorted({int(one["width"]) for one in runs})
+    seeds = sorted({int(one["seed"]) for one in runs})
+    l2 = sorted({float(one["l2"]) for one in runs})
+    found = {(int(one["width"]), float(one["l2"]), int(one["seed"])): one for one in runs}
+
+    def array(width: int, value: Any) -> np.ndarray:
+        return np.array([[value(found[width, one, seed]) for seed in seeds] for one in l2])
+
+    return [
+        AtWidth(
+            width,
+            tuple(seeds),
+            np.array(l2),
+            array(width, lambda run: run[kind]["t_star"]),
+            np.any(
+                array(width, lambda run: run[kind]["t_star"] > thresholds.FIT_WITHIN * run["end"]), axis=1
+            ),
+        )
+        for width in widths
+    ]
+
+
+def exponents(*compared: AtWidth) -> list[np.ndarray]:
+    """Fit t* ∝ λ^a for every seed of each of the compared, over the λ that are late for none of them.
+
+    Returns:
+        One array ``[seeds]`` for each.
 
     Raises:
         Lacking: fewer than four λ are left.
     """
-    late = {
-        float(one["l2"])
-        for one in runs
-        if any(one[kind]["t_star"] > thresholds.FIT_WITHIN * one["end"] for kind in KINDS)
-    }
-    kept = [one for one in runs if float(one["l2"]) not in late]
-    l2 = np.array(sorted({float(one["l2"]) for one in kept}))
-    if len(l2) < FEWEST_L2:
-        raise Lacking(f"t* lies in the first half of the training at {len(l2)} λ, fewer than {FEWEST_L2}")
-    seeds = tuple(sorted({int(one["seed"]) for one in kept}))
-    found = {(int(one["width"]), float(one["l2"]), int(one["seed"])): one for one in kept}
-    return [
-        AtWidth(
-            width,
-            seeds,
-            l2,
-            {
-                kind: np.array(
-                    [[found[width, value, seed][kind]["t_star"] for seed in seeds] for value in l2]
-                )
-                for kind in KINDS
-            },
+    kept = ~np.any([one.late for one in compared], axis=0)
+    if kept.sum() < FEWEST_L2:
+        raise Lacking(
+            f"t* lies in the first half of the training at {kept.sum()} of {len(kept)} λ, fewer than {FEWEST_L2}"
         )
-        for width in sorted({int(one["width"]) for one in kept})
-    ]
+    return [np.polyfit(np.log(one.l2[kept]), np.log(one.stars[kept]), 1)[0] for one in compared]

@@ -195,12 +195,11 @@ class Canvas:
 
     def focus(self, panel: str, span: float) -> None:
         """Cut the y axis ``span`` below the highest point if anything lies further down, and remember it."""
-        axes = self.axes[panel]
-        low, high = axes.get_ylim()
-        tops = [data["y"].max() for data in self.records if (data["panel"] == panel).any()]
-        bottom = float(np.nanmax([*tops, -np.inf])) - span
-        if low < bottom < high:
-            axes.set_ylim(bottom, high)
+        records = [data["y"].to_numpy(float) for data in self.records if (data["panel"] == panel).any()]
+        drawn = np.concatenate([np.array([np.nan]), *records])
+        drawn = drawn[np.isfinite(drawn)]
+        if drawn.size and drawn.min() < (bottom := drawn.max() - span):
+            self.axes[panel].set_ylim(bottom=bottom)
             self.cut.add(panel)
 
     def level(self, panel: str, name: str, y: float, **line: Any) -> None:

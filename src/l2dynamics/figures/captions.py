@@ -31,7 +31,7 @@ def marks(flags: Container[str], cut: Collection[str] = ()) -> list[str]:
     """
     said = [said for flag, said in MARKS.items() if flag in flags]
     panels = ", ".join(f"({panel})" for panel in sorted(cut))
-    return [*said, f"Further points lie below the axis of {panels}."] if panels else said
+    return [*said, f"Lower values lie below the axis of {panels}."] if panels else said
 
 
 def caption(title: str, sentences: Iterable[str], shown: Mapping[str, Results]) -> str:

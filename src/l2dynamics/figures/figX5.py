@@ -1,5 +1,6 @@
 """Figure X5 (ours): t* of networks of finite width, against the infinite-width theory."""  # noqa: N999
 
+import contextlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,22 +24,25 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw t* λ against λ for every width (a), and the exponent of t* on λ against the width (b)."""
     theory = results["theory"]
     canvas = Canvas.grid(style, 1, 2)
-    canvas.setup("a", "t* by width", panels.L2, "t* λ", log="xy")
+    canvas.setup("a", "t* by width", panels.L2, "t* λ", log="x")
     canvas.setup("b", "exponent of t* on λ", "width", "exponent", log="x")
     try:
-        found = widths.by_width(theory.passport["numbers"]["finite_star"])
+        networks, flows = (
+            widths.by_width(theory.passport["numbers"].get("finite_star"), kind) for kind in widths.KINDS
+        )
     except Lacking as lack:
         for panel in "ab":
             canvas.empty(panel, str(lack))
-        return canvas.drawing(_caption(theory, [f"No exponents: {lack}."]))
+        return canvas.drawing(_caption(theory, [f"{lack}."]))
     entries = []
-    for one, color in zip(found, CATEGORIES, strict=False):
-        canvas.curve("a", f"width {one.width}", _times(one, "network"), color=color)
+    for position, one in enumerate(networks):
+        color = CATEGORIES[position % len(CATEGORIES)]
+        canvas.curve("a", f"width {one.width}", _times(one), color=color)
         entries.append((f"width {one.width:,}", {"color": color, "marker": "o"}))
-    canvas.curve("a", "theory", _times(found[-1], "theory"), color="black", linestyle="--", marker="")
+    canvas.curve("a", "theory", _times(flows[-1]), color="black", linestyle="--", marker="")
     canvas.legend("a", [*entries, ("infinite width", _THEORY)], loc="best")
-    canvas.curve("b", "networks", _exponents(found, "network"), color=CATEGORIES[0])
-    canvas.curve("b", "theory", _exponents(found, "theory"), color="black", linestyle="--", marker="")
+    canvas.curve("b", "networks", _exponents(networks), color=CATEGORIES[0])
+    canvas.curve("b", "theory", _exponents(flows), color="black", linestyle="--", marker="")
     canvas.level("b", "t* proportional to 1/lambda", -1.0, **GUIDE_LINE)
     canvas.legend(
         "b",
@@ -49,15 +53,16 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         ],
         loc="best",
     )
-    kept = f"λ = {number(found[0].l2[0])} to {number(found[0].l2[-1])}"
     return canvas.drawing(
         _caption(
             theory,
             [
                 "(a) First time within 0.005 of the best test accuracy, times λ; t* ∝ 1/λ would be level. Dashed: "
-                f"infinite width, eq. (1) with k = 2, from the initial functions of width {found[-1].width:,}.",
-                f"(b) Exponent of t* on λ, {kept}, against the width; dashed: that theory from the initial functions "
-                "of each width. Points are means over seeds, bars 90 % intervals over seeds.",
+                f"infinite width, eq. (1) with k = 2, from the initial functions of width {flows[-1].width:,}.",
+                "(b) Exponent of t* on λ against the width; dashed: that theory from the initial functions of each "
+                f"width. Points are means over seeds, bars 90 % intervals over seeds; of fewer than {widths.FEWEST_L2} "
+                "λ that are not triangles no exponent is drawn.",
+                *captions.marks(canvas.flags, canvas.cut),
             ],
         )
     )
@@ -77,14 +82,18 @@ def _caption(theory: Results, sentences: list[str]) -> str:
     )
 
 
-def _times(one: AtWidth, kind: str) -> pd.DataFrame:
+def _times(one: AtWidth) -> pd.DataFrame:
     """Mean of t* λ over seeds at each λ."""
-    return _points(one.l2, one.stars[kind] * one.l2[:, None])
+    return _points(one.l2, one.stars * one.l2[:, None]).assign(flag=np.where(one.late, "bound", ""))
 
 
-def _exponents(found: list[AtWidth], kind: str) -> pd.DataFrame:
-    """Mean of the exponents over seeds at each width."""
-    return _points([one.width for one in found], [one.exponents(kind) for one in found])
+def _exponents(found: list[AtWidth]) -> pd.DataFrame:
+    """Mean of the exponents over seeds at each width that has enough λ."""
+    known = {}
+    for one in found:
+        with contextlib.suppress(Lacking):
+            (known[one.width],) = widths.exponents(one)
+    return _points(list(known), list(known.values()))
 
 
 def _points(x: np.ndarray | list[int], values: np.ndarray | list[np.ndarray]) -> pd.DataFrame:
@@ -93,4 +102,4 @@ def _points(x: np.ndarray | list[int], values: np.ndarray | list[np.ndarray]) ->
         mean, half = float(np.mean(each)), bands.half_width(np.asarray(each))
         low, high = (mean - half, mean + half) if np.isfinite(half) else (mean, mean)
         rows.append((at, mean, low, high, len(each), ""))
-    return pd.DataFrame(rows, columns=list(POINT_COLUMNS))
+    return pd.DataFrame(rows, columns=list(POINT_COLUMNS)).astype(dict.fromkeys(POINT_COLUMNS[:-1], float))

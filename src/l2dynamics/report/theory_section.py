@@ -30,7 +30,7 @@ def section(results: Results) -> str:
         _decay(numbers["decay"]),
         _test_loss(numbers["test_loss"]),
         _test_star(numbers["test_star"]),
-        _finite_star(numbers["finite_star"], numbers["test_star"]),
+        _finite_star(numbers.get("finite_star"), numbers["test_star"], config.get("finite_star")),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -257,36 +257,47 @@ def _test_star(numbers: Any) -> str:
         f"t = {level:.3g}, whatever a small λ "
         "does later. "
         "An exponent of −1 measured over decades of small λ is therefore not explained by it from f = 0; the random "
-        "initial function of a network is another matter, see claim x5."
+        "initial function of a network is another matter, see claim x5-theory."
     )
 
 
-def _finite_star(runs: Any, from_zero: Any) -> str:
+def _finite_star(runs: Any, from_zero: Any, part: Any) -> str:
     title = "### Claim x5, our own: t* of networks of finite width\n\n"
     try:
-        found = widths.by_width(runs)
+        networks, flows = (widths.by_width(runs, kind) for kind in widths.KINDS)
     except Lacking as lack:
-        return f"{title}No exponents: {lack}."
-    smallest = f"t* · λ at λ = {found[0].l2[0]:g}"
+        return f"{title}{lack}."
+    l2 = networks[0].l2
+    shown = f"t* · λ at λ = {l2[0]:g} … {l2[-1]:g}"
     rows = []
-    for one in found:
-        own, theory = (
-            (one.exponents(kind).mean(), one.stars[kind][0].mean() * one.l2[0]) for kind in widths.KINDS
-        )
-        rows.append(
-            (one.width, len(one.seeds), float(own[0]), float(theory[0]), float(own[1]), float(theory[1]))
-        )
+    for pair in zip(networks, flows, strict=True):
+        cells = [
+            f"{_exponent(one)} ({one.late.sum()} late)" if one.late.any() else _exponent(one) for one in pair
+        ]
+        ends = [" … ".join(f"{one.stars[k].mean() * l2[k]:.2f}" for k in (0, -1)) for one in pair]
+        rows.append((pair[0].width, len(pair[0].seeds), *cells, *ends))
     table = _table(
-        ("width", "seeds", "exponent of t* on λ", "of the theory", smallest, f"{smallest}, theory"), rows
+        ("width", "seeds", "exponent of t* on λ", "of the theory", shown, f"{shown}, theory"), rows
     )
-    within = [one for one in from_zero["table"] if found[0].l2[0] <= one["l2"] <= found[0].l2[-1]]
+    within = [one for one in from_zero["table"] if l2[0] <= one["l2"] <= l2[-1]]
     zero = ""
     if len(within) > 1:
-        l2, stars = (np.log([one[name] for one in within]) for name in ("l2", "t_star"))
-        zero = f" From f = 0 (claim c7) it is {np.polyfit(l2, stars, 1)[0]:.2f} over these λ."
+        logs, stars = (np.log([one[name] for one in within]) for name in ("l2", "t_star"))
+        zero = (
+            f" From f = 0 (claim c7, {from_zero['test']:,} test images) the exponent is "
+            f"{np.polyfit(logs, stars, 1)[0]:.2f} over these λ."
+        )
     return (
         f"{title}{table}\n\n"
-        f"Two-layer ReLU networks in NTK parametrisation, η = {runs[0]['eta']:g}, λ = {found[0].l2[0]:g} to "
-        f"{found[0].l2[-1]:g}; the theory is that of infinite width, k = 2, from the initial function of each network, "
-        f"which is forgotten as e^(−2λt). Means over seeds.{zero}"
+        f"Two-layer ReLU networks in NTK parametrisation, η = {runs[0]['eta']:g}, {part['test']:,} test images; the "
+        "theory is that of infinite width, k = 2, from the initial function of each network, which is forgotten as "
+        "e^(−2λt). Means over seeds. Late: λ at which some t* lies in the second half of the training; they enter no "
+        f"exponent.{zero}"
     )
+
+
+def _exponent(one: widths.AtWidth) -> str:
+    try:
+        return f"{widths.exponents(one)[0].mean():.2f}"
+    except Lacking:
+        return "–"
