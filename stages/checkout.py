@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-# The products of claims, bands and theory are small: to share one between threads takes longer than to compute it, and
+# Most products of claims, bands and theory are small: to share one between threads takes longer than to compute it, and
 # many times longer where other work has the cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -718,6 +718,16 @@ def test_for_training_has_the_papers_pause_and_a_start_that_peaks_after_half_of_
     )
 
 
+@pytest.mark.parametrize("steps", [300, 10_000])
+def test_for_training_has_time_for_one_decay(steps):
+    rule = AutoL2.for_training(0.1, 0.9, steps)
+    losses = np.linspace(1, 2, steps // rule.every)  # it rises all the time
+    state = rule.init()
+    for number, loss in enumerate(losses, start=1):
+        state = rule.update(state, number * rule.every, loss, 0.5)
+    assert state.l2 == pytest.approx(rule.init_l2 * rule.decay)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

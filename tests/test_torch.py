@@ -180,7 +180,12 @@ def test_make_run_is_reproducible_and_counts_in_units():
 
 @pytest.mark.parametrize(
     ("name", "options", "decoupled"),
-    [("AdamW", {}, True), ("Adam", {"decoupled_weight_decay": True}, True), ("SGD", {}, False)],
+    [
+        ("AdamW", {}, True),
+        ("Adafactor", {}, True),
+        ("Adam", {"decoupled_weight_decay": True}, True),
+        ("SGD", {}, False),
+    ],
 )
 def test_make_run_knows_whether_weight_decay_is_decoupled(name, options, decoupled):
     run = ours.make_run(

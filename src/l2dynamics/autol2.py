@@ -25,7 +25,7 @@ _MISSING = (2 - 2**-23) * 2.0**127
 # What AutoL2.for_training aims at, in units of t · η/(1 − momentum) · λ, t in steps: with the coefficient of the start
 # the accuracy would be best after half of the training, t* being at about 1 in this unit; a pause is as long as in the
 # paper's Wide ResNet, 0.1/λ steps at η = 0.2 and momentum 0.9. A start that is best after a twentieth shrinks the
-# weights of small networks faster than they learn (docs/library.md has the trainings).
+# weights of small networks faster than they learn: docs/library.md has what both starts lose.
 _TRAINING_SHARE = 0.5
 _PAUSE = 0.2
 
@@ -128,7 +128,8 @@ class AutoL2:
 
         Time is measured in ``t · η_eff · λ`` with ``η_eff = η/(1 − momentum)``, in which the accuracy of SGD is best
         at about 1 whatever the network: λ₀ is the coefficient that would be best after half of the training, and a
-        pause is as long in this unit as in the paper (figure 1c). Not Algorithm 1 as printed: our own extension.
+        pause is as long in this unit as in the paper (figure 1c), so that after a first decay there is time for no
+        second one. Not Algorithm 1 as printed: our own extension.
 
         Args:
             learning_rate: η at the start of the training, > 0. For AdamW, whose decay is not divided by the gradient's

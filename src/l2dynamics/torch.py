@@ -4,7 +4,8 @@ What ``weight_decay`` of an optimizer is, λ being the coefficient of ``L + λ/2
 
 - ``SGD``: λ itself. The term λθ is added to the gradient, before momentum.
 - ``AdamW`` and other decoupled ones: every step multiplies the weights by 1 − ηλ, as SGD does, but the gradient of the
-  loss is divided by its size. The paper does not treat it; time scales still go with 1/(ηλ).
+  loss is divided by its size. The paper does not treat it. In one network the best λ was found to fall more slowly than
+  1/(ηT) (docs/beyond.md), so that :func:`l2dynamics.suggest_l2` is never sure there.
 - ``Adam``: λθ is divided by the size of the gradient as well. Times do not go with 1/λ: prefer AdamW.
 """
 
@@ -19,6 +20,7 @@ from l2dynamics.arguments import real, whole
 from l2dynamics.autol2 import AutoL2 as Rule
 from l2dynamics.suggestion.runs import Run
 
+_DECOUPLED = ("AdamW", "Adafactor", "Muon")
 _ADAPTIVE = ("Adam", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta")
 
 
@@ -176,6 +178,7 @@ def make_run(
     evaluate_every: int = 10,
     steps_per_unit: float = 1,
     classes: int | None = None,
+    decoupled: bool | None = None,
     device: torch.device | str | None = None,
 ) -> Run:
     """Build the ``make_run`` of :func:`l2dynamics.suggest_l2` from a model, an optimizer and data.
@@ -191,11 +194,12 @@ def make_run(
         evaluate_every: steps between evaluations, ≥ 1.
         steps_per_unit: weight updates in one unit of the budget: 1 if it is in steps, ``len(loader)`` if in epochs.
         classes: number of classes, to know the accuracy of guessing; None if unknown.
+        decoupled: whether the optimizer's weight decay is decoupled; None: it is for AdamW and for others of PyTorch
+            that have it.
         device: where model and batches are moved to; None leaves them where they are.
 
     Returns:
-        ``make_run(l2, seed)``, whose runs go on for ever; it knows learning rate and momentum of the optimizer, and
-        whether its weight decay is decoupled.
+        ``make_run(l2, seed)``, whose runs go on for ever; it knows learning rate and momentum of the optimizer.
 
     Raises:
         ValueError: an argument is out of its range, the optimizer has no ``weight_decay``, or there is no batch.
@@ -239,15 +243,14 @@ def make_run(
         momentum=momentum,
         steps_per_unit=unit,
         classes=classes,
-        decoupled=_is_decoupled(example),
+        decoupled=_is_decoupled(example) if decoupled is None else decoupled,
     )
 
 
 def _is_decoupled(optimizer: torch.optim.Optimizer) -> bool:
-    # Before PyTorch 2.7 AdamW was no Adam whose groups say so.
-    return type(optimizer).__name__ == "AdamW" or bool(
-        optimizer.param_groups[0].get("decoupled_weight_decay")
-    )
+    # Not all say so in their groups: AdamW does from PyTorch 2.7 on.
+    named = any(kind.__name__ in _DECOUPLED for kind in type(optimizer).__mro__)
+    return named or bool(optimizer.param_groups[0].get("decoupled_weight_decay"))
 
 
 def _endless(batches: Iterable[Any]) -> Iterator[Any]:

@@ -123,7 +123,7 @@ def test_pytorch_fragments_train(capsys):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     exec(train, {"torch": torch, "loader": loader, "model": model, "optimizer": optimizer})
-    assert float(capsys.readouterr().out) == optimizer.param_groups[0]["weight_decay"] == pytest.approx(0.02)
+    assert float(capsys.readouterr().out) == optimizer.param_groups[0]["weight_decay"] == pytest.approx(0.002)
 
 
 @pytest.mark.executes("docs/library.md#AutoL2:python")
@@ -149,7 +149,7 @@ def test_autol2_fragments_train_what_the_reader_has(capsys):
                 exec(step, space)
                 updates.append(float(abs(space["updates"]).sum()))
         assert max(updates) > 0
-    assert [float(line) for line in capsys.readouterr().out.split()] == pytest.approx([0.01] * 8)
+    assert [float(line) for line in capsys.readouterr().out.split()] == pytest.approx([0.001] * 8)
 
 
 NEW_USER = """

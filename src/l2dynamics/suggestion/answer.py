@@ -20,7 +20,9 @@ _ESTIMATED = 2.5  # as _PRIOR, where the rate itself is estimated
 # c that varies by more is doubtful; t* that depends on λ by less than this power does not come from L2.
 _SPREAD = 2.0
 _POWER = 0.25
-DECOUPLED = "with decoupled weight decay (AdamW) the best l2 falls more slowly than 1/budget (claim x1); tune around it"
+DECOUPLED = (
+    "with decoupled weight decay (AdamW) the best l2 was found to fall more slowly than 1/budget: tune around"
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,10 @@ class Suggestion:
 
     @property
     def sure(self) -> bool:
-        """Whether several runs peaked, at least half of those made for it, and their c agree within a factor of two."""
+        """Whether several runs peaked, at least half of those made for it, and their c agree within a factor of two.
+
+        With decoupled weight decay never.
+        """
         return not self.warnings
 
     def as_dict(self) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def suggest_l2(
         labels: labels of the test set, integers, for ``chance``: the share of the most frequent one.
         decoupled: whether the coefficient is decoupled weight decay, as in AdamW; None takes ``make_run.decoupled``, or
             False. λ = c/T is the law of a term λ/2 ‖θ‖² of the loss; with AdamW the best λ was found to fall more
-            slowly (claim x1), so that the answer is never a sure one.
+            slowly (docs/beyond.md, X1), so that the answer is never a sure one.
         progress: True for a line per run on stderr, or a function that gets the :class:`Probe` as it goes on.
 
     Returns:
