@@ -40,18 +40,17 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         canvas.curve("a", f"width {one.width}", _times(one), color=color)
         entries.append((f"width {one.width:,}", {"color": color, "marker": "o"}))
     canvas.curve("a", "theory", _times(flows[-1]), color="black", linestyle="--", marker="")
-    canvas.legend("a", [*entries, ("infinite width", _THEORY)], loc="best")
+    canvas.legend_above("a", [*entries, ("infinite width", _THEORY)])
     canvas.curve("b", "networks", _exponents(networks), color=CATEGORIES[0])
     canvas.curve("b", "theory", _exponents(flows), color="black", linestyle="--", marker="")
     canvas.level("b", "t* proportional to 1/lambda", -1.0, **GUIDE_LINE)
-    canvas.legend(
+    canvas.legend_above(
         "b",
         [
             ("networks", {"color": CATEGORIES[0], "marker": "o"}),
-            ("infinite width, same f₀", _THEORY),
             ("t* ∝ 1/λ", dict(GUIDE_LINE)),
+            ("infinite width", _THEORY),
         ],
-        loc="best",
     )
     return canvas.drawing(
         _caption(
@@ -60,9 +59,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(a) First time within 0.005 of the best test accuracy, times λ; t* ∝ 1/λ would be level. Dashed: "
                 f"infinite width, eq. (1) with k = 2, from the initial functions of width {flows[-1].width:,}.",
                 "(b) Exponent of t* on λ against the width; dashed: that theory from the initial functions of each "
-                f"width. Points are means over seeds, bars 90 % intervals over seeds; of fewer than {widths.FEWEST_L2} "
-                "λ that are not triangles no exponent is drawn.",
-                *captions.marks(canvas.flags, canvas.cut),
+                "width. Points are means over seeds, bars 90 % intervals over seeds.",
+                "Open triangles: some t* lies in the second half of the training, which bounds it from below; they "
+                f"enter no exponent, and of fewer than {widths.FEWEST_L2} other λ none is drawn.",
             ],
         )
     )
