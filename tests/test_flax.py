@@ -97,6 +97,13 @@ def test_make_run_is_answered():
     assert 0.1 < found.l2 * 0.2 * 1000 < 5
 
 
+@pytest.mark.parametrize(("name", "value"), [("optimizer", optax.sgd(0.1)), ("batches", [])])
+def test_what_must_be_a_function_is_named(name, value):
+    parts = {"optimizer": lambda l2: optax.sgd(0.1), "batches": lambda seed: [], name: value}
+    with pytest.raises(ValueError, match=rf"^{name} is a \w+: give a function of"):
+        make_run(Model, evaluate=lambda model: 0.5, **parts)
+
+
 def test_no_batches_are_named():
     run = make_run(Model, lambda l2: optax.sgd(0.1), lambda seed: [], lambda model: 0.5)
     with pytest.raises(ValueError, match=r"^batches gives none"):

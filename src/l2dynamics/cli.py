@@ -311,6 +311,7 @@ def _print_suggestion(found: "Suggestion") -> None:
     console.print(f"l2 = [bold]{found.l2:.2g}[/]{span} for a budget of {found.budget:g}{decay}")
     span = f" ({found.c_low:.3g} to {found.c_high:.3g})" if several else ""
     runs = f"{found.peaked} of {len(found.probes)} runs peaked"
-    console.print(f"c = {found.c:.3g}{span}, {runs}; cost {found.spent:g}, {found.share:.0%} of the budget")
+    c = f"c = {found.c:.3g}{span}, " if found.peaked else ""
+    console.print(f"{c}{runs}; cost {found.spent:g}, {found.share:.0%} of the budget")
     for warning in found.warnings:
         console.print(f"[yellow]unsure:[/] {warning}")

@@ -64,10 +64,16 @@ def make_run(
         ``make_run(l2, seed)``, whose runs go on for ever.
 
     Raises:
-        ValueError: an argument is out of its range, or there is no batch.
+        ValueError: an argument is out of its range or no function, or there is no batch.
     """
     every = whole("evaluate_every", evaluate_every, lambda value: value >= 1, "it must be at least 1 step")
     unit = real("steps_per_unit", steps_per_unit, lambda value: value > 0, "it must be positive, such as 1")
+    for name, made, remedy in (
+        ("optimizer", optimizer, "a function of l2, such as lambda l2: optax.adamw(1e-3, weight_decay=l2)"),
+        ("batches", batches, "a function of a seed that gives the minibatches of an epoch"),
+    ):
+        if not callable(made):
+            raise ValueError(f"{name} is a {type(made).__name__}: give {remedy}")
 
     @partial(jax.jit, static_argnums=0)
     def update(graph: Any, params: Any, rest: Any, state: Any, batch: Batch, l2: jax.Array) -> Any:

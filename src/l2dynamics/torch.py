@@ -260,4 +260,6 @@ def _endless(batches: Iterable[Any]) -> Iterator[Any]:
             found = True
             yield batch
         if not found:
-            raise ValueError("batches gives none: pass a DataLoader, or a list of (inputs, targets)")
+            raise ValueError(
+                "batches gives none (any more): pass a DataLoader or a list of (inputs, targets), not an iterator"
+            )

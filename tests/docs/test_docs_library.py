@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import optax
 import pytest
 import shown
@@ -109,6 +110,22 @@ def test_three_lines_suggest_a_coefficient_for_the_generator_of_the_page(monkeyp
 
 @pytest.mark.executes("docs/library.md#PyTorch and Flax:python")
 @pytest.mark.filterwarnings("ignore:suggest_l2")
+def test_flax_fragment_suggests(capsys):
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 10
+    x = (rng.normal(size=(10, 768))[y] + 9 * rng.normal(size=(400, 768))).astype(np.float32)
+
+    def epoch(seed):
+        order = np.random.default_rng(seed).permutation(200)
+        return ((x[chosen], y[chosen]) for chosen in np.split(order, 4))
+
+    (flax,) = [text for text in fragments("docs/library.md", "PyTorch and Flax") if "nnx" in text]
+    with jax.numpy_dtype_promotion("standard"):
+        exec(flax, {"epoch": epoch, "x_test": x[200:], "y_test": y[200:]})
+    assert "l2 = " in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:suggest_l2")
 def test_pytorch_fragments_train(capsys):
     torch = pytest.importorskip("torch")
     generator = torch.Generator().manual_seed(0)
@@ -117,7 +134,7 @@ def test_pytorch_fragments_train(capsys):
         -1, 3, 16, 16
     )
     loader = [(x[n : n + 50], y[n : n + 50]) for n in range(0, 200, 50)]
-    suggest, train = fragments("docs/library.md", "PyTorch and Flax")
+    suggest, _, train = fragments("docs/library.md", "PyTorch and Flax")
     exec(suggest, {"loader": loader, "x_test": x[200:], "y_test": y[200:]})
     assert "l2 = " in capsys.readouterr().out
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 10))

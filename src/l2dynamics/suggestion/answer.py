@@ -33,7 +33,8 @@ class Suggestion:
         l2: predicted coefficient λ = c/T.
         low: lowest λ that the measured runs give, see ``c_low``; NaN if one run peaked only.
         high: highest λ that the measured runs give; NaN if one run peaked only.
-        c: coefficient of the mean of all curves over t·λ, in the unit of the budget; see :func:`answer`.
+        c: coefficient of the mean of all curves over t·λ, in the unit of the budget; see :func:`answer`. A guess if no
+            run peaked.
         c_low: smallest c of the runs that peaked, each taken at the evaluation before its t*; NaN if there is one only.
         c_high: largest c of these runs; NaN if there is one only.
         budget: the budget T.
@@ -41,8 +42,8 @@ class Suggestion:
         spent: length of all runs together, in the unit of the budget.
         share: ``spent`` as a fraction of the budget.
         probes: all runs, in the order in which they were made.
-        peaked: number of runs that peaked; 0 if ``l2`` is what is usual for the learning rate.
-        spread: largest c of these runs divided by the smallest; 1 if there is one only.
+        peaked: number of runs that peaked; 0 if ``l2`` is a guess from what is usual for the learning rate.
+        spread: largest c of these runs divided by the smallest; NaN with fewer than two.
         warnings: what makes the answer doubtful; empty if nothing does.
     """
 
@@ -84,8 +85,9 @@ class Suggestion:
     def __str__(self) -> str:
         span = "" if math.isnan(self.low) else f" ({self.low:.2g} to {self.high:.2g})"
         doubt = "".join(f"; unsure: {warning}" for warning in self.warnings)
+        c = f"c = {self.c:.3g}, " if self.peaked else ""
         return (
-            f"l2 = {self.l2:.2g}{span} for a budget of {self.budget:g}: c = {self.c:.3g}, {self.peaked} of "
+            f"l2 = {self.l2:.2g}{span} for a budget of {self.budget:g}: {c}{self.peaked} of "
             f"{len(self.probes)} runs peaked; cost {self.spent:g}, {self.share:.0%} of the budget{doubt}"
         )
 
@@ -155,7 +157,7 @@ def answer(
             probes, budget=budget, limit=lab.limit, rate=rate, chance=lab.chance, given=given
         )
         source = "the learning rate" if given else "the scale on which L2 acts"
-        doubts = [f"no run gave c and this is what is usual for {source}: {says}"]
+        doubts = [f"no run gave c and this is a guess from what is usual for {source}: {says}"]
         peaked = []
     else:
         c = finder.collapsed_c(peaked, lab.tolerance)
@@ -163,7 +165,7 @@ def answer(
         c = _drawn(c, [probe.c for probe in peaked], usual, _PRIOR if given else _ESTIMATED)
     if decoupled:
         doubts.append(DECOUPLED)
-    c_low, c_high, spread = math.nan, math.nan, 1.0
+    c_low, c_high, spread = math.nan, math.nan, math.nan
     if len(peaked) > 1:
         c_low = min(c, *(probe.c_low for probe in peaked))
         c_high = max(c, *(probe.c for probe in peaked))

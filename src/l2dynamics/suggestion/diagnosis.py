@@ -76,12 +76,9 @@ def diagnose(
     expected = math.inf if rate is None else 2.5 * USUAL / (rate * largest.l2)
     share = min(2 * limit, 8 * expected) / budget
     if share > 1:
-        usual = (
-            "" if rate is None else f"; l2 = {USUAL / (rate * budget):.2g} is usual for this learning rate"
-        )
         return (
             f"{_at(rising)} the accuracy was still rising at {largest.length:g}: the budget of {budget:g} is too short "
-            f"to measure in a part of it; tune on a few values{usual}"
+            "to measure in a part of it; tune on a few values"
         )
     return (
         f"{_at(rising)} the accuracy was still rising at {largest.length:g}: a share of {_up(share):g} is needed for "

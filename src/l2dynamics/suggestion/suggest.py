@@ -49,7 +49,7 @@ def suggest_l2(
     accuracy than too small a one). Each run is stopped as soon as its accuracy has peaked;
     :func:`l2dynamics.suggestion.probes.judge` says how noise is handled.
 
-    If no run peaks although they learn, the answer is what is usual on this scale, with a warning.
+    If no run peaks although they learn, the answer is a guess from what is usual on this scale, with a warning.
 
     Args:
         make_run: ``make_run(l2, seed)`` starts a fresh training with the loss ``L + l2/2 · ‖θ‖²`` at the
