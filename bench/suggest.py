@@ -197,7 +197,8 @@ def table(store: Store, trainings: Sequence[Training]) -> str:
             f"{len(lines)} of {len(trainings)} trainings measured. Answered by default: {len(answered)} of "
             f"{len(lines)}. Within a factor of five of the tuned λ, or of one that is level with it: {within}. Median "
             f"accuracy gap to the tuned λ: {gap:.4f}. Worse than the better habit by more than one standard error: "
-            f"{', '.join(worse) if worse else 'none'}. Median and largest gap of AutoL2: {_gaps(lines)}.",
+            f"{', '.join(worse) if worse else 'none'}. Median and largest gap without L2 and with AutoL2: "
+            f"{_gaps(lines)}.",
         ]
     return "\n".join(rows)
 

@@ -195,10 +195,9 @@ class Canvas:
 
     def focus(self, panel: str, span: float) -> None:
         """Cut the y axis ``span`` below the highest point if anything lies further down, and remember it."""
-        records = [data["y"].to_numpy(float) for data in self.records if (data["panel"] == panel).any()]
-        drawn = np.concatenate([np.array([np.nan]), *records])
-        drawn = drawn[np.isfinite(drawn)]
-        if drawn.size and drawn.min() < (bottom := drawn.max() - span):
+        own = [data["y"] for data in self.records if (data["panel"] == panel).any()]
+        drawn = [float(y) for values in own for y in values if np.isfinite(y)]
+        if drawn and min(drawn) < (bottom := max(drawn) - span):
             self.axes[panel].set_ylim(bottom=bottom)
             self.cut.add(panel)
 

@@ -10,6 +10,7 @@ from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.claims import absent
 from l2dynamics.claims.theory import deviations, infinite_width
 from l2dynamics.results.tables import Results
+from l2dynamics.theory.parts import power_law
 
 
 def section(results: Results) -> str:
@@ -282,11 +283,9 @@ def _finite_star(runs: Any, from_zero: Any, part: Any) -> str:
     within = [one for one in from_zero["table"] if l2[0] <= one["l2"] <= l2[-1]]
     zero = ""
     if len(within) > 1:
-        logs, stars = (np.log([one[name] for one in within]) for name in ("l2", "t_star"))
-        zero = (
-            f" From f = 0 (claim c7, {from_zero['test']:,} test images) the exponent is "
-            f"{np.polyfit(logs, stars, 1)[0]:.2f} over these λ."
-        )
+        fit = power_law([one["l2"] for one in within], [one["t_star"] for one in within])
+        images = f"{from_zero['test']:,} test images"
+        zero = f" From f = 0 (claim c7, {images}) the exponent is {fit['slope']:.2f} over these λ."
     return (
         f"{title}{table}\n\n"
         f"Two-layer ReLU networks in NTK parametrisation, η = {runs[0]['eta']:g}, {part['test']:,} test images; the "
