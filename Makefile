@@ -95,8 +95,8 @@ reproduce: setup
 
 beyond: setup
 	@$(BIN)/python scripts/set_scale.py $(SCALE)
-	@$(BIN)/dvc repro fig@X1 fig@X2 fig@X4 fig@X5
-	@echo "Done: reports/$(SCALE)/figures/figX1.png, figX2.png, figX4.png, figX5.png"
+	@$(BIN)/dvc repro fig@X1 fig@X2 fig@X3 fig@X4 fig@X5
+	@echo "Done: reports/$(SCALE)/figures/figX1.png … figX5.png"
 
 verify: setup
 	@$(BIN)/python -m l2dynamics verify --scale $(SCALE) --minutes $(MINUTES) $(if $(RENEW),--renew)

@@ -90,4 +90,5 @@ def hyper(
         jnp.int32(seed),
         jnp.asarray([*decays, *[NEVER] * (3 - len(decays))], jnp.int32),
         jnp.float32(factor),
+        jnp.int32(NEVER),
     )

@@ -161,7 +161,8 @@ def autol2(name: str, *, wins: bool, budget: float = 50.0, seeds: Sequence[int] 
         for l2 in (1e-4, 1e-3, 1e-2):
             law = {"c": 0.01, "plateau": 0.7, "penalty": 2.0}
             frames.append(run_rows(eta=0.2, l2=l2, seed=seed, budget=budget, group="constant", **law))
-        for group in ("auto_minibatch", "auto_subset"):
+        scheduled = ("auto_own",) if "schedule" in name or "cosine" in name else ()
+        for group in ("auto_minibatch", "auto_subset", *scheduled):
             epoch = evaluation_steps(round(budget)).astype(float)
             top = 0.7 + (0.01 if wins else -0.01) + 0.001 * seed
             curve = 0.1 + (top - 0.1) * np.minimum(1.0, epoch / (0.3 * budget)) ** 0.3
@@ -251,8 +252,15 @@ def everything() -> dict[str, Results]:
     out["measure_c"] = measure_c()
     for name in ("autol2_wrn", "autol2_fc", "autol2_cnn", "autol2_cnn_bn"):
         out[name] = autol2(name, wins=True)
-    out["autol2_wrn_schedule"] = autol2("autol2_wrn_schedule", wins=False)
-    out["autol2_own_units"] = autol2("autol2_own_units", wins=True)
+    for name in ("wrn_schedule", "wrn_cosine", "cnn_bn_schedule", "cnn_bn_cosine"):
+        out[f"autol2_{name}"] = autol2(f"autol2_{name}", wins=False)
+    for name in ("cnn_bn_l2_all", "cnn_bn_l2_invariant", "cnn_bn_l2_others"):
+        law = {"horizon": 0.2, "c": 0.05, "steps_per_epoch": 20, "plateau": 0.5, "penalty": 3.0}
+        table = grid((0.01, 0.04, 0.16), (1e-3, 4e-3, 1.6e-2), seeds, **law)
+        angles = {
+            f"angle_Conv_{k}": (0.5 + k / 4) * np.sqrt(2 * table["eta"] * table["l2"]) for k in range(3)
+        }
+        out[name] = results(name, table.assign(**angles), steps_per_epoch=20)
     for name in ("cnn_bn_adamw", "cnn_bn_adam"):
         law = {"c": 0.05, "steps_per_epoch": 20, "plateau": 0.5, "penalty": 0.01}
         runs = [

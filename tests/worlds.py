@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import synthetic
 
+from l2dynamics.claims import beyond, weights
 from l2dynamics.results.tables import BLOCKS, COLUMNS, Results, block_sizes
 
 IMAGES = 10_000
@@ -97,7 +98,7 @@ def made(name: str, frames: Iterable[pd.DataFrame], per_epoch: int = 1, **extra:
     return Results(name, table, passport)
 
 
-SCHEDULE = "autol2_wrn_schedule"
+SCHEDULES = tuple(f"autol2_{setup}" for setup in beyond.SCHEDULED)
 #: η, λ, c = t* η λ in steps, steps per epoch
 SWEEPS: dict[str, tuple[tuple[float, ...], np.ndarray, float, int]] = {
     "fc": ((0.05, 0.15, 0.5, 1.5), np.geomspace(1e-4, 1e-2, 6), 0.7, 1),
@@ -106,6 +107,8 @@ SWEEPS: dict[str, tuple[tuple[float, ...], np.ndarray, float, int]] = {
     "wrn": ((0.05, 0.1, 0.2, 0.8), np.geomspace(1e-4, 1e-2, 6), 0.6, 20),
     "fc_minibatch": ((0.15,), np.geomspace(1e-4, 1e-2, 6), 0.7, 16),
     "cnn_bn_full": ((0.01,), np.geomspace(1e-2, 1.0, 6), 0.5, 1),
+    # at ηλ = 0.0016 η is varied over a factor 16
+    **{name: ((0.01, 0.04, 0.16), np.geomspace(1e-2, 0.64, 4), 0.5, 20) for name in weights.RESULTS},
 }
 
 
@@ -381,34 +384,50 @@ def autol2(
     steps: int = 10_000,
     l2s: Sequence[float] = (0.0, 1e-4, 1e-3, 1e-2),
     subset: float = 0.0,
+    own: float = 0.0,
     seeds: Sequence[int] = SEEDS,
 ) -> Results:
-    """AutoL2 that reaches ``gain`` more than the best constant λ, ``speed`` times as fast; λ0 = 0.01 adds 0.01."""
-    scheduled = name == SCHEDULE
+    """AutoL2 that reaches ``gain`` more than the best constant λ, ``speed`` times as fast; λ0 = 0.01 adds 0.01.
+
+    In its own units, with a schedule, it reaches ``own`` more.
+    """
+    scheduled = name in SCHEDULES
     frames = []
     for seed in seeds:
         for l2 in l2s:
             top = 0.7 - 0.03 * abs(np.log10(max(l2, 1e-5) / 1e-3))
             law = lambda t, top=top: rise(t / steps * (1.0 if scheduled else 3.0), top, 0.0)  # noqa: E731
             frames.append(run(law, eta=0.2, l2=l2, seed=seed, steps=steps, group="constant", per_epoch=20))
-        for group in ("minibatch", "subset"):
-            for start in (0.1, 0.01):
-                less = subset * (group == "subset") - 0.01 * (start < 0.1)
-                pace = speed * (1.0 if scheduled else 3.0)
-                law = lambda t, top=0.7 + gain - less, pace=pace: rise(t / steps * pace, top, 0.0)  # noqa: E731
-                one = run(
-                    law,
-                    eta=0.2,
-                    l2=start,
-                    seed=seed,
-                    steps=steps,
-                    group=f"auto_{group}",
-                    per_epoch=20,
-                    tag=f"-{start}",
-                )
-                one["l2"] = np.where(one["step"] > 10, start / 10, start)
-                frames.append(one)
+        rules = [(group, start) for group in ("minibatch", "subset") for start in (0.1, 0.01)]
+        for group, start in [*rules, *([("own", 0.03)] if scheduled else [])]:
+            less = subset * (group == "subset") - 0.01 * (start == 0.01)
+            pace = speed * (1.0 if scheduled else 3.0)
+            more = own if group == "own" else gain
+            law = lambda t, top=0.7 + more - less, pace=pace: rise(t / steps * pace, top, 0.0)  # noqa: E731
+            one = run(
+                law,
+                eta=0.2,
+                l2=start,
+                seed=seed,
+                steps=steps,
+                group=f"auto_{group}",
+                per_epoch=20,
+                tag=f"-{start}",
+            )
+            one["l2"] = np.where(one["step"] > 10, start / 10, start)
+            frames.append(one)
     return made(name, frames, 20)
+
+
+def on_some(name: str, *, ratio: float = 1.0, **changes: Any) -> Results:
+    """A sweep with L2 on some of the weights, whose angular update is ``ratio`` times √(2ηλ)."""
+    found = sweep(name, **changes)
+    angle = ratio * np.sqrt(2 * found.table["eta"] * found.table["l2"])
+    layers = {"angle_Conv_0": angle * 1.2, "angle_Conv_1": angle * np.sqrt(2 - 1.44)}
+    noise = 1 + 0.02 * (found.table["seed"] % 3 - 1)
+    return Results(
+        name, found.table.assign(**{key: value * noise for key, value in layers.items()}), found.passport
+    )
 
 
 def measure_c(wrn: float = 1.0) -> Results:
@@ -435,8 +454,8 @@ def everything(**changed: Results) -> Mapping[str, Results]:
             f"autol2_{name}": lambda name=name: autol2(f"autol2_{name}")
             for name in ("wrn", "fc", "cnn", "cnn_bn")
         },  # type: ignore[misc]
-        "autol2_wrn_schedule": lambda: autol2("autol2_wrn_schedule", gain=-0.02, speed=2.0),
-        "autol2_own_units": lambda: autol2("autol2_own_units", gain=0.0),
+        **{name: lambda name=name: autol2(name, gain=-0.02) for name in SCHEDULES},  # type: ignore[misc]
+        **{name: lambda name=name: on_some(name) for name in weights.RESULTS},  # type: ignore[misc]
         **{name: lambda name=name: budgeted(name) for name in ("cnn_bn_adamw", "cnn_bn_adam")},  # type: ignore[misc]
     }
     return {name: changed[name] if name in changed else make() for name, make in found.items()}

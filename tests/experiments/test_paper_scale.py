@@ -42,6 +42,7 @@ def lengths(name, group="grid"):
 # ------------------------------------------------------------------------------------------ every scale
 
 #: AutoL2 sweeps that measure on the minibatch alone, by scale: a second variant would double them.
+OURS = ("wrn_cosine", "cnn_bn_schedule", "cnn_bn_cosine")
 ONLY_MINIBATCH = {"laptop": registry.AUTOL2, "workstation": ("wrn", "wrn_schedule", "fc")}
 
 
@@ -54,7 +55,7 @@ def test_every_section_validates_and_makes_runs(scale):
     for name in registry.AUTOL2:
         auto = load_section(ROOT, scale, f"autol2.{name}", AutoL2Sweep)
         assert of_autol2(name, auto, per_epoch(auto.setup), 0)
-        subset = set() if name == "own_units" or name in ONLY_MINIBATCH.get(scale, ()) else {"subset"}
+        subset = set() if name in (*OURS, *ONLY_MINIBATCH.get(scale, ())) else {"subset"}
         assert set(auto.measures) == {"minibatch"} | subset
     measured = load_section(ROOT, scale, "measure_c", MeasureCs)
     for name in ("fc", "cnn", "wrn"):
@@ -65,8 +66,18 @@ def test_every_section_validates_and_makes_runs(scale):
 @pytest.mark.parametrize("scale", scales.SCALES)
 def test_what_belongs_together_shares_its_setup(scale):
     for name in registry.AUTOL2:
-        other = sweep({"wrn": "wrn_aug", "own_units": "wrn_schedule"}.get(name, name), scale).setup
-        assert load_section(ROOT, scale, f"autol2.{name}", AutoL2Sweep).setup.model == other.model
+        other = sweep(
+            {"wrn": "wrn_aug", **dict(zip(OURS, ("wrn_schedule", "cnn_bn", "cnn_bn"), strict=True))}.get(
+                name, name
+            ),
+            scale,
+        ).setup
+        own = load_section(ROOT, scale, f"autol2.{name}", AutoL2Sweep)
+        assert own.setup.model == other.model
+        assert (own.own_init_l2 is not None) == (own.setup.schedule is not None)
+        if name in OURS:
+            same = {"schedule": None}
+            assert own.setup.model_copy(update=same) == other.model_copy(update=same)
     assert load_section(ROOT, scale, "measure_c", MeasureCs).wrn.setup == sweep("wrn_aug", scale).setup
     assert sweep("wrn_sigma", scale).setup.schedule == sweep("wrn_schedule", scale).setup.schedule
     assert not sweep("cnn", scale).setup.model.batch_norm
@@ -77,6 +88,12 @@ def test_what_belongs_together_shares_its_setup(scale):
         assert of.batch == of.data.train, "full batch"
     assert sweep("fc_minibatch", scale).setup.batch < sweep("fc", scale).setup.batch
     assert sweep("cnn_bn_full", scale).setup.batch > sweep("cnn_bn", scale).setup.batch
+    for name in ("all", "invariant", "others"):
+        of = sweep(f"cnn_bn_l2_{name}", scale)
+        assert of.setup.l2_on == {"invariant": "scale_invariant"}.get(name, name)
+        plain = {"l2_on": "all", "angular_update": False}
+        assert of.setup.model_copy(update=plain) == sweep("cnn_bn", scale).setup
+        assert of.grids == sweep("cnn_bn_l2_all", scale).grids
     for name in ("adamw", "adam"):
         assert sweep(f"cnn_bn_{name}", scale).setup.optimizer == name
         assert sweep(f"cnn_bn_{name}", scale).setup.model == sweep("cnn_bn", scale).setup.model
@@ -325,7 +342,7 @@ def test_autol2(name, setup, eta, epochs):
     assert of.eta == eta
     assert epochs is None or of.epochs == epochs
     assert 0.1 in of.init_l2
-    assert of.controller.model_dump() == {"decay": 0.1, "every": 10, "refractory": 0.1, "clock": "steps"}
+    assert of.controller.model_dump() == {"decay": 0.1, "every": 10, "refractory": 0.1}
 
 
 # ------------------------------------------------------------------------------------------ one real step

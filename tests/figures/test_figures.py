@@ -66,7 +66,12 @@ PANELS = {
         ("λ", MAX, "log", "linear"),
         ("λ", T_STAR, "log", "log"),
     ],
-    "figX2": [("epochs", TEST, "linear", "linear"), ("epochs", "λ", "linear", "log")],
+    "figX2": [("epochs", TEST, "linear", "linear")] * 4 + [("epochs", "λ", "linear", "log")] * 4,
+    "figX3": [
+        ("ηλ", "steps to max test accuracy", "log", "log"),
+        ("ηλ", MAX, "log", "linear"),
+        *[("steps times ηλ", "angular update / √(2ηλ)", "log", "log")] * 2,
+    ],
     "figX4": [("λ", MAX, "log", "linear"), ("λ", "steps to max test accuracy", "log", "log")] * 2,
 }
 

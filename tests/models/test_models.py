@@ -245,3 +245,64 @@ def test_half_precision_leaves_the_parameters_in_float32(kind):
     assert logits.shape == (4, 3)
     assert logits.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "common", "count_of_layers"),
+    [
+        (
+            {
+                "kind": "cnn",
+                "channels": 4,
+                "dense": 5,
+                "batch_norm": True,
+                "pool_window": 2,
+                "pool_stride": 2,
+            },
+            False,
+            3,
+        ),
+        ({"kind": "wrn", "depth": 10, "widen": 1}, True, 9),
+        ({"kind": "resnet", "blocks": [1, 1], "width": 4, "stem": "cifar"}, False, 9),
+        (
+            {
+                "kind": "cnn",
+                "channels": 4,
+                "dense": 5,
+                "batch_norm": False,
+                "pool_window": 2,
+                "pool_stride": 2,
+            },
+            False,
+            0,
+        ),
+        ({"kind": "fc", "depth": 2, "width": 5}, False, 0),
+    ],
+)
+def test_batch_norm_removes_the_scale_of_the_weights_that_are_said_to_be_invariant_and_of_no_others(
+    architecture, common, count_of_layers
+):
+    rng = np.random.default_rng(0)
+    module = networks.build(classes=3, **architecture)
+    x = jnp.asarray(rng.normal(size=(6, 12, 12, 3)), jnp.float32)
+    params = networks.initialize(module, jax.random.key(1), x.shape, sigma_w=3.0, sigma_b=0.1)
+    marked = networks.scale_invariant(module, params)
+    paths = [path for path, on in jax.tree_util.tree_leaves_with_path(marked) if on]
+    assert len(paths) == count_of_layers
+
+    def logits(where, factor_of):
+        scaled = jax.tree.map(lambda p, on: p * factor_of(p) if on else p, params, where)
+        return np.asarray(module.apply({"params": scaled}, x, train=True))
+
+    def factors(p):
+        # One for each output channel; where sums of convolutions are normalised, one for all.
+        return 7.0 if common else jnp.asarray(rng.uniform(1, 9, p.shape[-1]), jnp.float32)
+
+    plain = np.asarray(module.apply({"params": params}, x, train=True))
+    if paths:
+        np.testing.assert_allclose(logits(marked, factors), plain, rtol=2e-3, atol=2e-3)
+    for path, on in jax.tree_util.tree_leaves_with_path(marked):
+        name = path[-1].key
+        if not on and name == "kernel":
+            alone = jax.tree_util.tree_map_with_path(lambda own, _, path=path: own == path, marked)
+            assert np.abs(logits(alone, lambda p: 7.0) - plain).max() > 0.1

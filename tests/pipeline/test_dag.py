@@ -16,7 +16,7 @@ from l2dynamics.pipeline import dag
 STAGES = dag.read(ROOT)["stages"]
 LISTINGS = dag.listings(ROOT)
 FIGURES = [f"fig{n}" for n in range(1, 6)] + [f"figS{n}" for n in range(1, 13)]
-FIGURES += [f"figX{n}" for n in (1, 2, 4, 5)]
+FIGURES += [f"figX{n}" for n in range(1, 6)]
 FIGURE_STAGES = {name: name.replace("fig", "fig@") for name in FIGURES}
 
 

@@ -24,8 +24,8 @@ from l2dynamics.running.hosts import Crew
 from l2dynamics.training.evaluation import evaluation_steps
 from l2dynamics.training.losses import LOSSES
 from l2dynamics.training.regularization import squared_norm
-from l2dynamics.training.trainer import Trainer
-from l2dynamics.training.update import NEVER, Hyper, elapsed, hyper_of
+from l2dynamics.training.trainer import TURNS, Trainer
+from l2dynamics.training.update import NEVER, Hyper, hyper_of
 
 
 def arrays(tree):
@@ -179,12 +179,78 @@ def test_adam_and_adamw_equal_numpy(optimizer, bucket):
                 np.testing.assert_allclose(found, mine[index], rtol=2e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize(("decays", "factor"), [((), 1.0), ((3, 7), 0.2), ((3, 7, 9), 0.5)])
-def test_elapsed_is_the_integral_of_eta(decays, factor):
-    hp = hyper(eta=0.7, decays=decays)._replace(factor=jnp.float32(factor))
-    for step in range(15):
-        rates = [factor ** sum(t >= decay for decay in decays) for t in range(step)]
-        assert int(elapsed(hp, np.int32(step))) == math.floor(sum(rates) + 1e-6)
+@pytest.mark.parametrize(
+    ("schedule", "rate_of"),
+    [
+        (None, lambda step: 1.0),
+        ({"factor": 0.2, "at": [0.2, 0.5]}, lambda step: 0.2 ** ((step >= 3) + (step >= 8))),
+        (
+            {"factor": 0.5, "at": [0.2, 0.5, 0.6]},
+            lambda step: 0.5 ** ((step >= 3) + (step >= 8) + (step >= 9)),
+        ),
+        ({"shape": "cosine"}, lambda step: 0.5 * (1 + math.cos(math.pi * step / 15))),
+    ],
+)
+def test_learning_rate_and_its_integral(schedule, rate_of):
+    of = setup(schedule=schedule)
+    update = Trainer(of, dataset(of)).update
+    hp = hyper_of(of, [RunSpec("grid", 0.7, 0.0, 0, 1.0, epochs=5, steps=15)])
+    total = 0.0
+    for step in range(16):
+        assert float(update.learning_rate(hp, np.int32(step))) == pytest.approx(0.7 * rate_of(step), abs=1e-6)
+        assert int(update.elapsed(hp, np.int32(step))) == math.floor(total + 1e-4)
+        total += rate_of(step)
+
+
+def test_a_cosine_trains_with_its_rates():
+    of = setup(schedule={"shape": "cosine"}, batch=24)
+    data = dataset(of)
+    trainer, constant = Trainer(of, data), Trainer(setup(batch=24), data)
+    hp = hyper_of(of, [RunSpec("grid", 0.4, 0.05, 3, 1.0, epochs=6, steps=6)])
+    run, other = trainer.init(hp), constant.init(hp)
+    for step in range(6):
+        run = trainer.advance(run, hp, step, step + 1)
+        rate = 0.4 * 0.5 * (1 + math.cos(math.pi * step / 6))
+        other = constant.advance(other, hp._replace(eta=jnp.float32(rate)), step, step + 1)
+    assert_close(run.state.params, other.state.params, rtol=1e-5)
+
+
+@pytest.mark.parametrize("l2_on", ["all", "scale_invariant", "others"])
+def test_l2_acts_on_the_weights_it_is_asked_to(l2_on):
+    of = setup("cnn_bn", l2_on=l2_on, angular_update=True)
+    data = dataset(of)
+    trainer, without = Trainer(of, data), Trainer(setup("cnn_bn"), data)
+    hp = hyper(eta=0.4, l2=0.05)
+    before = trainer.init(hp)
+    started = jax.tree.map(np.array, before.state.params)
+    plain = without.advance(without.init(hp), hp._replace(l2=jnp.float32(0)), 0, 1).state.params
+    after = trainer.advance(before, hp, 0, 1).state.params
+    for layer, leaves in started.items():
+        for name, leaf in leaves.items():
+            invariant = name == "kernel" and layer in ("Conv_0", "Conv_1", "Conv_2")
+            acts = {"all": True, "scale_invariant": invariant, "others": not invariant}[l2_on]
+            expected = plain[layer][name] - (0.4 * 0.05 * leaf if acts else 0)
+            np.testing.assert_allclose(after[layer][name], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_angular_updates_are_those_of_the_next_steps():
+    of = setup("cnn_bn", angular_update=True)
+    trainer = Trainer(of, dataset(of))
+    hp = hyper(eta=0.4, l2=0.05)
+    found = trainer.angular_update(train(trainer, hp, 5), hp, 5)
+    squares = {f"angle_Conv_{i}": [] for i in range(3)}
+    run = train(trainer, hp, 5)
+    for step in range(5, 5 + TURNS):
+        kernels = {name: np.array(run.state.params[name[6:]]["kernel"], np.float64) for name in squares}
+        run = trainer.advance(run, hp, step, step + 1)
+        for name, old in kernels.items():
+            new = np.asarray(run.state.params[name[6:]]["kernel"], np.float64)
+            axes = (0, 1, 2)
+            cosine = (old * new).sum(axes) / np.sqrt((old**2).sum(axes) * (new**2).sum(axes))
+            squares[name].append(np.mean(np.arccos(np.minimum(cosine, 1)) ** 2))
+    assert found.keys() == squares.keys()
+    for name, each in squares.items():
+        assert found[name] == pytest.approx(np.sqrt(np.mean(each)), rel=1e-3)
 
 
 def test_numpy_gradient_is_that_of_finite_differences():

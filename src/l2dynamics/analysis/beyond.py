@@ -76,15 +76,15 @@ def alike(full: Results, mini: Results) -> tuple[float, Pair]:
     return eta, {(size, l2): curves for (size, l2), curves in several.items() if l2 in kept}
 
 
-def largest_start(results: Results) -> float:
-    """The largest λ₀ of the AutoL2 runs that measure on the minibatch.
+def largest_start(results: Results, rule: str) -> float:
+    """The largest λ₀ of the AutoL2 runs by a rule: ``minibatch``, as printed, or ``own``, in its own units.
 
     Raises:
         Lacking: there are none.
     """
-    found = selection.starts(results, "minibatch")
+    found = selection.starts(results, rule)
     if not found:
-        raise Lacking(f"{results.file} has no AutoL2 runs on the minibatch")
+        raise Lacking(f"{results.file} has no AutoL2 runs by the rule {rule}")
     return max(found)
 
 

@@ -232,7 +232,8 @@ def starts(results: Results, measures: str) -> dict[float, pd.DataFrame]:
 
     Args:
         results: of AutoL2.
-        measures: where it measures loss and error, ``minibatch`` or ``subset``; without such runs nothing is returned.
+        measures: where it measures loss and error, ``minibatch`` or ``subset``, or ``own``, in its own units and on the
+            minibatch; without such runs nothing is returned.
     """
     table = results.table[results.table["group"] == f"auto_{measures}"]
     start = table.groupby("run")["l2"].transform("first")

@@ -19,10 +19,15 @@ from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
 
 ADAMW, ADAM = "cnn_bn_adamw", "cnn_bn_adam"
-OWN, PRINTED = "autol2_own_units", "autol2_wrn_schedule"
+SCHEDULED = ("wrn_schedule", "wrn_cosine", "cnn_bn_schedule", "cnn_bn_cosine")
 NOISE = {"fc": ("fc", "fc_minibatch"), "cnn_bn": ("cnn_bn_full", "cnn_bn")}
 """Setup → results in full batches, in minibatches."""
-RESULTS = (ADAMW, ADAM, OWN, PRINTED, *(name for pair in NOISE.values() for name in pair))
+RESULTS = (
+    ADAMW,
+    ADAM,
+    *(f"autol2_{setup}" for setup in SCHEDULED),
+    *(name for pair in NOISE.values() for name in pair),
+)
 
 MARGIN = times.MARGIN
 POINTS, DECADES = 4, 1.0
@@ -65,7 +70,8 @@ UNITS = Spec(
     "With a schedule of η, AutoL2 in its own units ends level with the tuned constant λ, and above AutoL2 as printed.",
     f"True if at the end of the runs it is at most {SAME:g} below the tuned λ (lower 90 % bound) and above AutoL2 from "
     "λ0 = 0.1 with pauses in steps (95 %). Its own units: λ0 is where t* is early in the run, and pauses are "
-    f"counted in ∫η dt; which of the two acts is not asked. λ = 0 counts among the constant λ. {CROSSED}",
+    "counted in ∫η dt; which of the two acts is not asked. λ = 0 counts among the constant λ. Steps and a cosine of η, "
+    f"WRN and CNN+BN. {CROSSED}",
     lambda numbers: [
         checks.better("AutoL2 in its own units minus tuned λ at the end", numbers[0], -SAME, level=0.9),
         checks.better("AutoL2 in its own units minus as printed at the end", numbers[1]),
@@ -95,7 +101,7 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
         judging.single(ON_BUDGET, on_budget(results, ADAMW)),
         judging.single(COUPLED, on_budget(results, ADAM)),
         judging.single(ON_TIME, on_time(results)),
-        judging.single(UNITS, own_units(results)),
+        *judging.over_setups(UNITS, [own_units(results, setup) for setup in SCHEDULED]),
         *judging.over_setups(GAIN, [gain(results, setup) for setup in NOISE]),
     ]
 
@@ -149,24 +155,22 @@ def on_time(results: Mapping[str, Results]) -> Part:
     return judging.attempt(part, measure)
 
 
-def own_units(results: Mapping[str, Results]) -> Part:
-    """Claim x2: AutoL2 in its own units at the end of runs with a schedule."""
-    own, printed = results[OWN], results[PRINTED]
-    part = Part(OWN, (own, printed), "", outside=regimes.outside(results, PRINTED))
+def own_units(results: Mapping[str, Results], setup: str) -> Part:
+    """Claim x2 in one setup: AutoL2 in its own units at the end of runs with a schedule."""
+    own = results[f"autol2_{setup}"]
+    text = f"{title(own.name)}: AutoL2 in its own units ends level with the tuned λ."
+    part = Part(setup, (own,), text, outside=regimes.outside(results, own.name))
 
     def measure() -> Part:
-        starts = {name: beyond.largest_start(one) for name, one in ((OWN, own), (PRINTED, printed))}
+        starts = {rule: beyond.largest_start(own, rule) for rule in ("own", "minibatch")}
         found: dict[str | float, Curves] = {
-            "own": _from_start(own, starts[OWN]),
-            "printed": _from_start(printed, starts[PRINTED]),
+            "own": _from_start(own, "own", starts["own"]),
+            "printed": _from_start(own, "minibatch", starts["minibatch"]),
         }
-        for results_of in (own, printed):
-            found |= {l2: one for (_, l2), one in runs.of_group(results_of, "constant").items()}
+        found |= {l2: one for (_, l2), one in runs.of_group(own, "constant").items()}
         ends = {key: runs.last_only(one) for key, one in blocks.several(found).items()}
         if not {"own", "printed"} <= set(ends) or len(ends) < 3:
             raise Lacking("AutoL2 and constant λ share no two seeds")
-        if len({one.steps[-1] for one in ends.values()}) > 1:
-            raise Lacking("the runs differ in length")
         fixed = {key: one for key, one in ends.items() if isinstance(key, float)}
         constant = list(fixed.values())
 
@@ -178,7 +182,8 @@ def own_units(results: Mapping[str, Results]) -> Part:
         numbers = tuple(resampling.estimates(differences, len(ends["own"].seeds)))
         tuned = max(fixed, key=lambda l2: float(fixed[l2].accuracy().mean()))
         facts = (
-            f"Tuned λ = {number(tuned)}; λ0 = {starts[OWN]:.3g} in its own units, {starts[PRINTED]:.3g} as printed; "
+            f"Tuned λ = {number(tuned)}; λ0 = {starts['own']:.3g} in its own units, {starts['minibatch']:.3g} as "
+            "printed; "
             f"minus as printed {number(numbers[1].value)}."
         )
         lacks = (
@@ -189,8 +194,8 @@ def own_units(results: Mapping[str, Results]) -> Part:
     return judging.attempt(part, measure)
 
 
-def _from_start(results: Results, start: float) -> Curves:
-    return blocks.from_survivors(selection.starts(results, "minibatch")[start], runs.sizes(results))
+def _from_start(results: Results, rule: str, start: float) -> Curves:
+    return blocks.from_survivors(selection.starts(results, rule)[start], runs.sizes(results))
 
 
 def gain(results: Mapping[str, Results], setup: str) -> Part:

@@ -17,13 +17,14 @@ from l2dynamics.claims import (
     mse,
     regimes,
     times,
+    weights,
 )
 from l2dynamics.claims.base import FIELDS
 from l2dynamics.results import tables
 from l2dynamics.results.tables import Results
 from l2dynamics.storage import atomic
 
-MODULES = (times, accuracies, budgets, coefficients, adaptive, mse, exceptions, beyond)
+MODULES = (times, accuracies, budgets, coefficients, adaptive, mse, exceptions, beyond, weights)
 
 RESULTS: tuple[str, ...] = tuple(dict.fromkeys(name for module in MODULES for name in module.RESULTS))
 """Names of the results that the claims on training read."""

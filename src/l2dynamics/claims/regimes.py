@@ -30,9 +30,12 @@ LIKE = {
     "wrn_schedule": "wrn_aug",
     "wrn_sigma": "wrn_aug",
     "autol2_wrn_schedule": "wrn_aug",
-    "autol2_own_units": "wrn_aug",
+    "autol2_wrn_cosine": "wrn_aug",
+    "autol2_cnn_bn_schedule": "cnn_bn",
+    "autol2_cnn_bn_cosine": "cnn_bn",
+    "cnn_bn_l2_all": "cnn_bn",
 }
-"""Runs whose η decays say nothing of their regime: it is that of the same network, data and optimiser at constant η."""
+"""Runs whose η decays, or without λ = 0, say nothing of their regime: it is that of the same network and data."""
 
 
 def source(name: str) -> str:

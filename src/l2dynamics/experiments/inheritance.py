@@ -19,7 +19,8 @@ def resolve(content: Mapping[str, Any], section: Any, name: str) -> tuple[Any, d
     """Fill in what a section of a scale file inherits.
 
     What stands beside ``from`` wins. Inside ``data``, ``model`` and ``schedule`` it wins value by value, but a model of
-    another ``kind`` replaces the whole model. A setup of ``setups:`` may inherit too, from one that does not.
+    another ``kind`` replaces the whole model, and a schedule of another ``shape`` the whole schedule. A setup of
+    ``setups:`` may inherit too, from one that does not.
 
     Args:
         content: the whole file.
@@ -81,6 +82,6 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         old = base.get(key)
         if not isinstance(old, Mapping) or not isinstance(new, Mapping):
             continue
-        if new.get("kind", old.get("kind")) == old.get("kind"):
+        if all(new.get(which, old.get(which)) == old.get(which) for which in ("kind", "shape")):
             merged[key] = {**old, **new}
     return merged

@@ -139,7 +139,10 @@ _RESNET = (
     "ResNet-50 on ImageNet (below scale `paper` a small ResNet on CIFAR-10), learning rate schedule: the "
     "counter-example in which small λ never catches up."
 )
-_BEYOND = "AdamW and Adam, minibatches against full batches, AutoL2 in units of its own: what the paper leaves open."
+_BEYOND = (
+    "AdamW and Adam, AutoL2 in units of its own, L2 on some of the weights, minibatches against full batches: what the "
+    "paper leaves open."
+)
 _MEASURE = "Short runs at large λ that measure c = t*·λ; it predicts the best λ of any budget."
 _THEORY = "Mode evolution, kernel decay and loss minimum of wide networks, against theory."
 
@@ -174,7 +177,7 @@ EXPERIMENTS = (
     Experiment("sweep@fc_mse", "fc_mse", _MNIST, "FC with MSE", "FC", ("S5",), 0.05),
     Experiment("sweep@fc_small", "fc_small", _CIFAR, "FC-small", "FC", ("S7",), 0.1),
     Experiment("sweep@cnn", "cnn", _EITHER, "CNN", "CNN No BN", ("3a–c", "S6"), 0.01),
-    Experiment("sweep@cnn_bn", "cnn_bn", _EITHER, "CNN+BN", "CNN BN", ("3d–f", "X4"), 0.01),
+    Experiment("sweep@cnn_bn", "cnn_bn", _EITHER, "CNN+BN", "CNN BN", ("3d–f", "X3", "X4"), 0.01),
     Experiment("sweep@wrn", "wrn", _EITHER, "WRN", "WRN", ("2d–f", "S1b", "S6"), 0.2),
     Experiment(
         "sweep@wrn_aug",
@@ -197,7 +200,28 @@ EXPERIMENTS = (
     Experiment("autol2@cnn_bn", "cnn_bn", _EITHER, "CNN+BN", "CNN BN", ("S11",), 0.01),
     Experiment("sweep@cnn_bn_adamw", "beyond", _EITHER, "CNN+BN with AdamW", "CNN BN, AdamW", ("X1",), 0.002),
     Experiment("sweep@cnn_bn_adam", "beyond", _EITHER, "CNN+BN with Adam", "CNN BN, Adam", ("X1",), 0.002),
-    Experiment("autol2@own_units", "beyond", _EITHER, "WRN+schedule", "WRN", ("X2",), 0.2),
+    Experiment("autol2@wrn_cosine", "beyond", _EITHER, "WRN+cosine", "WRN, cosine", ("X2",), 0.2),
+    Experiment("autol2@cnn_bn_schedule", "beyond", _EITHER, "CNN+BN+schedule", "CNN BN", ("X2",), 0.01),
+    Experiment("autol2@cnn_bn_cosine", "beyond", _EITHER, "CNN+BN+cosine", "CNN BN, cosine", ("X2",), 0.01),
+    Experiment("sweep@cnn_bn_l2_all", "beyond", _EITHER, "CNN+BN", "L2 on all", ("X3",), 0.01),
+    Experiment(
+        "sweep@cnn_bn_l2_invariant",
+        "beyond",
+        _EITHER,
+        "CNN+BN with L2 on scale-invariant weights",
+        "L2 on scale-invariant",
+        ("X3",),
+        0.01,
+    ),
+    Experiment(
+        "sweep@cnn_bn_l2_others",
+        "beyond",
+        _EITHER,
+        "CNN+BN with L2 on the other weights",
+        "L2 on others",
+        ("X3",),
+        0.01,
+    ),
     Experiment("sweep@fc_minibatch", "beyond", _MNIST, "FC in minibatches", "FC, minibatches", ("X4",), 0.15),
     Experiment(
         "sweep@cnn_bn_full",
@@ -232,6 +256,10 @@ FIGURES = (
     Figure("figS12", "Figure 1a for several initialisation scales σw"),
     Figure("figX1", "ours. AdamW and Adam, the optimal λ against ηT (a), accuracy (b) and t* (c) against λ"),
     Figure("figX2", "ours. AutoL2 in its own units with a schedule of η, against the tuned λ"),
+    Figure(
+        "figX3",
+        "ours. L2 on the scale-invariant weights, on the others, on all: t*, accuracy and angular updates",
+    ),
     Figure("figX4", "ours. The gain of λ > 0 and t* in full batches and in minibatches"),
     Figure("figX5", "ours. t* of networks of finite width, against the theory of infinite width"),
 )

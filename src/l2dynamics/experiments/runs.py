@@ -8,7 +8,7 @@ from typing import Any
 from l2dynamics.experiments.fields import MAX_STEPS
 from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.experiments.schema import AutoL2Sweep, Grid, Length, MeasureC, Predicted, Sweep
-from l2dynamics.experiments.setup import Measure, Setup
+from l2dynamics.experiments.setup import Measure, PauseClock, Setup
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class RunSpec:
         steps: the same in steps.
         measure: what AutoL2 measures on; None with a constant λ.
         init_l2: AutoL2's λ₀; None with a constant λ.
+        clock: what AutoL2's pauses are counted in.
         setup: set where the results of several setups stand in one table (``measure_c``).
     """
 
@@ -37,6 +38,7 @@ class RunSpec:
     steps: int
     measure: Measure | None = None
     init_l2: float | None = None
+    clock: PauseClock = "steps"
     setup: str = ""
 
     @property
@@ -128,7 +130,7 @@ def of_sweep(name: str, sweep: Sweep, per_epoch: int, seed: int, c: float | None
 
 
 def of_autol2(name: str, sweep: AutoL2Sweep, per_epoch: int, seed: int) -> list[RunSpec]:
-    """Runs of an AutoL2 comparison: constant coefficients, then AutoL2 by each way of measuring.
+    """Runs of an AutoL2 comparison: constant coefficients, then AutoL2 by each way of measuring, then in its own units.
 
     The first way starts from every λ0, the others from the first λ0.
     """
@@ -143,6 +145,11 @@ def of_autol2(name: str, sweep: AutoL2Sweep, per_epoch: int, seed: int) -> list[
         for init_l2 in (sweep.init_l2 if measure == sweep.measures[0] else sweep.init_l2[:1])
         for s in seeds
     ]
+    if (start := sweep.own_init_l2) is not None:
+        own = RunSpec(
+            "auto_own", sweep.eta, None, seed, sigma_w, sweep.epochs, steps, "minibatch", start, "eta"
+        )
+        specs += [replace(own, seed=s) for s in seeds]
     return _distinct(specs, name)
 
 
@@ -155,10 +162,10 @@ def of_measure_c(name: str, section: MeasureC, per_epoch: int, seed: int) -> lis
 
 
 def buckets(specs: Sequence[RunSpec], size: int) -> list[tuple[RunSpec, ...]]:
-    """Group runs that can train in lockstep (equal steps and measurement), at most ``size`` each; longest first."""
-    groups: dict[tuple[int, str | None], list[RunSpec]] = {}
+    """Group runs that can train in lockstep (equal steps and rule), at most ``size`` each; longest first."""
+    groups: dict[tuple[int, str | None, str], list[RunSpec]] = {}
     for spec in specs:
-        groups.setdefault((spec.steps, spec.measure), []).append(spec)
+        groups.setdefault((spec.steps, spec.measure, spec.clock), []).append(spec)
     found = [
         tuple(group[start : start + size])
         for group in groups.values()

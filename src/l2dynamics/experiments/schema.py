@@ -21,7 +21,7 @@ from l2dynamics.experiments.fields import (
     Positives,
     Strict,
 )
-from l2dynamics.experiments.setup import Measure, PauseClock, Setup
+from l2dynamics.experiments.setup import Measure, Setup
 
 
 class Length(Strict):
@@ -213,8 +213,6 @@ class Controller(Strict):
     decay: Fraction = 0.1
     every: PositiveInt = 10
     refractory: NonNegative = 0.1
-    # What the refractory period is counted in: steps as printed, or ∫η dt / η₀, which a schedule of η slows down.
-    clock: PauseClock = "steps"
 
 
 class AutoL2Sweep(Strict):
@@ -236,6 +234,9 @@ class AutoL2Sweep(Strict):
     init_l2: Positives = (0.1,)
     # Where AutoL2 measures loss and error: on the minibatch, on a fixed training subset.
     measures: tuple[Measure, ...] = Field(("minibatch", "subset"), min_length=1)
+    # Ours: λ0 of AutoL2 in its own units besides, whose refractory period is counted in ∫η dt / η₀, which a schedule of
+    # η slows down, and which measures on the minibatch. None: without it.
+    own_init_l2: PositiveFloat | None = None
     bucket: PositiveInt = 1
     resources: Resources | None = None
 

@@ -1,8 +1,8 @@
 """What is trained on what, and how: data, network, loss, optimiser; everything of a run that is not traced."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from l2dynamics.data.specs import SPECS
 from l2dynamics.experiments.fields import (
@@ -17,6 +17,7 @@ from l2dynamics.experiments.fields import (
 )
 
 Loss = Literal["softmax", "mse"]
+L2On = Literal["all", "scale_invariant", "others"]
 Measure = Literal["minibatch", "subset"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 PauseClock = Literal["steps", "eta"]
@@ -76,17 +77,40 @@ class ResNetModel(Strict):
 Model = Annotated[FcModel | CnnModel | WrnModel | ResNetModel, Field(discriminator="kind")]
 
 
-class Schedule(Strict):
+class StepSchedule(Strict):
     """Piecewise-constant learning rate: multiplied by ``factor`` at each fraction of the run in ``at``."""
 
+    shape: Literal["step"] = "step"
     factor: PositiveFloat
     at: tuple[Fraction, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _increasing(self) -> "Schedule":
+    def _increasing(self) -> "StepSchedule":
         if list(self.at) != sorted(set(self.at)):
             raise ValueError(f"at must increase: sort {list(self.at)} and drop repetitions")
         return self
+
+
+class CosineSchedule(Strict):
+    """A learning rate that falls to 0 over the run as half a period of a cosine."""
+
+    shape: Literal["cosine"]
+
+
+def _shape(value: Any) -> str:
+    return (
+        str(value.get("shape", "step")) if isinstance(value, dict) else str(getattr(value, "shape", "step"))
+    )
+
+
+Schedule = Annotated[
+    Annotated[StepSchedule, Tag("step")] | Annotated[CosineSchedule, Tag("cosine")],
+    Discriminator(
+        _shape,
+        custom_error_type="schedule",
+        custom_error_message="give {factor: …, at: […]} or {shape: cosine}",
+    ),
+]
 
 
 class Setup(Strict):
@@ -101,6 +125,8 @@ class Setup(Strict):
     # sgd, with momentum if any; adam: L2 in the gradient as with sgd; adamw: decoupled weight decay.
     optimizer: Optimizer = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
+    # Which weights L2 acts on: all, as in the paper; those whose scale batch norm removes; or all but those.
+    l2_on: L2On = "all"
     # Horizontal flips, crops after padding by 4 pixels, mixup.
     augment: bool = False
     # None: a constant learning rate.
@@ -114,6 +140,8 @@ class Setup(Strict):
     eval_batch: PositiveInt = 500
     # Training examples on which train_loss and train_accuracy are measured (the first ones). None: all.
     eval_train: PositiveInt | None = None
+    # Measure besides how far a step turns the weights whose scale batch norm removes, by layer.
+    angular_update: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
@@ -121,6 +149,19 @@ class Setup(Strict):
         if self.optimizer != "sgd" and self.momentum:
             raise ValueError(
                 f"momentum {self.momentum:g} is for optimizer sgd, and {self.optimizer} has its own: remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _invariant(self) -> "Setup":
+        given = [f"l2_on: {self.l2_on}"] if self.l2_on != "all" else []
+        given += ["angular_update: true"] if self.angular_update else []
+        if given and not (
+            isinstance(self.model, WrnModel | ResNetModel) or getattr(self.model, "batch_norm", False)
+        ):
+            raise ValueError(
+                f"{given[0]} is about weights whose scale batch norm removes, and model {self.model.kind} has none: "
+                "remove it, or take a model with batch norm"
             )
         return self
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from l2dynamics.analysis import per_run, selection
@@ -122,5 +121,5 @@ def gain(results: Results) -> str:
     budget = float(results.table["budget"].max())
     best = selection.constant(results)[1].accuracy
     rows = selection.adaptive(results, "minibatch")
-    own = float(np.nanmean(per_run.accuracy_within(rows, budget)["accuracy"])) if len(rows) else float("nan")
+    own = float(per_run.accuracy_within(rows, budget)["accuracy"].mean()) if len(rows) else float("nan")
     return f"max accuracy {own:.4f} against {best:.4f}"

@@ -99,10 +99,13 @@ def optimiser(passport: Mapping[str, Any]) -> str:
         parts.append(f"batch {setup['batch']}")
     if setup.get("loss") == "mse":
         parts.append("MSE loss")
+    if (acts := setup.get("l2_on", "all")) != "all":
+        parts.append(f"L2 on {'scale-invariant' if acts == 'scale_invariant' else 'the other'} weights")
     if setup.get("augment"):
         parts.append("augmentation")
     if setup.get("schedule") not in (None, False, "constant", "none"):
-        parts.append("learning-rate schedule")
+        cosine = isinstance(setup["schedule"], Mapping) and setup["schedule"].get("shape") == "cosine"
+        parts.append("cosine schedule" if cosine else "learning-rate schedule")
     return ", ".join(parts)
 
 

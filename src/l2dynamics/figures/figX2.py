@@ -4,60 +4,64 @@ from collections.abc import Mapping
 
 from l2dynamics.analysis import beyond, selection
 from l2dynamics.analysis.blocks import Lacking
+from l2dynamics.experiments.registry import title
 from l2dynamics.figures import autol2_panels, captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
-from l2dynamics.figures.style import CATEGORIES, TUNED, Style, styled
+from l2dynamics.figures.style import AUTO, CATEGORIES, TUNED, Style, styled
 from l2dynamics.results.tables import Results
 
-OWN, PRINTED = "autol2_own_units", "autol2_wrn_schedule"
-RESULTS = (OWN, PRINTED)
+RESULTS = ("autol2_wrn_schedule", "autol2_wrn_cosine", "autol2_cnn_bn_schedule", "autol2_cnn_bn_cosine")
 COLOR = CATEGORIES[2]
 
 
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
-    """Draw accuracy (a) and the coefficient in force (b) against epochs."""
-    canvas = Canvas.grid(style, 1, 2)
-    canvas.figure.set_size_inches(2.9 * style.panel[0], 1.3 * style.panel[1])
-    best, entries = autol2_panels.against_tuned(canvas, "a", results[PRINTED], "test accuracy")
-    own = selection.adaptive(results[OWN], "minibatch")
-    if len(own):
-        curve = panels.mean_curve(own, "test_accuracy", selection.images(results[OWN]))
-        canvas.band("a", "AutoL2, own units", curve, color=COLOR)
-    canvas.focus("a", autol2_panels.SPAN)
-    canvas.setup("b", "λ in force, every seed", panels.EPOCHS, panels.L2, log="y")
-    for name, rows, color in (
-        ("AutoL2", selection.adaptive(results[PRINTED], "minibatch"), entries[0][1]["color"]),
-        ("AutoL2, own units", own, COLOR),
-    ):
-        for seed, some in rows.groupby("seed", sort=True):
-            steps = some[["epoch", "l2"]].rename(columns={"epoch": "x", "l2": "y"})
-            canvas.record("b", f"{name}, seed {seed}", steps)
-            canvas.axes["b"].plot(steps["x"], steps["y"], color=color, drawstyle="steps-post")
-    if best > 0:
-        canvas.level("b", "tuned lambda", best, color=TUNED)
-    starts = {name: _start(results[name]) for name in RESULTS}
+    """Draw accuracy (above) and the coefficient in force (below) against epochs, a column for each setup."""
+    canvas = Canvas.grid(style, 2, 4)
+    said, entries = [], list[autol2_panels.Entry]()
+    for name, above, below in zip(RESULTS, "abcd", "efgh", strict=True):
+        own = results[name]
+        best, entries = autol2_panels.against_tuned(canvas, above, own, title(name))
+        rows = selection.adaptive(own, "own")
+        if len(rows):
+            curve = panels.mean_curve(rows, "test_accuracy", selection.images(own))
+            canvas.band(above, "AutoL2, own units", curve, color=COLOR)
+        canvas.focus(above, autol2_panels.SPAN)
+        canvas.setup(below, "λ in force", panels.EPOCHS, panels.L2, log="y")
+        for rule, some, color in (
+            ("AutoL2", selection.adaptive(own, "minibatch"), AUTO),
+            ("AutoL2, own units", rows, COLOR),
+        ):
+            for seed, run in some.groupby("seed", sort=True):
+                steps = run[["epoch", "l2"]].rename(columns={"epoch": "x", "l2": "y"})
+                canvas.record(below, f"{rule}, seed {seed}", steps)
+                canvas.axes[below].plot(steps["x"], steps["y"], color=color, drawstyle="steps-post")
+        if best > 0:
+            canvas.level(below, "tuned lambda", best, color=TUNED)
+        starts = " and ".join(_start(own, rule) for rule in ("own", "minibatch"))
+        said.append(f"{title(name)}: tuned λ = {number(best)}, λ₀ = {starts}")
     canvas.shared_legend([*entries, ("AutoL2, own units", {"color": COLOR})], columns=4)
     return canvas.drawing(
         captions.caption(
             "Figure X2",
             [
                 "Ours, not in the paper.",
-                "(a) Test accuracy against epochs with a learning-rate schedule: the constant λ of the highest "
-                f"accuracy, {number(best)}, AutoL2 as printed (λ₀ = {starts[PRINTED]}, pauses in steps) and in its own "
-                f"units (λ₀ = {starts[OWN]}, pauses in ∫η dt).",
-                f"(b) λ in force, one line per seed; dashed: the best constant λ. {autol2_panels.COARSE}",
+                "(a–d) Test accuracy against epochs with a schedule of η, steps or a cosine: the constant λ of the "
+                "highest accuracy, AutoL2 as printed (λ₀ = 0.1, pauses in steps) and in its own units (λ₀ where t* is "
+                "a twentieth of the run, pauses in ∫η dt).",
+                f"(e–h) λ in force, one line per seed; dashed: the best constant λ. {autol2_panels.COARSE}",
+                f"λ₀ in its own units and as printed: {'; '.join(said)}.",
                 captions.SEEDS,
                 *captions.marks(canvas.flags, canvas.cut),
             ],
-            {"Own units": results[OWN], "As printed and constant λ": results[PRINTED]},
+            {title(name): results[name] for name in RESULTS},
         )
     )
 
 
-def _start(results: Results) -> str:
+def _start(results: Results, rule: str) -> str:
     try:
-        return number(beyond.largest_start(results))
+        return number(beyond.largest_start(results, rule))
     except Lacking:
         return "none"

@@ -34,6 +34,10 @@ class Cnn(nn.Module):
     dtype: Any = None
     layout: Layout = "NHWC"
 
+    def normalised(self, layer: str) -> bool:
+        """Whether batch norm removes the scale of the kernel of ``layer``: of the first three convolutions."""
+        return self.batch_norm and layer in ("Conv_0", "Conv_1", "Conv_2")
+
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
         """Logits ``[batch, classes]`` of images ``[batch, height, width, 3]``."""

@@ -19,6 +19,11 @@ class FullyConnected(nn.Module):
     dtype: Any = None
     layout: Layout = "NHWC"
 
+    def normalised(self, layer: str) -> bool:
+        """Whether batch norm removes the scale of the kernel of ``layer``: there is none."""
+        del layer
+        return False
+
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
         """Logits ``[batch, classes]`` of inputs ``[batch, …]``."""

@@ -51,6 +51,20 @@ def build(
     raise ValueError(f"model.kind: {kind!r} is unknown, choose fc, cnn, wrn or resnet")
 
 
+def scale_invariant(module: nn.Module, params: Params) -> Params:
+    """Which parameters batch norm makes the logits independent of the scale of, a bool for every leaf.
+
+    Those are kernels of convolutions; where a sum of convolutions is normalised, the scale is one for all of them.
+    """
+
+    def one(path: tuple[Any, ...], leaf: jax.Array) -> bool:
+        del leaf
+        layer, name = path[0].key, path[-1].key
+        return name == "kernel" and bool(module.normalised(layer))
+
+    return jax.tree_util.tree_map_with_path(one, params)
+
+
 def initialize(
     module: nn.Module,
     key: jax.Array,

@@ -25,6 +25,10 @@ class ResNet(nn.Module):
     dtype: Any = None
     layout: Layout = "NHWC"
 
+    def normalised(self, layer: str) -> bool:
+        """Whether batch norm removes the scale of the kernel of ``layer``: of every convolution."""
+        return layer.startswith("Conv")
+
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
         """Logits ``[batch, classes]`` of images ``[batch, height, width, 3]``."""

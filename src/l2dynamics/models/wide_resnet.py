@@ -24,6 +24,10 @@ class WideResNet(nn.Module):
     dtype: Any = None
     layout: Layout = "NHWC"
 
+    def normalised(self, layer: str) -> bool:
+        """Whether batch norm removes the scale of the kernel of ``layer``: that common to all convolutions."""
+        return layer.startswith("Conv")
+
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = True) -> jax.Array:
         """Logits ``[batch, classes]`` of images ``[batch, height, width, 3]``."""

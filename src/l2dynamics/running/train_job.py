@@ -11,7 +11,7 @@ import pandas as pd
 
 from l2dynamics.autol2 import AutoL2
 from l2dynamics.experiments.recipe import Recipe
-from l2dynamics.experiments.setup import Measure
+from l2dynamics.experiments.setup import Measure, PauseClock
 from l2dynamics.results import machine
 from l2dynamics.running import hosts, run_checkpoints, workload
 from l2dynamics.running.clock import Clock
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=8)
-def _trainer(recipe: Recipe, measure: Measure | None, bucket: int | None) -> Trainer:
+def _trainer(recipe: Recipe, measure: Measure | None, clock: PauseClock, bucket: int | None) -> Trainer:
     if measure is None:
         return sharded.build(recipe.setup, workload.dataset(recipe), bucket)
     assert recipe.controller is not None
-    rule = AutoL2(**recipe.controller.model_dump(exclude={"clock"}))
-    return _trainer(recipe, None, bucket).with_rule(rule, measure, recipe.controller.clock)
+    rule = AutoL2(**recipe.controller.model_dump())
+    return _trainer(recipe, None, "steps", bucket).with_rule(rule, measure, clock)
 
 
 def execute(
@@ -88,7 +88,8 @@ def execute(
 
 def compile_part(job: Job, part: int, parts: int) -> None:
     """Compile one part of the programs that a single run needs, for this process and the persistent cache."""
-    trainer = _trainer(job.recipe, job.specs[0].measure, None)
+    first = job.specs[0]
+    trainer = _trainer(job.recipe, first.measure, first.clock, None)
     if trainer.mesh is None:
         longest, *others = trainer.programs(hyper_of(job.recipe.setup, job.specs))
         for program in [longest] if part == 0 else others[part - 1 :: parts - 1]:
@@ -127,7 +128,8 @@ class _Training:
         self.job, self._report, self._tracker = job, report, tracker
         recipe, first = job.recipe, job.specs[0]
         self.crew = hosts.crew()
-        self.trainer = _trainer(recipe, first.measure, len(job.specs) if len(job.specs) > 1 else None)
+        bucket = len(job.specs) if len(job.specs) > 1 else None
+        self.trainer = _trainer(recipe, first.measure, first.clock, bucket)
         self.hyper = hyper_of(recipe.setup, job.specs)
         budgets = [round(epochs * self.trainer.steps_per_epoch) for epochs in recipe.budgets]
         self.curves = Curves(
@@ -168,7 +170,10 @@ class _Training:
             if target < self.step:
                 continue
             self._advance(int(target), stop)
-            if self.curves.record(index, self.trainer.evaluate(self.state, self.hyper)):
+            measured = self.trainer.evaluate(self.state, self.hyper)
+            if self.job.recipe.setup.angular_update:
+                measured |= self.trainer.angular_update(self.state, self.hyper, int(target))
+            if self.curves.record(index, measured):
                 self.step = int(self.curves.steps[-1])
                 break
             if self._tracker is not None and len(self.job.specs) == 1:

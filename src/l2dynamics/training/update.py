@@ -27,9 +27,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from l2dynamics.autol2 import AutoL2, AutoL2State
 from l2dynamics.data.datasets import Dataset
 from l2dynamics.experiments.runs import RunSpec
-from l2dynamics.experiments.setup import Measure, PauseClock, Setup
+from l2dynamics.experiments.setup import CosineSchedule, Measure, PauseClock, Setup, StepSchedule
 from l2dynamics.models import networks
 from l2dynamics.models.layout import Layout
+from l2dynamics.training import schedules
+from l2dynamics.training.angles import turned
 from l2dynamics.training.augmentation import flip_and_crop, mixup
 from l2dynamics.training.losses import LOSSES, correct
 from l2dynamics.training.regularization import add_l2
@@ -53,6 +55,7 @@ class Hyper(NamedTuple):
     seed: jax.Array  # int32
     decays: jax.Array  # int32 [≥ 3]: steps at which η is multiplied by ``factor``, NEVER if unused
     factor: jax.Array  # float32: of the learning-rate schedule, 1 without one
+    steps: jax.Array  # int32: length of the run, over which a cosine schedule falls
 
 
 class State(NamedTuple):
@@ -72,7 +75,8 @@ class Batch(NamedTuple):
 
 def hyper_of(setup: Setup, specs: Sequence[RunSpec]) -> Hyper:
     """Hyper-parameters of the runs of a job: scalars for one run, arrays with a leading run axis for a bucket."""
-    at, factor = (setup.schedule.at, setup.schedule.factor) if setup.schedule else ((), 1.0)
+    decaying = setup.schedule if isinstance(setup.schedule, StepSchedule) else None
+    at, factor = (decaying.at, decaying.factor) if decaying else ((), 1.0)
     # At least three, so that setups with and without a schedule share one compiled program.
     unused = [NEVER] * (3 - len(at))
     decays = [[round(fraction * spec.steps) for fraction in at] + unused for spec in specs]
@@ -83,6 +87,7 @@ def hyper_of(setup: Setup, specs: Sequence[RunSpec]) -> Hyper:
         "seed": np.asarray([spec.seed for spec in specs], np.int32),
         "decays": np.asarray(decays, np.int32),
         "factor": np.full(len(specs), factor, np.float32),
+        "steps": np.asarray([spec.steps for spec in specs], np.int32),
     }
     # The index is NumPy's: into an array of jax it would be a program that XLA compiles.
     return Hyper(**{name: jnp.asarray(row if len(specs) > 1 else row[0]) for name, row in rows.items()})
@@ -91,21 +96,6 @@ def hyper_of(setup: Setup, specs: Sequence[RunSpec]) -> Hyper:
 def stream(seed: jax.Array, name: str) -> jax.Array:
     """PRNG key of the named random stream (init, order, augment) of a run."""
     return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), _STREAMS[name])
-
-
-def learning_rate(hyper: Hyper, step: jax.Array | np.int32) -> jax.Array:
-    """η_t: multiplied by the schedule's factor at each of its steps."""
-    decays = jnp.sum(step >= hyper.decays).astype(jnp.float32)
-    return hyper.eta * hyper.factor**decays
-
-
-def elapsed(hyper: Hyper, step: jax.Array | np.int32) -> jax.Array:
-    """∫η dt / η₀ before a step, rounded down to int32: the number of steps without a schedule."""
-    begin = jnp.concatenate([jnp.zeros(1, jnp.int32), hyper.decays])
-    end = jnp.append(hyper.decays, jnp.int32(NEVER))
-    steps = jnp.clip(step - begin, 0, end - begin).astype(jnp.float32)
-    rates = hyper.factor ** jnp.arange(len(begin), dtype=jnp.float32)
-    return jnp.floor(jnp.sum(steps * rates)).astype(jnp.int32)
 
 
 def adam(grads: Any, moments: tuple[Any, Any], step: jax.Array | np.int32) -> tuple[Any, tuple[Any, Any]]:
@@ -183,8 +173,20 @@ class Update:
         x, y = self.inputs(hyper, batch)
         grads = jax.grad(lambda params: jnp.mean(self.loss(self.logits(params, x, True), y)))(state.params)
         descent, memory = self._descent(grads, state, hyper.l2, batch.step)
-        eta = learning_rate(hyper, batch.step)
+        eta = self.learning_rate(hyper, batch.step)
         return State(jax.tree.map(lambda p, d: p - eta * d, state.params, descent), memory)
+
+    def learning_rate(self, hyper: Hyper, step: jax.Array | np.int32) -> jax.Array:
+        """η_t, by the schedule of the setup."""
+        if isinstance(self.setup.schedule, CosineSchedule):
+            return hyper.eta * schedules.cosine(step, hyper.steps)
+        return hyper.eta * schedules.stepwise(step, hyper.decays, hyper.factor)
+
+    def elapsed(self, hyper: Hyper, step: jax.Array | np.int32) -> jax.Array:
+        """∫η dt / η₀ before a step, rounded down to int32: the number of steps without a schedule."""
+        if isinstance(self.setup.schedule, CosineSchedule):
+            return schedules.cosine_sum(step, hyper.steps)
+        return schedules.stepwise_sum(step, hyper.decays, hyper.factor)
 
     def _descent(
         self, grads: Any, state: State, l2: jax.Array, step: jax.Array | np.int32
@@ -192,8 +194,8 @@ class Update:
         """What η is multiplied by, and the memory after the step."""
         if self.setup.optimizer == "adamw":
             scaled, moments = adam(grads, state.memory, step)
-            return add_l2(scaled, state.params, l2), moments
-        grads = add_l2(grads, state.params, l2)
+            return add_l2(scaled, state.params, l2, self._decayed(state.params)), moments
+        grads = add_l2(grads, state.params, l2, self._decayed(state.params))
         if self.setup.optimizer == "adam":
             return adam(grads, state.memory, step)
         if state.memory is None:
@@ -201,6 +203,18 @@ class Update:
         momentum = jnp.float32(self.setup.momentum)
         velocity = jax.tree.map(lambda v, g: momentum * v + g, state.memory, grads)
         return velocity, velocity
+
+    def _decayed(self, params: Any) -> Any:
+        """Which parameters L2 acts on, a bool for every leaf; None: on all."""
+        if self.setup.l2_on == "all":
+            return None
+        wanted = self.setup.l2_on == "scale_invariant"
+        return jax.tree.map(lambda found: found == wanted, networks.scale_invariant(self.module, params))
+
+    def turning_step(self, state: State, hyper: Hyper, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+        """The state after a step, and how far the step has turned the scale-invariant weights, by layer."""
+        after = self.step(state, hyper, batch)
+        return after, turned(state.params, after.params, networks.scale_invariant(self.module, state.params))
 
     def measure(
         self,
@@ -215,7 +229,7 @@ class Update:
     ) -> AutoL2State:
         """AutoL2's measurement before the step of ``batch``, on that minibatch or on a fixed subset (SM E).
 
-        Its pauses are counted in steps, or in :func:`elapsed`.
+        Its pauses are counted in steps, or in :meth:`elapsed`.
         """
         if measured_on == "minibatch":
             x, y = self.inputs(hyper, batch)
@@ -224,7 +238,7 @@ class Update:
             x, y = self.normalise(subset[0]), self.one_hot(subset[1])
             logits = self.logits(state.params, x, False)
         error = 1 - jnp.mean(correct(logits, y))
-        time = batch.step if clock == "steps" else elapsed(hyper, batch.step)
+        time = batch.step if clock == "steps" else self.elapsed(hyper, batch.step)
         return rule.update(controller, time, jnp.mean(self.loss(logits, y)), error)
 
     def inputs(self, hyper: Hyper, batch: Batch) -> tuple[jax.Array, jax.Array]:

@@ -1,0 +1,109 @@
+"""Figure X3 (ours): t* (a) and accuracy (b) with L2 on some of the weights, angular updates (c, d)."""  # noqa: N999
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from l2dynamics.analysis import angles, bands, blocks, selection, thresholds
+from l2dynamics.analysis.blocks import Curves, Lacking
+from l2dynamics.figures import captions, panels
+from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, number
+from l2dynamics.figures.drawing import Drawing
+from l2dynamics.figures.style import CATEGORIES, GUIDE_LINE, Style, l2_color, styled
+from l2dynamics.results.tables import Results
+
+NAMES = {
+    "cnn_bn_l2_all": "all weights",
+    "cnn_bn_l2_invariant": "scale-invariant weights",
+    "cnn_bn_l2_others": "other weights",
+}
+ZERO = "cnn_bn"
+RESULTS = (*NAMES, ZERO)
+TURNED = {"c": "cnn_bn_l2_all", "d": "cnn_bn_l2_invariant"}
+
+
+@styled
+def draw(results: Mapping[str, Results], style: Style) -> Drawing:
+    """Draw t* and maximum accuracy against ηλ, and the angular update over √(2ηλ) against t·ηλ."""
+    canvas = Canvas.grid(style, 2, 2)
+    canvas.setup("a", "t*", "ηλ", "steps to max test accuracy", log="xy")
+    canvas.setup("b", "maximum accuracy", "ηλ", panels.MAX_ACCURACY, log="x")
+    every = []
+    for (name, label), color in zip(NAMES.items(), CATEGORIES, strict=False):
+        for eta, stars, tops in _points(results[name]):
+            for panel, points in (("a", stars), ("b", tops)):
+                canvas.curve(panel, f"{label}, eta={eta:g}", points, color=color)
+            every.append(stars)
+    if every and canvas.guide("a", pd.concat(every, ignore_index=True)):
+        canvas.legend("a", [("∝ 1/(ηλ)", dict(GUIDE_LINE))], loc="upper right")
+    canvas.level("b", "lambda=0", _without(results[ZERO]))
+    for panel, name in TURNED.items():
+        _turns(canvas, panel, results[name], f"L2 on {NAMES[name]}")
+    looks = zip(NAMES.values(), CATEGORIES, strict=False)
+    canvas.shared_legend([(label, {"color": color, "marker": "o"}) for label, color in looks], columns=3)
+    return canvas.drawing(
+        captions.caption(
+            "Figure X3",
+            [
+                "Ours, not in the paper.",
+                "(a) Steps to the maximum test accuracy (within 0.005, of the mean curve over seeds) against ηλ, L2 on "
+                "all weights, on those whose scale batch norm removes, and on the others; a line joins the λ of one "
+                "η, and points at one ηλ differ in η.",
+                "(b) Maximum test accuracy; dashed: λ = 0 of Figure 3d–f.",
+                "(c, d) Angular update of the scale-invariant weights over √(2ηλ), root mean square over 16 steps, "
+                "layers and seeds, against steps times ηλ, one line for every η and λ, darker for larger λ; dashed: 1, "
+                "where L2 and gradients balance.",
+                captions.SEEDS,
+                *captions.marks(canvas.flags, canvas.cut),
+            ],
+            {f"L2 on {label}": results[name] for name, label in NAMES.items()} | {"λ = 0": results[ZERO]},
+        )
+    )
+
+
+def _points(results: Results) -> list[tuple[float, pd.DataFrame, pd.DataFrame]]:
+    """By η the points of t* and of the maximum accuracy against ηλ; a late t* only bounds it from below."""
+    found = _grid(results, lambda l2: l2 > 0)
+    rows: dict[float, list[tuple[tuple[float | str, ...], tuple[float | str, ...]]]] = {}
+    for (eta, l2), curves in found.items():
+        star = bands.interval(curves, bands.log_star, log=True)
+        top = bands.interval(curves, bands.maximum)
+        late = star[0] > thresholds.FIT_WITHIN * curves.steps[-1]
+        count = len(curves.seeds)
+        rows.setdefault(eta, []).append(
+            ((eta * l2, *star, count, "bound" if late else ""), (eta * l2, *top, count, ""))
+        )
+    curves_of = []
+    for eta, pairs in sorted(rows.items()):
+        stars, tops = (pd.DataFrame([pair[k] for pair in pairs], columns=list(POINT_COLUMNS)) for k in (0, 1))
+        curves_of.append((eta, stars, tops))
+    return curves_of
+
+
+def _without(results: Results) -> float:
+    """The maximum accuracy at λ = 0."""
+    found = _grid(results, lambda l2: l2 == 0)
+    return max((bands.interval(curves, bands.maximum)[0] for curves in found.values()), default=float("nan"))
+
+
+def _grid(results: Results, wanted: Callable[[pd.Series], pd.Series]) -> dict[tuple[float, float], Curves]:
+    table = selection.rows(results)
+    some = table[wanted(table["l2"])]
+    return blocks.grid(blocks.longest(some), blocks.sizes(selection.images(results))) if len(some) else {}
+
+
+def _turns(canvas: Canvas, panel: str, results: Results, title: str) -> None:
+    canvas.setup(panel, title, "steps times ηλ", "angular update / √(2ηλ)", log="xy")
+    try:
+        rows = angles.relative(selection.rows(results))
+    except Lacking as lack:
+        canvas.empty(panel, str(lack))
+        return
+    rows = rows[rows["step"] > 0]
+    for eta, some in each(rows, "eta"):
+        for l2, own in each(some, "l2"):
+            course = angles.mean_square(own, ["time"]).reset_index()
+            curve = pd.DataFrame({"x": course["time"], "y": course["ratio"]})
+            canvas.record(panel, f"eta={eta:g}, lambda={number(l2)}", curve)
+            canvas.axes[panel].plot(curve["x"], curve["y"], color=l2_color(l2))
+    canvas.level(panel, "balance", 1.0)
