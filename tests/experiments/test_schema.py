@@ -127,6 +127,11 @@ BAD = [
     ("sweep", "setup.schedule.at", [], "at least 1"),
     ("sweep", "setup.schedule.at", [0.6, 0.3], "must increase"),
     ("sweep", "setup.schedule.at", [0.3, 1.0], "less than 1"),
+    ("sweep", "setup.schedule", "fast", "write a mapping"),
+    ("sweep", "setup.schedule.shape", "linear", "{shape: cosine}"),
+    ("sweep", "setup.schedule.shape", "cosine", "setup.schedule.factor: Extra inputs are not permitted"),
+    ("sweep", "setup.l2_on", "biases", "scale_invariant"),
+    ("sweep", "setup.angular_update", "often", "boolean"),
     ("sweep", "setup.sigma_w", 0, "greater than 0"),
     ("sweep", "setup.sigma_b", -1, "greater than or equal to 0"),
     ("sweep", "setup.bn_group", 10, "multiple of bn_group 10"),
@@ -168,6 +173,7 @@ BAD = [
     ("auto", "controller.every", 0, "greater than 0"),
     ("auto", "controller.refractory", -1, "greater than or equal to 0"),
     ("auto", "init_l2", [0], "greater than 0"),
+    ("auto", "own_init_l2", 0, "greater than 0"),
     ("auto", "measures", ["all"], "subset"),
     ("auto", "measures", [], "at least 1"),
     ("measure", "l2", [], "at least 1"),
@@ -180,6 +186,15 @@ BAD = [
     ("params", "executor.workers", -1, "greater than or equal to 0"),
     ("params", "figures.style", "pink", "slides"),
 ]
+
+
+@pytest.mark.parametrize("asked", [{"l2_on": "others"}, {"angular_update": True}])
+def test_what_is_about_scale_invariant_weights_needs_batch_norm(asked):
+    cnn = {"kind": "cnn", "channels": 2, "dense": 4, "pool_window": 2, "pool_stride": 2}
+    without = SWEEP | {"setup": SETUP | {"model": cnn | {"batch_norm": False}} | asked}
+    assert f"{next(iter(asked))}: " in (line := refusal(Sweep, without))
+    assert "model cnn has none" in line
+    assert check(Sweep, SWEEP | {"setup": SETUP | {"model": cnn | {"batch_norm": True}} | asked}, "x")
 
 
 @pytest.mark.parametrize(("name", "path", "value", "says"), BAD, ids=[f"{b[0]}.{b[1]}={b[2]}" for b in BAD])

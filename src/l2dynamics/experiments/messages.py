@@ -31,6 +31,7 @@ _REMEDIES = (  # by the beginning of pydantic's name of the problem
     ("too_short", "add a value"),
     ("too_long", "remove some"),
     ("string", "write a text"),
+    ("schedule", "write {factor: 0.2, at: [0.3, 0.6]} or {shape: cosine}"),
 )
 
 

@@ -108,7 +108,7 @@ Schedule = Annotated[
     Discriminator(
         _shape,
         custom_error_type="schedule",
-        custom_error_message="give {factor: …, at: […]} or {shape: cosine}",
+        custom_error_message="is neither of steps nor a cosine",
     ),
 ]
 
