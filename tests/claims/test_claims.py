@@ -83,10 +83,10 @@ def test_every_record_is_flat_json_with_the_agreed_keys(judged):
         ("x1-coupled", -1.0, 0.1),
         ("x1-time", -1.0, 0.1),
         ("x2-wrn_cosine", 0.0, 0.004),
-        ("x3", 0.0, 0.05),  # log of a ratio of times
-        ("x3-others", 0.0, 0.05),
+        ("x3", 1.0, 0.05),
+        ("x3-others", 1.0, 0.05),
         ("x3-eta", 0.0, 0.05),
-        ("x3-angle", 0.0, 0.02),
+        ("x3-angle", 1.0, 0.02),
         ("x4-fc", 0.03, 0.005),
         ("x4-cnn_bn", 0.03, 0.005),
         ("c2-fc", 0.7, 1e-9),
