@@ -31,8 +31,8 @@ ALONE = Spec(
     "x3",
     "L2 on the scale-invariant weights alone gives t* and accuracy of L2 on all weights.",
     "Measured: the mean over η and λ of t* over t* of L2 on all. True if its logarithm lies within ± log 2 (90 %), and "
-    f"the maximum accuracy is on average at most {SAME:g} below (lower 90 % bound); at least {POINTS} points whose t* is "
-    f"in the first half of both runs. {times.TIME}",
+    f"the maximum accuracy is on average at most {SAME:g} below (lower 90 % bound); at least {POINTS} points whose t* "
+    f"is in the first half of both runs. {times.TIME}",
     lambda numbers: [
         checks.equivalent("log of t* over that of L2 on all", numbers[0], math.log(2)),
         checks.better("maximum accuracy minus that of L2 on all", numbers[1], -SAME, level=0.9),
