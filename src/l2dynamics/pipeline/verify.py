@@ -2,6 +2,7 @@
 
 Where the processor is of the kind that made the results, every number must be the same, bit for bit. On another kind
 rounding differs and grows during training: the best test accuracy of a run must then agree within :data:`TOLERANCE`.
+Of the theory some tasks are computed again, one of every kind, and all their numbers compared.
 """
 
 import random
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,10 +29,13 @@ from l2dynamics.results import machine, tables
 from l2dynamics.results.tables import Results
 from l2dynamics.running import affinity, memory, train_job, workload
 from l2dynamics.running.workload import Job
+from l2dynamics.storage import archives
+from l2dynamics.theory import tasks
+from l2dynamics.theory.schema import TheoryConfig
 from l2dynamics.training.curves import table
 
 TOLERANCE = 0.05
-"""Difference of the best test accuracy of a run, between processors of different kinds."""
+"""Difference of the best test accuracy of a run, between processors of different kinds; of the theory, relative."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Checked:
     """What came of one job: its runs, whether they agree, and in words how."""
 
     stage: str
+    job: str
     runs: int
     agrees: bool
     words: str
@@ -91,6 +98,88 @@ def chosen(sweep: Sweep, count: int, draw: random.Random) -> list[Job]:
     return draw.sample(jobs[: max(1, (len(jobs) + 1) // 2)], min(count, max(1, (len(jobs) + 1) // 2)))
 
 
+@dataclass(frozen=True)
+class Theory:
+    """The theory of a scale as the scale defines it, and the results it is held against."""
+
+    work: tasks.Work
+    results: Results
+
+    def chosen(self, count: int, draw: random.Random) -> list[str]:
+        """``count`` tasks of the cheaper half of every kind, drawn at random."""
+        config, seed = self.work.config, self.work.seed
+        kinds: dict[str, list[str]] = {}
+        for name in reversed(tasks.longest_first(tasks.names(config, seed), config, seed)):
+            kinds.setdefault(name.partition("@")[0] if "@" in name else "", []).append(name)
+        cheap = [names[: (len(names) + 1) // 2] for names in kinds.values()]
+        return [name for names in cheap for name in draw.sample(names, min(count, len(names)))]
+
+    def committed(self, name: str) -> Any:
+        """The numbers of a task in the results."""
+        group, _, member = name.partition("@")
+        numbers = self.results.passport["numbers"][group]
+        if not member:
+            return numbers
+        everything = tasks.names(self.work.config, self.work.seed)
+        return numbers[[one for one in everything if one.startswith(f"{group}@")].index(name)]
+
+
+def theory_of(root: Path, scale: str) -> Theory | None:
+    """The theory of a scale; None if it has no results.
+
+    Raises:
+        ResultsError: results are damaged.
+        ConfigError: the section cannot be used.
+    """
+    if "theory" not in tables.names(root, scale):
+        return None
+    seed, source = scales.load_params(root).seed, scales.source(root, scale)
+    section = scales.load_section(root, scale, "theory", TheoryConfig)
+    return Theory(tasks.Work(section, seed, source, root, root), tables.load("theory", root, scale))
+
+
+def check_theory(theory: Theory, name: str, folder: Path) -> Checked:
+    """Compute one task of the theory anew in ``folder`` and compare."""
+    work = theory.work._replace(folder=folder)
+    tasks.execute(name, work, lambda event: None, lambda: False)
+    found = archives.load(work.file(name))
+    assert found is not None
+    again, before = (dict(_leaves(one)) for one in (found[1]["numbers"], theory.committed(name)))
+    same_kind = machine.processor() == theory.results.passport.get("processor")
+    agrees, words = compare_numbers(again, before, same_kind)
+    return Checked("theory", name, 1, agrees, words)
+
+
+def compare_numbers(again: Mapping[str, Any], before: Mapping[str, Any], same_kind: bool) -> tuple[bool, str]:
+    """Hold the numbers of a task of the theory against the committed ones, by their place; see :func:`compare`."""
+    if again == before:
+        return True, "the same, bit for bit"
+    if again.keys() != before.keys():
+        return False, "other numbers than the results have"
+    numbers = [name for name in again if all(type(each[name]) in (int, float) for each in (again, before))]
+    if any(again[name] != before[name] for name in again if name not in numbers):
+        return False, "other numbers than the results have"
+    one, other = (np.array([float(each[name]) for name in numbers]) for each in (again, before))
+    worst = float(np.max(np.abs(one - other) / np.maximum(np.abs(other), TOLERANCE)))
+    words = f"numbers differ by up to {worst:.2g}"
+    if same_kind:
+        return False, f"{words}: on this kind of processor they must not"
+    return worst <= TOLERANCE, f"{words} on another kind of processor, allowed are {TOLERANCE:g}"
+
+
+def _leaves(value: Any, place: str = "") -> Iterable[tuple[str, Any]]:
+    """What a tree of numbers holds by its place; but for times, which no computation repeats."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if name != "seconds":
+                yield from _leaves(part, f"{place}.{name}")
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _leaves(part, f"{place}.{index}")
+    else:
+        yield place, value
+
+
 def check(sweep: Sweep, job: Job, folder: Path) -> Checked:
     """Train one job anew in ``folder`` and compare."""
     job = replace(job, folder=folder)
@@ -101,7 +190,7 @@ def check(sweep: Sweep, job: Job, folder: Path) -> Checked:
     again = table([(found.specs, found.curves)], found.specs, per_epoch)
     same_kind = machine.processor() == sweep.results.passport.get("processor")
     agrees, words = compare(again, sweep.results.table, same_kind)
-    return Checked(sweep.stage, len(job.specs), agrees, words)
+    return Checked(sweep.stage, job.name, len(job.specs), agrees, words)
 
 
 def compare(again: pd.DataFrame, committed: pd.DataFrame, same_kind: bool) -> tuple[bool, str]:
@@ -152,19 +241,23 @@ def verify_command(
     affinity.pin(1)  # as the workers that made the results: XLA sizes its thread pool by it
     memory.keep_freed()
     draw = random.Random(seed)
-    todo = [(sweep, job) for sweep in sweeps(root, scale) for job in chosen(sweep, per_sweep, draw)]
+    todo: list[Callable[[Path], Checked]] = [
+        partial(check, sweep, job) for sweep in sweeps(root, scale) for job in chosen(sweep, per_sweep, draw)
+    ]
+    if (theory := theory_of(root, scale)) is not None:
+        todo += [partial(check_theory, theory, name) for name in theory.chosen(per_sweep, draw)]
     if not todo:
         raise ConfigError(f"scale {scale} has no results to verify: run `dvc repro`")
     draw.shuffle(todo)
     done: list[Checked] = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=_folder(root)) as folder:
-        for index, (sweep, job) in enumerate(todo):
+        for index, begin in enumerate(todo):
             if time.monotonic() - began > 60 * minutes:
                 break
-            found = check(sweep, job, Path(folder) / str(index))
+            found = begin(Path(folder) / str(index))
             done.append(found)
-            stages.say(f"{found.stage}: {found.runs} runs as {job.name}: {found.words}")
+            stages.say(f"{found.stage}: {found.runs} runs as {found.job}: {found.words}")
     agreed = sum(one.agrees for one in done)
     stages.say(
         f"verify, scale {scale}: {agreed} of {len(done)} jobs agree; {len(todo) - len(done)} not begun "
