@@ -94,3 +94,32 @@ def test_the_command_begins_no_job_after_its_time():
 def verify_cost(sweep):
     """What a step of a sweep takes, roughly: that of a fully connected net is a hundredth of that of a convolution."""
     return 0.01 if sweep.recipe.setup.model.kind == "fc" else 1.0
+
+
+@pytest.mark.parametrize("scale", [name for name in paths.scales(ROOT) if name != "smoke"])
+def test_a_cheap_task_of_the_theory_is_what_the_results_say(scale, tmp_path):
+    theory = verify.theory_of(ROOT, scale)
+    assert theory is not None
+    chosen = theory.chosen(1, random.Random())
+    assert {name.partition("@")[0] for name in chosen if "@" in name} >= {"training", "finite_star", "decay"}
+    (name,) = (name for name in chosen if name.startswith("decay@"))
+    found = verify.check_theory(theory, name, tmp_path)
+    assert (found.stage, found.job) == ("theory", name)
+    assert found.agrees, found.words
+
+
+@pytest.mark.parametrize(
+    ("changes", "same_kind", "agrees"),
+    [
+        ({}, True, True),
+        ({".a": 1 + 1e-9}, True, False),
+        ({".a": 1.02}, False, True),
+        ({".a": 1.2}, False, False),
+        ({".c": None}, False, False),
+        ({".d": False}, False, False),
+        ({".e": 1.0}, False, False),
+    ],
+)
+def test_numbers_of_the_theory_are_compared_one_by_one(changes, same_kind, agrees):
+    before = {".a": 1.0, ".b.0": 3, ".c": 0.5, ".d": True}
+    assert verify.compare_numbers({**before, **changes}, before, same_kind)[0] is agrees

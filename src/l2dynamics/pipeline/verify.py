@@ -131,7 +131,7 @@ def theory_of(root: Path, scale: str) -> Theory | None:
         ResultsError: results are damaged.
         ConfigError: the section cannot be used.
     """
-    if "theory" not in tables.names(root, scale):
+    if not (paths.results(root, scale) / "theory.json").exists():
         return None
     seed, source = scales.load_params(root).seed, scales.source(root, scale)
     section = scales.load_section(root, scale, "theory", TheoryConfig)
