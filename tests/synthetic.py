@@ -256,11 +256,10 @@ def everything() -> dict[str, Results]:
         out[f"autol2_{name}"] = autol2(f"autol2_{name}", wins=False)
     for name in ("cnn_bn_l2_all", "cnn_bn_l2_invariant", "cnn_bn_l2_others"):
         law = {"horizon": 0.2, "c": 0.05, "steps_per_epoch": 20, "plateau": 0.5, "penalty": 3.0}
-        table = grid((0.01, 0.04, 0.16), (1e-3, 4e-3, 1.6e-2), seeds, **law)
-        angles = {
-            f"angle_Conv_{k}": (0.5 + k / 4) * np.sqrt(2 * table["eta"] * table["l2"]) for k in range(3)
-        }
-        out[name] = results(name, table.assign(**angles), steps_per_epoch=20)
+        table = grid((0.01, 0.04, 0.16), (0.0, 1e-3, 4e-3, 1.6e-2), seeds, **law)
+        time = np.minimum(table["eta"] * table["l2"] * table["step"], 0.02)
+        norms = {f"log_norm_Conv_{k}": -(1 - 0.1 * k) * time for k in range(3)}
+        out[name] = results(name, table.assign(**norms), steps_per_epoch=20)
     for name in ("cnn_bn_adamw", "cnn_bn_adam"):
         law = {"c": 0.05, "steps_per_epoch": 20, "plateau": 0.5, "penalty": 0.01}
         runs = [

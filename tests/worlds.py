@@ -422,12 +422,11 @@ def autol2(
 def on_some(name: str, *, ratio: float = 1.0, **changes: Any) -> Results:
     """A sweep with L2 on some of the weights, whose angular update is ``ratio`` times √(2ηλ)."""
     found = sweep(name, **changes)
-    angle = ratio * np.sqrt(2 * found.table["eta"] * found.table["l2"])
-    layers = {"angle_Conv_0": angle * 1.2, "angle_Conv_1": angle * np.sqrt(2 - 1.44)}
-    noise = 1 + 0.02 * (found.table["seed"] % 3 - 1)
-    return Results(
-        name, found.table.assign(**{key: value * noise for key, value in layers.items()}), found.passport
-    )
+    table = found.table
+    grown = (ratio**2 - 1) * table["eta"] * table["l2"] * table["step"]
+    noise = 1e-3 * (table["seed"] % 3 - 1) * table["eta"] * table["l2"] * table["step"]
+    layers = {"log_norm_Conv_0": grown + noise, "log_norm_Conv_1": grown - 0.5 * noise}
+    return Results(name, table.assign(**layers), found.passport)
 
 
 def measure_c(wrn: float = 1.0) -> Results:

@@ -325,7 +325,7 @@ BROKEN = [
         "at 2 of 2 η",
     ),
     ("x3-angle", "cnn_bn_l2_all", lambda: worlds.on_some("cnn_bn_l2_all", ratio=0.5), NO, "outside"),
-    ("x3-angle", "cnn_bn_l2_all", lambda: worlds.sweep("cnn_bn_l2_all"), OPEN, "no angular updates"),
+    ("x3-angle", "cnn_bn_l2_all", lambda: worlds.sweep("cnn_bn_l2_all"), OPEN, "set weight_norms"),
     ("x4", "fc", lambda: worlds.sweep("fc", zero=0.85), NO, "below −0.01"),
     ("x4", "fc_minibatch", lambda: worlds.sweep("fc_minibatch", zero=0.7), NO, "minus that in minibatches"),
     ("x4", "fc_minibatch", lambda: worlds.sweep("fc_minibatch", etas=(0.9,)), OPEN, "share no η"),

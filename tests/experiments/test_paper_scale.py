@@ -91,9 +91,12 @@ def test_what_belongs_together_shares_its_setup(scale):
     for name in ("all", "invariant", "others"):
         of = sweep(f"cnn_bn_l2_{name}", scale)
         assert of.setup.l2_on == {"invariant": "scale_invariant"}.get(name, name)
-        plain = {"l2_on": "all", "angular_update": False}
+        plain = {"l2_on": "all", "weight_norms": False}
         assert of.setup.model_copy(update=plain) == sweep("cnn_bn", scale).setup
-        assert of.grids == sweep("cnn_bn_l2_all", scale).grids
+        whole = sweep("cnn_bn_l2_all", scale).grids
+        assert set(of.grids) <= set(whole)
+        etas = {eta for grid in of.grids for eta in grid.eta}
+        assert {eta for grid in whole if 0 in grid.l2 for eta in grid.eta} == etas
     for name in ("adamw", "adam"):
         assert sweep(f"cnn_bn_{name}", scale).setup.optimizer == name
         assert sweep(f"cnn_bn_{name}", scale).setup.model == sweep("cnn_bn", scale).setup.model

@@ -131,7 +131,7 @@ BAD = [
     ("sweep", "setup.schedule.shape", "linear", "{shape: cosine}"),
     ("sweep", "setup.schedule.shape", "cosine", "setup.schedule.factor: Extra inputs are not permitted"),
     ("sweep", "setup.l2_on", "biases", "scale_invariant"),
-    ("sweep", "setup.angular_update", "often", "boolean"),
+    ("sweep", "setup.weight_norms", "often", "boolean"),
     ("sweep", "setup.sigma_w", 0, "greater than 0"),
     ("sweep", "setup.sigma_b", -1, "greater than or equal to 0"),
     ("sweep", "setup.bn_group", 10, "multiple of bn_group 10"),
@@ -188,7 +188,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("asked", [{"l2_on": "others"}, {"angular_update": True}])
+@pytest.mark.parametrize("asked", [{"l2_on": "others"}, {"weight_norms": True}])
 def test_what_is_about_scale_invariant_weights_needs_batch_norm(asked):
     cnn = {"kind": "cnn", "channels": 2, "dense": 4, "pool_window": 2, "pool_stride": 2}
     without = SWEEP | {"setup": SETUP | {"model": cnn | {"batch_norm": False}} | asked}

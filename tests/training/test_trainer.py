@@ -24,7 +24,7 @@ from l2dynamics.running.hosts import Crew
 from l2dynamics.training.evaluation import evaluation_steps
 from l2dynamics.training.losses import LOSSES
 from l2dynamics.training.regularization import squared_norm
-from l2dynamics.training.trainer import TURNS, Trainer
+from l2dynamics.training.trainer import Trainer
 from l2dynamics.training.update import NEVER, Hyper, hyper_of
 
 
@@ -195,10 +195,11 @@ def test_learning_rate_and_its_integral(schedule, rate_of):
     of = setup(schedule=schedule)
     update = Trainer(of, dataset(of)).update
     hp = hyper_of(of, [RunSpec("grid", 0.7, 0.0, 0, 1.0, epochs=5, steps=15)])
+    rate, elapsed = jax.jit(update.learning_rate), jax.jit(update.elapsed)
     total = 0.0
     for step in range(16):
-        assert float(update.learning_rate(hp, np.int32(step))) == pytest.approx(0.7 * rate_of(step), abs=1e-6)
-        assert int(update.elapsed(hp, np.int32(step))) == math.floor(total + 1e-4)
+        assert float(rate(hp, np.int32(step))) == pytest.approx(0.7 * rate_of(step), abs=1e-6)
+        assert int(elapsed(hp, np.int32(step))) == math.floor(total + 1e-4)
         total += rate_of(step)
 
 
@@ -217,7 +218,7 @@ def test_a_cosine_trains_with_its_rates():
 
 @pytest.mark.parametrize("l2_on", ["all", "scale_invariant", "others"])
 def test_l2_acts_on_the_weights_it_is_asked_to(l2_on):
-    of = setup("cnn_bn", l2_on=l2_on, angular_update=True)
+    of = setup("cnn_bn", l2_on=l2_on, weight_norms=True)
     data = dataset(of)
     trainer, without = Trainer(of, data), Trainer(setup("cnn_bn"), data)
     hp = hyper(eta=0.4, l2=0.05)
@@ -233,24 +234,32 @@ def test_l2_acts_on_the_weights_it_is_asked_to(l2_on):
             np.testing.assert_allclose(after[layer][name], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_angular_updates_are_those_of_the_next_steps():
-    of = setup("cnn_bn", angular_update=True)
+def test_the_lengths_of_weights_tell_how_far_steps_turn_them():
+    of = setup("cnn_bn", weight_norms=True)
     trainer = Trainer(of, dataset(of))
-    hp = hyper(eta=0.4, l2=0.05)
-    found = trainer.angular_update(train(trainer, hp, 5), hp, 5)
-    squares = {f"angle_Conv_{i}": [] for i in range(3)}
-    run = train(trainer, hp, 5)
-    for step in range(5, 5 + TURNS):
-        kernels = {name: np.array(run.state.params[name[6:]]["kernel"], np.float64) for name in squares}
+    eta, l2, layers = 0.4, 0.05, ("Conv_0", "Conv_1", "Conv_2")
+    hp = hyper(eta=eta, l2=l2)
+    run = trainer.init(hp)
+    squares = dict.fromkeys(layers, 0.0)
+    before = trainer.evaluate(run, hp)
+    for step in range(40):
+        kernels = {layer: np.array(run.state.params[layer]["kernel"], np.float64) for layer in layers}
         run = trainer.advance(run, hp, step, step + 1)
-        for name, old in kernels.items():
-            new = np.asarray(run.state.params[name[6:]]["kernel"], np.float64)
+        for layer, old in kernels.items():
+            new = np.asarray(run.state.params[layer]["kernel"], np.float64)
             axes = (0, 1, 2)
             cosine = (old * new).sum(axes) / np.sqrt((old**2).sum(axes) * (new**2).sum(axes))
-            squares[name].append(np.mean(np.arccos(np.minimum(cosine, 1)) ** 2))
-    assert found.keys() == squares.keys()
-    for name, each in squares.items():
-        assert found[name] == pytest.approx(np.sqrt(np.mean(each)), rel=1e-3)
+            squares[layer] += np.mean(-2 * np.log(np.minimum(cosine, 1)))
+    after = trainer.evaluate(run, hp)
+    assert {name for name in after if name.startswith("log_norm_")} == {
+        f"log_norm_{layer}" for layer in layers
+    }
+    for layer in layers:
+        norms = np.sqrt((np.asarray(run.state.params[layer]["kernel"], np.float64) ** 2).sum((0, 1, 2)))
+        assert after[f"log_norm_{layer}"] == pytest.approx(np.log(norms).mean(), rel=1e-5)
+        growth = float(after[f"log_norm_{layer}"] - before[f"log_norm_{layer}"])
+        # ln cos θ and ln (1 − ηλ) are exact where docs and analysis have −θ²/2 and −ηλ.
+        assert squares[layer] == pytest.approx(2 * (growth - 40 * math.log1p(-eta * l2)), rel=0.01)
 
 
 def test_numpy_gradient_is_that_of_finite_differences():

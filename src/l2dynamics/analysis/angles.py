@@ -1,7 +1,9 @@
 """Angular updates of scale-invariant weights against √(2ηλ), their size where L2 and gradients balance.
 
-Kosson et al. (2023): a weight vector whose scale the network does not see is lengthened by gradients, which are
-orthogonal to it, and shortened by L2. Under SGD its length settles where every step turns it by √(2ηλ).
+A step of SGD lengthens a weight vector whose scale the network does not see by its gradient, which is orthogonal to it,
+and shortens it by L2: d ln ‖w‖ = θ²/2 − ηλ, θ the angle of the step. So the lengths at two evaluations give the mean of
+θ² over all steps between them, θ²/(2ηλ) = 1 + Δ ln ‖w‖ / (ηλ Δt), and where the length settles, θ = √(2ηλ) (Kosson et
+al. 2023). Where the weights are so short that batch norm's ε counts, their scale is seen, and this no longer holds.
 """
 
 import math
@@ -11,50 +13,75 @@ import pandas as pd
 
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.resampling import Estimate
+from l2dynamics.results.columns import LOG_NORM
 
-PREFIX = "angle_"
 LATE = 0.5
 """An angular update counts as settled from this part of the run on."""
 
 
-def relative(table: pd.DataFrame) -> pd.DataFrame:
-    """Root mean square over layers of the angular update over √(2ηλ), a row for each evaluation of a run with λ > 0.
+def courses(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean over layers of θ²/(2ηλ) between neighbouring evaluations of the runs with λ > 0 that did not diverge.
+
+    Args:
+        table: rows of a sweep of vanilla SGD at constant η and λ, L2 acting on the scale-invariant weights.
 
     Returns:
-        Columns ``run, eta, l2, seed, step, time`` (t·ηλ, t in steps) and ``ratio``. Evaluations of diverged runs are
-        left out.
+        Columns ``run, eta, l2, seed, step, time`` and ``square``: step and t·ηλ at the end of each interval.
 
     Raises:
-        Lacking: the runs have no angular updates, or all diverged.
+        Lacking: the lengths of the weights were not measured, or every run diverged.
     """
-    layers = [name for name in table.columns if name.startswith(PREFIX)]
-    if not layers:
-        raise Lacking("the runs have no angular updates: set angular_update in their setup")
-    kept = table[table["l2"] > 0].dropna(subset=layers)
-    if kept.empty:
-        raise Lacking("every run diverged")
-    product = (kept["eta"] * kept["l2"]).to_numpy(float)
-    ratio = np.sqrt(np.square(kept[layers].to_numpy(float)).mean(axis=1) / (2 * product))
-    return kept[["run", "eta", "l2", "seed", "step"]].assign(time=kept["step"] * product, ratio=ratio)
+    kept, layers = _measured(table)
+    product = kept["eta"] * kept["l2"]
+    runs = kept.groupby("run", sort=False)
+    length = kept[layers].mean(axis=1).groupby(kept["run"], sort=False).diff()
+    square = 1 + length / (product * runs["step"].diff())
+    found = kept[["run", "eta", "l2", "seed", "step"]].assign(time=product * kept["step"], square=square)
+    return found[found["step"] > runs["step"].transform("min")]
 
 
-def mean_square(rows: pd.DataFrame, by: list[str]) -> pd.Series:
-    """Root of the mean of the squares of ``ratio``: what balances is the square of the angle."""
-    return np.sqrt(rows["ratio"].pow(2).groupby([rows[name] for name in by]).mean())
+def mean_square(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean of θ²/(2ηλ) over the second half of each run, a column for every seed and a row for every (η, λ).
+
+    Raises:
+        Lacking: see :func:`courses`; or the runs share no seed.
+    """
+    kept, layers = _measured(table)
+    found: dict[tuple[float, float], dict[int, float]] = {}
+    for _, run in kept.groupby("run", sort=False):
+        late = run[run["step"] >= LATE * run["step"].max()]
+        first, last = late.iloc[0], late.iloc[-1]
+        change = float((last[layers] - first[layers]).astype(float).mean())
+        steps = float(last["step"] - first["step"])
+        point = float(first["eta"]), float(first["l2"])
+        if steps > 0:
+            found.setdefault(point, {})[int(first["seed"])] = 1 + change / (point[0] * point[1] * steps)
+    squares = pd.DataFrame.from_dict(found, orient="index").dropna(axis=1)
+    if squares.empty:
+        raise Lacking("the runs share no seed")
+    return squares
 
 
 def settled(table: pd.DataFrame) -> Estimate:
-    """Mean over η and λ of the logarithm of the settled angular update over √(2ηλ), with its error over seeds.
+    """Logarithm of the root mean square of the settled θ over √(2ηλ), over η and λ, with its error over seeds.
 
     Raises:
-        Lacking: see :func:`relative`.
+        Lacking: see :func:`mean_square`; or the weights only shrink.
     """
-    rows = relative(table)
-    last = rows.groupby("run")["step"].transform("max")
-    late = rows[(rows["step"] >= LATE * last) & (rows["step"] > 0)]
-    points = np.log(mean_square(late, ["seed", "eta", "l2"])).unstack("seed").dropna(axis=1)
-    if points.empty:
-        raise Lacking("the runs share no seed")
-    each = points.mean(axis=0).to_numpy(float)
+    squares = mean_square(table).mean(axis=0).to_numpy(float)
+    if (squares <= 0).any():
+        raise Lacking("the weights are shortened faster than by L2: their scale is not invariant")
+    each = 0.5 * np.log(squares)
     se = float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else math.nan
     return Estimate(float(each.mean()), se, max(1.0, len(each) - 1.0), n_seeds=len(each))
+
+
+def _measured(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    layers = [name for name in table.columns if name.startswith(LOG_NORM)]
+    if not layers:
+        raise Lacking("the lengths of the weights were not measured: set weight_norms in the setup")
+    broken = table.loc[table[layers].isna().any(axis=1), "run"]
+    kept = table[(table["l2"] > 0) & ~table["run"].isin(broken)]
+    if kept.empty:
+        raise Lacking("every run diverged")
+    return kept, layers

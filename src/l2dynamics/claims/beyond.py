@@ -77,6 +77,7 @@ UNITS = Spec(
         checks.better("AutoL2 in its own units minus as printed at the end", numbers[1]),
     ],
     kind=OURS,
+    pool=False,
     figure="figX2",
 )
 GAIN = Spec(

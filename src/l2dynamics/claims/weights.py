@@ -56,9 +56,9 @@ INTRINSIC = Spec(
 BALANCED = Spec(
     "x3-angle",
     "The angular update of the scale-invariant weights settles at √(2ηλ).",
-    "Measured: the mean over η and λ of the angular update over √(2ηλ), in the second half of the runs with L2 on all "
-    "weights. True if its logarithm lies within ± log 1.25 (90 %, over seeds). Angular updates are root mean squares "
-    "over channels, layers and 16 steps at each evaluation.",
+    "Measured: the root mean square of the angle of a step over √(2ηλ), over all steps in the second half of the runs "
+    "with L2 on all weights, η, λ, layers and channels. True if its logarithm lies within ± log 1.25 (90 %, over "
+    "seeds). It follows from the lengths of the weights: θ² = 2ηλ + 2 Δ ln ‖w‖ / Δt.",
     lambda numbers: [checks.equivalent("log of the angular update over √(2ηλ)", numbers[0], TURNS)],
     kind=OURS,
     figure="figX3",
@@ -88,18 +88,18 @@ def against_all(results: Mapping[str, Results], name: str) -> Part:
             {point for point in shared if _peaked(one, each[point])}
             for one, each in zip((some, whole), found, strict=True)
         ]
-        both = [
-            blocks.common([found[0][point], found[1][point]])
-            for point in shared
-            if point in peaked[0] & peaked[1]
+        both = peaked[0] & peaked[1]
+        cut = blocks.several({(side, point): found[side][point] for point in both for side in (0, 1)})
+        pairs = [
+            (cut[0, point], cut[1, point])
+            for point in sorted(both)
+            if (0, point) in cut and (1, point) in cut
         ]
-        if len(both) < POINTS:
+        if len(pairs) < POINTS:
             raise Lacking(
-                f"t* is in the first half of both runs at {len(both)} of {len(shared)} η and λ, with L2 on these "
-                f"weights at {len(peaked[0])}, on all at {len(peaked[1])}"
+                f"t* is in the first half of both runs at {len(pairs)} of {len(shared)} η and λ, with L2 on these "
+                f"weights at {len(peaked[0])}, on all at {len(peaked[1])}; it takes {POINTS}"
             )
-        flat = blocks.common([curves for pair in both for curves in pair])
-        pairs = list(zip(flat[::2], flat[1::2], strict=True))
 
         def differences(view: View) -> np.ndarray:
             times_of, tops = (
@@ -109,8 +109,8 @@ def against_all(results: Mapping[str, Results], name: str) -> Part:
             means = [np.mean([own - other for own, other in each], axis=0) for each in (times_of, tops)]
             return np.stack(means, axis=-1)
 
-        time, accuracy = resampling.estimates(differences, len(flat[0].seeds))
-        floor = math.sqrt(2 * sum(_spacing(curves) ** 2 for curves in flat) / 24) / len(pairs)
+        time, accuracy = resampling.estimates(differences, len(pairs[0][0].seeds))
+        floor = math.sqrt(sum(_spacing(curves) ** 2 for pair in pairs for curves in pair) / 12) / len(pairs)
         facts = (
             f"{len(pairs)} of {len(shared)} η and λ; t* over that of L2 on all {math.exp(time.value):.2f}, accuracy "
             f"minus that of L2 on all {number(accuracy.value)}."
@@ -135,7 +135,8 @@ def at_one_product(results: Mapping[str, Results]) -> Part:
         etas = sorted(eta for eta, _ in kept)
         if len(etas) < POINTS or etas[-1] < FACTOR * etas[0] * (1 - 1e-9):
             raise Lacking(
-                f"at ηλ = {number(product)} t* is in the first half of the run at {len(etas)} of {len(most)} η"
+                f"at ηλ = {number(product)} t* is in the first half of the run at {len(etas)} of {len(most)} η; it "
+                f"takes {POINTS} over a factor {FACTOR:g}"
             )
         cut = blocks.several(kept)
         inverse = np.array([1 / eta for eta, _ in cut])
@@ -155,11 +156,8 @@ def balanced(results: Mapping[str, Results]) -> Part:
     def measure() -> Part:
         table = runs.rows(own)
         found = angles.settled(table)
-        other = angles.settled(runs.rows(results[INVARIANT]))
-        facts = (
-            f"{math.exp(found.value):.2f} √(2ηλ) with L2 on all weights, {math.exp(other.value):.2f} √(2ηλ) with L2 on "
-            "the scale-invariant ones alone."
-        )
+        by_point = np.sqrt(np.maximum(angles.mean_square(table).mean(axis=1), 0))
+        facts = f"{by_point.min():.2f} to {by_point.max():.2f} at single η and λ."
         return replace(part, numbers=(found,), facts=facts)
 
     return judging.attempt(part, measure)

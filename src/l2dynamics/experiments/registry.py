@@ -177,7 +177,7 @@ EXPERIMENTS = (
     Experiment("sweep@fc_mse", "fc_mse", _MNIST, "FC with MSE", "FC", ("S5",), 0.05),
     Experiment("sweep@fc_small", "fc_small", _CIFAR, "FC-small", "FC", ("S7",), 0.1),
     Experiment("sweep@cnn", "cnn", _EITHER, "CNN", "CNN No BN", ("3a–c", "S6"), 0.01),
-    Experiment("sweep@cnn_bn", "cnn_bn", _EITHER, "CNN+BN", "CNN BN", ("3d–f", "X3", "X4"), 0.01),
+    Experiment("sweep@cnn_bn", "cnn_bn", _EITHER, "CNN+BN", "CNN BN", ("3d–f", "X4"), 0.01),
     Experiment("sweep@wrn", "wrn", _EITHER, "WRN", "WRN", ("2d–f", "S1b", "S6"), 0.2),
     Experiment(
         "sweep@wrn_aug",

@@ -140,8 +140,9 @@ class Setup(Strict):
     eval_batch: PositiveInt = 500
     # Training examples on which train_loss and train_accuracy are measured (the first ones). None: all.
     eval_train: PositiveInt | None = None
-    # Measure besides how far a step turns the weights whose scale batch norm removes, by layer.
-    angular_update: bool = False
+    # Measure besides ln ‖w‖ of the weights whose scale batch norm removes, by layer: from it follows how far steps turn
+    # them (vanilla SGD, where batch norm removes the scale of each output channel: not WRN).
+    weight_norms: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
@@ -155,7 +156,7 @@ class Setup(Strict):
     @model_validator(mode="after")
     def _invariant(self) -> "Setup":
         given = [f"l2_on: {self.l2_on}"] if self.l2_on != "all" else []
-        given += ["angular_update: true"] if self.angular_update else []
+        given += ["weight_norms: true"] if self.weight_norms else []
         if given and not (
             isinstance(self.model, WrnModel | ResNetModel) or getattr(self.model, "batch_norm", False)
         ):

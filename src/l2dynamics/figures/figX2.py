@@ -8,11 +8,10 @@ from l2dynamics.experiments.registry import title
 from l2dynamics.figures import autol2_panels, captions, panels
 from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
-from l2dynamics.figures.style import AUTO, CATEGORIES, TUNED, Style, styled
+from l2dynamics.figures.style import AUTO, AUTO_OWN, TUNED, Style, styled
 from l2dynamics.results.tables import Results
 
 RESULTS = ("autol2_wrn_schedule", "autol2_wrn_cosine", "autol2_cnn_bn_schedule", "autol2_cnn_bn_cosine")
-COLOR = CATEGORIES[2]
 
 
 @styled
@@ -26,12 +25,12 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         rows = selection.adaptive(own, "own")
         if len(rows):
             curve = panels.mean_curve(rows, "test_accuracy", selection.images(own))
-            canvas.band(above, "AutoL2, own units", curve, color=COLOR)
+            canvas.band(above, "AutoL2, own units", curve, color=AUTO_OWN)
         canvas.focus(above, autol2_panels.SPAN)
         canvas.setup(below, "λ in force", panels.EPOCHS, panels.L2, log="y")
         for rule, some, color in (
             ("AutoL2", selection.adaptive(own, "minibatch"), AUTO),
-            ("AutoL2, own units", rows, COLOR),
+            ("AutoL2, own units", rows, AUTO_OWN),
         ):
             for seed, run in some.groupby("seed", sort=True):
                 steps = run[["epoch", "l2"]].rename(columns={"epoch": "x", "l2": "y"})
@@ -41,7 +40,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             canvas.level(below, "tuned lambda", best, color=TUNED)
         starts = " and ".join(_start(own, rule) for rule in ("own", "minibatch"))
         said.append(f"{title(name)}: tuned λ = {number(best)}, λ₀ = {starts}")
-    canvas.shared_legend([*entries, ("AutoL2, own units", {"color": COLOR})], columns=4)
+    canvas.shared_legend([*entries, ("AutoL2, own units", {"color": AUTO_OWN})], columns=4)
     return canvas.drawing(
         captions.caption(
             "Figure X2",

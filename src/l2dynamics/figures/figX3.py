@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pandas as pd
 
 from l2dynamics.analysis import angles, bands, blocks, selection, thresholds
@@ -17,8 +18,8 @@ NAMES = {
     "cnn_bn_l2_invariant": "scale-invariant weights",
     "cnn_bn_l2_others": "other weights",
 }
-ZERO = "cnn_bn"
-RESULTS = (*NAMES, ZERO)
+RESULTS = tuple(NAMES)
+ZERO_LINES = ("--", "-.", ":")
 TURNED = {"c": "cnn_bn_l2_all", "d": "cnn_bn_l2_invariant"}
 
 
@@ -36,7 +37,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             every.append(stars)
     if every and canvas.guide("a", pd.concat(every, ignore_index=True)):
         canvas.legend("a", [("∝ 1/(ηλ)", dict(GUIDE_LINE))], loc="upper right")
-    canvas.level("b", "lambda=0", _without(results[ZERO]))
+    without = _without(results["cnn_bn_l2_all"])
+    for eta, line in zip(without, ZERO_LINES, strict=False):
+        canvas.level("b", f"lambda=0, eta={eta:g}", without[eta], linestyle=line)
     for panel, name in TURNED.items():
         _turns(canvas, panel, results[name], f"L2 on {NAMES[name]}")
     looks = zip(NAMES.values(), CATEGORIES, strict=False)
@@ -49,14 +52,16 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(a) Steps to the maximum test accuracy (within 0.005, of the mean curve over seeds) against ηλ, L2 on "
                 "all weights, on those whose scale batch norm removes, and on the others; a line joins the λ of one "
                 "η, and points at one ηλ differ in η.",
-                "(b) Maximum test accuracy; dashed: λ = 0 of Figure 3d–f.",
-                "(c, d) Angular update of the scale-invariant weights over √(2ηλ), root mean square over 16 steps, "
-                "layers and seeds, against steps times ηλ, one line for every η and λ, darker for larger λ; dashed: 1, "
-                "where L2 and gradients balance.",
+                f"(b) Maximum test accuracy; level: λ = 0 at η = {', '.join(f'{eta:g}' for eta in without) or 'none'} "
+                "(dashed, dash-dotted, dotted).",
+                "(c, d) Angle by which a step turns the scale-invariant weights over √(2ηλ), root mean square over the "
+                "steps between two evaluations, channels, layers and seeds, from the lengths of the weights, against "
+                "steps times ηλ; one line for every η and λ, darker for larger λ; dashed: 1, where L2 and gradients "
+                "balance.",
                 captions.SEEDS,
                 *captions.marks(canvas.flags, canvas.cut),
             ],
-            {f"L2 on {label}": results[name] for name, label in NAMES.items()} | {"λ = 0": results[ZERO]},
+            {f"L2 on {label}": results[name] for name, label in NAMES.items()},
         )
     )
 
@@ -80,10 +85,10 @@ def _points(results: Results) -> list[tuple[float, pd.DataFrame, pd.DataFrame]]:
     return curves_of
 
 
-def _without(results: Results) -> float:
-    """The maximum accuracy at λ = 0."""
+def _without(results: Results) -> dict[float, float]:
+    """The maximum accuracy at λ = 0 by η, the largest first."""
     found = _grid(results, lambda l2: l2 == 0)
-    return max((bands.interval(curves, bands.maximum)[0] for curves in found.values()), default=float("nan"))
+    return {eta: bands.interval(found[eta, l2], bands.maximum)[0] for eta, l2 in sorted(found, reverse=True)}
 
 
 def _grid(results: Results, wanted: Callable[[pd.Series], pd.Series]) -> dict[tuple[float, float], Curves]:
@@ -95,15 +100,16 @@ def _grid(results: Results, wanted: Callable[[pd.Series], pd.Series]) -> dict[tu
 def _turns(canvas: Canvas, panel: str, results: Results, title: str) -> None:
     canvas.setup(panel, title, "steps times ηλ", "angular update / √(2ηλ)", log="xy")
     try:
-        rows = angles.relative(selection.rows(results))
+        rows = angles.courses(selection.rows(results))
     except Lacking as lack:
         canvas.empty(panel, str(lack))
         return
-    rows = rows[rows["step"] > 0]
     for eta, some in each(rows, "eta"):
         for l2, own in each(some, "l2"):
-            course = angles.mean_square(own, ["time"]).reset_index()
-            curve = pd.DataFrame({"x": course["time"], "y": course["ratio"]})
+            squares = own.groupby("time")["square"].mean()
+            # Below 0 where the weights are so short that batch norm does see their scale: a hole.
+            ratio = np.sqrt(squares.where(squares > 0))
+            curve = pd.DataFrame({"x": ratio.index, "y": ratio.to_numpy()})
             canvas.record(panel, f"eta={eta:g}, lambda={number(l2)}", curve)
             canvas.axes[panel].plot(curve["x"], curve["y"], color=l2_color(l2))
     canvas.level(panel, "balance", 1.0)

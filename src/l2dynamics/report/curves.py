@@ -22,7 +22,7 @@ MOST_POINTS = 60
 SERVER = "http://127.0.0.1:5000"
 """Where `make ui` listens."""
 
-_AUTO = {"auto_minibatch": style.AUTO, "auto_subset": style.AUTO_SUBSET}
+_AUTO = {"auto_minibatch": style.AUTO, "auto_subset": style.AUTO_SUBSET, "auto_own": style.AUTO_OWN}
 
 
 def collect(root: Path) -> dict[str, Any]:

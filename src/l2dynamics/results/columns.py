@@ -5,5 +5,7 @@ RUN_COLUMNS = ("run", "group", "eta", "l2", "seed", "sigma_w", "budget")
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "l2_norm")
 #: Correct test images in each of 20 blocks, image i in block i mod 20; their sum is the accuracy times the images.
 BLOCKS = tuple(f"correct_{block:02}" for block in range(20))
+#: With the name of a layer: mean over its output channels of ln ‖w‖, where a setup asks for ``weight_norms``.
+LOG_NORM = "log_norm_"
 #: Order of the columns in the file. ``budget`` and ``epoch`` in epochs, ``train_loss`` without the L2 term.
 COLUMNS = (*RUN_COLUMNS, "step", "epoch", *METRICS, *BLOCKS)

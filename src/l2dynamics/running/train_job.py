@@ -170,10 +170,7 @@ class _Training:
             if target < self.step:
                 continue
             self._advance(int(target), stop)
-            measured = self.trainer.evaluate(self.state, self.hyper)
-            if self.job.recipe.setup.angular_update:
-                measured |= self.trainer.angular_update(self.state, self.hyper, int(target))
-            if self.curves.record(index, measured):
+            if self.curves.record(index, self.trainer.evaluate(self.state, self.hyper)):
                 self.step = int(self.curves.steps[-1])
                 break
             if self._tracker is not None and len(self.job.specs) == 1:

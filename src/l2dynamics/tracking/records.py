@@ -20,6 +20,7 @@ from l2dynamics import prediction
 from l2dynamics.analysis import blocks, per_run
 from l2dynamics.analysis.blocks import HALF_A, HALF_B, first_best
 from l2dynamics.results import tables
+from l2dynamics.results.columns import LOG_NORM
 from l2dynamics.results.tables import Results
 from l2dynamics.storage import atomic
 from l2dynamics.tracking import catalog
@@ -95,8 +96,8 @@ def numbers(found: Mapping[str, Any]) -> list[Point]:
 def of_rows(name: str, header: Mapping[str, Any], table: pd.DataFrame) -> list[Record]:
     """Make one record per run from a table as :func:`l2dynamics.results.tables.load` returns it."""
     shared, tags, table = common_params(header), common_tags(name, header), table.reset_index(drop=True)
-    extra = [c for c in table.columns if c not in tables.COLUMNS]
-    numeric = table[["step", "epoch", "l2", *tables.METRICS]].to_numpy(float)
+    extra = [c for c in ("setup",) if c in table]
+    numeric = table[["step", "epoch", "l2", *tables.METRICS, *_norms(table)]].to_numpy(float)
     found = []
     for run, rows in table.groupby("run", sort=False):
         first: Any = rows.iloc[0]
@@ -157,6 +158,10 @@ def common_tags(name: str, header: Mapping[str, Any], kind: str = "run") -> dict
     }
 
 
+def _norms(rows: pd.DataFrame) -> list[str]:
+    return [name for name in rows.columns if name.startswith(LOG_NORM)]
+
+
 def points(record: Record, *, finished: bool) -> list[Point]:
     """Return everything that a run shows; the outcome of a training run only if it is finished."""
     trained = [] if record.rows.empty else curves(record) + (outcome(record) if finished else [])
@@ -167,7 +172,7 @@ def curves(record: Record) -> list[Point]:
     """Return the points of all curves: x is the step, in ``by_eta_lambda/…`` (none if λ = 0 or varies) 10⁶·t·η·λ."""
     rows = record.rows
     step, epoch, l2 = rows["step"].to_numpy(), rows["epoch"].to_numpy(float), rows["l2"].to_numpy(float)
-    columns = {metric: rows[metric].to_numpy(float) for metric in tables.METRICS}
+    columns = {metric: rows[metric].to_numpy(float) for metric in (*tables.METRICS, *_norms(rows))}
     found: list[Point] = []
     if record.tags["group"].startswith("auto_"):
         columns["l2"] = l2

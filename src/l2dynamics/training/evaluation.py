@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2dynamics.results.columns import BLOCKS
+from l2dynamics.models import networks
+from l2dynamics.results.columns import BLOCKS, LOG_NORM
 from l2dynamics.training.losses import correct
 from l2dynamics.training.regularization import squared_norm
 from l2dynamics.training.update import Examples, State, Update
@@ -89,12 +90,15 @@ class Evaluator:
             found[f"{split}_loss"] = loss
             found[f"{split}_correct"] = in_blocks(hit) if split == "test" else jnp.sum(hit)
             done = until
+        if self._update.setup.weight_norms:
+            found |= log_norms(params, networks.scale_invariant(self._update.module, params))
         return found | {"l2_norm": jnp.sqrt(squared_norm(params))}
 
     def __call__(self, state: State, l2: jax.Array) -> dict[str, np.ndarray]:
         """Metrics by name, float64 scalars or ``[runs]``.
 
-        Losses are without the L2 term, ``l2_norm`` is ‖θ‖, the :data:`BLOCKS` count correct test images.
+        Losses are without the L2 term, ``l2_norm`` is ‖θ‖, the :data:`BLOCKS` count correct test images; where the
+        setup asks for ``weight_norms``, see :func:`log_norms`.
 
         Args:
             state: parameters of the runs.
@@ -111,7 +115,19 @@ class Evaluator:
             "l2_norm": values["l2_norm"],
             "l2": np.asarray(found[1], np.float64),
         }
+        measured |= {name: value for name, value in values.items() if name.startswith(LOG_NORM)}
         return measured | {name: blocks[..., index] for index, name in enumerate(BLOCKS)}
+
+
+def log_norms(params: Any, where: Any) -> dict[str, jax.Array]:
+    """Mean over output channels of ln ‖w‖ by layer, float32 scalars, of the kernels that ``where`` says."""
+    found = {}
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    for (path, kernel), wanted in zip(leaves, jax.tree.leaves(where), strict=True):
+        if wanted:
+            squares = jnp.sum(jnp.square(kernel.astype(jnp.float32)), tuple(range(kernel.ndim - 1)))
+            found[f"{LOG_NORM}{path[0].key}"] = 0.5 * jnp.mean(jnp.log(squares))
+    return found
 
 
 def in_blocks(hits: jax.Array) -> jax.Array:

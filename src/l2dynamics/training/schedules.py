@@ -35,4 +35,4 @@ def cosine_sum(step: Step, steps: jax.Array) -> jax.Array:
     angle = jnp.float32(np.pi) / jnp.asarray(steps, jnp.float32)
     time = jnp.asarray(step, jnp.float32)
     cosines = 0.5 * (jnp.sin((time - 0.5) * angle) / jnp.sin(0.5 * angle) + 1)
-    return jnp.floor(0.5 * (time + cosines)).astype(jnp.int32)
+    return jnp.maximum(jnp.floor(0.5 * (time + cosines)), 0).astype(jnp.int32)

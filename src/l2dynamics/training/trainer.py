@@ -19,9 +19,6 @@ from l2dynamics.models.layout import Layout
 from l2dynamics.training.evaluation import Evaluator
 from l2dynamics.training.update import Batch, Examples, Hyper, State, Update
 
-TURNS = 16
-"""Over how many steps an angular update is averaged: that of one step depends on its batch."""
-
 
 class Run(NamedTuple):
     """Everything that changes in training; a resumed run needs nothing else but the step."""
@@ -83,7 +80,6 @@ class Trainer:
         self.fetch = jax.jit(self._fetch)
         # Without AutoL2, so that its runs and those with constant λ dispatch the same program.
         self.step = jax.jit(self._step, donate_argnums=0)
-        self._turning_step = jax.jit(self._lift(self.update.turning_step, in_axes=(0, 0, self._batch_axes)))
         self._evaluate = Evaluator(self.update, self._lift)
         self._subset: Examples = self._evaluate.subset
         self._set_rule(rule, measure, clock)
@@ -200,20 +196,6 @@ class Trainer:
     def evaluate(self, run: Run, hyper: Hyper) -> dict[str, np.ndarray]:
         """Metrics by name, see :meth:`l2dynamics.training.evaluation.Evaluator.__call__`."""
         return self._evaluate(run.state, self.l2(run, hyper))
-
-    def angular_update(self, run: Run, hyper: Hyper, step: int) -> dict[str, np.ndarray]:
-        """How far each of the next :data:`TURNS` steps would turn the scale-invariant weights: the root mean square.
-
-        Returns:
-            ``angle_<layer>`` in radians, float64 scalars or ``[runs]``; ``run`` stays where it is.
-        """
-        state, squares = run.state, []
-        for now in range(step, step + TURNS):
-            order = self.order(hyper, np.int32(now // self.steps_per_epoch))
-            batch = Batch(np.int32(now), *self.examples_of(order, np.int32(now)))
-            state, found = self._turning_step(state, run.in_force(hyper), batch)
-            squares.append({name: np.square(np.asarray(angle, np.float64)) for name, angle in found.items()})
-        return {name: np.sqrt(np.mean([one[name] for one in squares], 0)) for name in squares[0]}
 
     def shapes(self, hyper: Hyper) -> Run:
         """Shapes and types of a run; nothing is compiled."""

@@ -31,7 +31,6 @@ from l2dynamics.experiments.setup import CosineSchedule, Measure, PauseClock, Se
 from l2dynamics.models import networks
 from l2dynamics.models.layout import Layout
 from l2dynamics.training import schedules
-from l2dynamics.training.angles import turned
 from l2dynamics.training.augmentation import flip_and_crop, mixup
 from l2dynamics.training.losses import LOSSES, correct
 from l2dynamics.training.regularization import add_l2
@@ -210,11 +209,6 @@ class Update:
             return None
         wanted = self.setup.l2_on == "scale_invariant"
         return jax.tree.map(lambda found: found == wanted, networks.scale_invariant(self.module, params))
-
-    def turning_step(self, state: State, hyper: Hyper, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
-        """The state after a step, and how far the step has turned the scale-invariant weights, by layer."""
-        after = self.step(state, hyper, batch)
-        return after, turned(state.params, after.params, networks.scale_invariant(self.module, state.params))
 
     def measure(
         self,
