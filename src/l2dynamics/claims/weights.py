@@ -95,6 +95,8 @@ def against_all(results: Mapping[str, Results], name: str) -> Part:
             for point in sorted(both)
             if (0, point) in cut and (1, point) in cut
         ]
+        if len(pairs) < POINTS <= len(both):
+            raise Lacking(f"{len(both) - len(pairs)} of {len(both)} η and λ have one seed")
         if len(pairs) < POINTS:
             raise Lacking(
                 f"t* is in the first half of both runs at {len(pairs)} of {len(shared)} η and λ, with L2 on these "
