@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from l2dynamics import paths
 from l2dynamics.claims import evaluation, judging, times
 from l2dynamics.figures import gallery
-from l2dynamics.figures.style import AUTO, l2_color
+from l2dynamics.figures.style import AUTO, AUTO_OWN, l2_color
 from l2dynamics.report import curves, document, overview, provenance, words
 from l2dynamics.results import tables
 from l2dynamics.tracking import catalog
@@ -193,16 +193,17 @@ def test_page_holds_every_training_curve(root):
     assert "Copyright (c) 2022 Leon Sorokin" in text
 
 
-def test_curves_of_long_diverged_and_adaptive_runs():
+@pytest.mark.parametrize(("group", "color"), [("auto_minibatch", AUTO), ("auto_own", AUTO_OWN)])
+def test_curves_of_long_diverged_and_adaptive_runs(group, color):
     one = synthetic.run_rows(eta=0.15, l2=0.01, seed=0, budget=100)
     long = pd.concat([one.assign(step=one["step"] + i * 1000, epoch=one["epoch"] + i) for i in range(9)])
     long.loc[long["epoch"] > 50, "train_loss"] = float("nan")
-    auto = one.assign(run="auto", group="auto_minibatch")
+    auto = one.assign(run="auto", group=group)
     made = curves.sweep(synthetic.results("autol2_fc", pd.concat([long, auto], ignore_index=True)))
     first, second = made["runs"]
     assert len(first["epoch"]) == curves.MOST_POINTS < len(long)
     assert None in first["train_loss"]
-    assert (second["color"], second["l2"]) == (AUTO, None)
+    assert (second["color"], second["l2"]) == (color, None)
     assert second["coefficient"] == [0.01] * len(one)
     assert "</" not in curves.dumps({"name": "</script>"})
 

@@ -1001,3 +1001,13 @@ def test_a_clock_that_jumps_doubles_and_loses_nothing(root: Path, monkeypatch: p
     assert sync(root).written == 7
     assert (sync(root).written, sync(root).removed) == (0, 0)
     assert_complete(root, results)
+
+
+def test_the_lengths_of_weights_are_curves_and_no_parameters():
+    results = synthetic.everything()["cnn_bn_l2_all"]
+    record = records.of_rows(results.name, results.passport, results.table)[0]
+    layers = {f"log_norm_Conv_{k}" for k in range(3)}
+    assert not layers & set(record.params)
+    assert layers <= {name for name, _, _ in records.points(record, finished=True)}
+    longer = results.table.assign(log_norm_Conv_0=results.table["log_norm_Conv_0"] + 1)
+    assert records.of_rows(results.name, results.passport, longer)[0].digest != record.digest
