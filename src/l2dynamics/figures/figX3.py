@@ -19,7 +19,8 @@ NAMES = {
     "cnn_bn_l2_others": "other weights",
 }
 RESULTS = tuple(NAMES)
-ZERO_LINES = ("--", "-.", ":")
+ZERO_LINES, MARKERS = ("--", "-.", ":"), ("o", "D", "v")
+"""By η, the largest first."""
 TURNED = {"c": "cnn_bn_l2_all", "d": "cnn_bn_l2_invariant"}
 
 
@@ -31,9 +32,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas.setup("b", "maximum accuracy", "ηλ", panels.MAX_ACCURACY, log="x")
     every = []
     for (name, label), color in zip(NAMES.items(), CATEGORIES, strict=False):
-        for eta, stars, tops in _points(results[name]):
+        for (eta, stars, tops), marker in zip(_points(results[name]), MARKERS, strict=False):
             for panel, points in (("a", stars), ("b", tops)):
-                canvas.curve(panel, f"{label}, eta={eta:g}", points, color=color)
+                canvas.curve(panel, f"{label}, eta={eta:g}", points, color=color, marker=marker)
             every.append(stars)
     if every and canvas.guide("a", pd.concat(every, ignore_index=True)):
         canvas.legend("a", [("∝ 1/(ηλ)", dict(GUIDE_LINE))], loc="upper right")
@@ -42,6 +43,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         canvas.level("b", f"lambda=0, eta={eta:g}", without[eta], linestyle=line)
     for panel, name in TURNED.items():
         _turns(canvas, panel, results[name], f"L2 on {NAMES[name]}")
+    etas = ", ".join(f"{eta:g}" for eta in without) or "none"
     looks = zip(NAMES.values(), CATEGORIES, strict=False)
     canvas.shared_legend([(label, {"color": color, "marker": "o"}) for label, color in looks], columns=3)
     return canvas.drawing(
@@ -51,9 +53,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "Ours, not in the paper.",
                 "(a) Steps to the maximum test accuracy (within 0.005, of the mean curve over seeds) against ηλ, L2 on "
                 "all weights, on those whose scale batch norm removes, and on the others; a line joins the λ of one "
-                "η, and points at one ηλ differ in η.",
-                f"(b) Maximum test accuracy; level: λ = 0 at η = {', '.join(f'{eta:g}' for eta in without) or 'none'} "
-                "(dashed, dash-dotted, dotted).",
+                f"η; circles, diamonds and triangles downwards: η = {etas}.",
+                f"(b) Maximum test accuracy; dashed, dash-dotted and dotted: λ = 0 at η = {etas}.",
                 "(c, d) Angle by which a step turns the scale-invariant weights over √(2ηλ), root mean square over the "
                 "steps between two evaluations, channels, layers and seeds, from the lengths of the weights, against "
                 "steps times ηλ; one line for every η and λ, darker for larger λ; dashed: 1, where L2 and gradients "
@@ -67,7 +68,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
 
 
 def _points(results: Results) -> list[tuple[float, pd.DataFrame, pd.DataFrame]]:
-    """By η the points of t* and of the maximum accuracy against ηλ; a late t* only bounds it from below."""
+    """By η, the largest first, the points of t* and of the maximum accuracy against ηλ; a late t* only bounds it from below."""
     found = _grid(results, lambda l2: l2 > 0)
     rows: dict[float, list[tuple[tuple[float | str, ...], tuple[float | str, ...]]]] = {}
     for (eta, l2), curves in found.items():
@@ -79,7 +80,7 @@ def _points(results: Results) -> list[tuple[float, pd.DataFrame, pd.DataFrame]]:
             ((eta * l2, *star, count, "bound" if late else ""), (eta * l2, *top, count, ""))
         )
     curves_of = []
-    for eta, pairs in sorted(rows.items()):
+    for eta, pairs in sorted(rows.items(), reverse=True):
         stars, tops = (pd.DataFrame([pair[k] for pair in pairs], columns=list(POINT_COLUMNS)) for k in (0, 1))
         curves_of.append((eta, stars, tops))
     return curves_of
