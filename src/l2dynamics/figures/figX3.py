@@ -68,7 +68,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
 
 
 def _points(results: Results) -> list[tuple[float, pd.DataFrame, pd.DataFrame]]:
-    """By η, the largest first, the points of t* and of the maximum accuracy against ηλ; a late t* only bounds it from below."""
+    """By η, the largest first, points of t* and maximum accuracy against ηλ; a late t* only bounds it from below."""
     found = _grid(results, lambda l2: l2 > 0)
     rows: dict[float, list[tuple[tuple[float | str, ...], tuple[float | str, ...]]]] = {}
     for (eta, l2), curves in found.items():
