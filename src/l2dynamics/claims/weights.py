@@ -145,7 +145,7 @@ def at_one_product(results: Mapping[str, Results]) -> Part:
         # A law in 1/η: the exponent changes its sign, which the criterion does not see.
         law = slopes.exponent(Sweep(tuple(cut.values()), np.ones(len(cut)), inverse, {}))
         facts = f"ηλ = {number(product)}, η = {', '.join(f'{eta:g}' for eta in etas)}."
-        return replace(part, numbers=(replace(law.slope, value=-law.slope.value),), facts=facts)
+        return replace(part, numbers=(replace(law.slope, value=0.0 - law.slope.value),), facts=facts)
 
     return judging.attempt(part, measure)
 
