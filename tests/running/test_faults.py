@@ -68,7 +68,7 @@ class Toy:
 def toy(monkeypatch):
     """Random images in place of the samples, the toy in place of the trainer, stops after every few steps."""
 
-    def trainer(recipe, measure, bucket):
+    def trainer(recipe, measure, clock, bucket):
         return Toy()
 
     trainer.cache_clear = lambda: None
