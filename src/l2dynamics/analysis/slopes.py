@@ -268,15 +268,18 @@ def _centred(x: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarr
     return x - mean @ member.T
 
 
+def spacing(curves: Curves, time: float) -> float:
+    """Log of the distance of the evaluation at ``time`` from the one before: log t is uncertain by it, uniformly."""
+    earlier = curves.steps[(curves.steps < time) & (curves.steps > 0)]
+    return math.log(time / earlier[-1]) if earlier.size else math.log(2)
+
+
 def _unresolved(sweep: Sweep, u: np.ndarray, groups: np.ndarray, find: Finder) -> float:
     """Standard error of a slope from the distance of evaluations alone.
 
     The time lies somewhere between the evaluation that is found and the one before: a uniform error of log t.
     """
-    errors = []
-    for curves, time in zip(sweep.curves, sweep.times(find), strict=True):
-        earlier = curves.steps[(curves.steps < time) & (curves.steps > 0)]
-        errors.append(math.log(time / earlier[-1]) if earlier.size else math.log(2))
+    errors = [spacing(curves, time) for curves, time in zip(sweep.curves, sweep.times(find), strict=True)]
     a = _centred(u[None, :], np.ones((1, len(u))), groups)[0]
     square = float((a * a).sum())
     return float(np.sqrt((a * a * np.square(errors)).sum() / 12)) / square if square > 0 else 0.0

@@ -184,8 +184,7 @@ def own_units(results: Mapping[str, Results], setup: str) -> Part:
         tuned = max(fixed, key=lambda l2: float(fixed[l2].accuracy().mean()))
         facts = (
             f"Tuned λ = {number(tuned)}; λ0 = {starts['own']:.3g} in its own units, {starts['minibatch']:.3g} as "
-            "printed; "
-            f"minus as printed {number(numbers[1].value)}."
+            f"printed; minus as printed {number(numbers[1].value)}."
         )
         lacks = (
             f"the best constant λ = {number(tuned)} is the largest of its grid" if tuned == max(fixed) else ""

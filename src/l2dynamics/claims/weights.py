@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from l2dynamics import peaks
 from l2dynamics.analysis import angles, bands, blocks, resampling, slopes, thresholds
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.regime import STEPS
@@ -112,7 +111,9 @@ def against_all(results: Mapping[str, Results], name: str) -> Part:
             return np.stack(means, axis=-1)
 
         time, accuracy = resampling.estimates(differences, len(pairs[0][0].seeds))
-        floor = math.sqrt(sum(_spacing(curves) ** 2 for pair in pairs for curves in pair) / 12) / len(pairs)
+        floor = math.sqrt(
+            sum(slopes.spacing(curves, runs.star(curves)) ** 2 for pair in pairs for curves in pair) / 12
+        ) / len(pairs)
         facts = (
             f"{len(pairs)} of {len(shared)} η and λ; t* over that of L2 on all {math.exp(time.value):.2f}, accuracy "
             f"minus that of L2 on all {number(accuracy.value)}."
@@ -174,10 +175,3 @@ def _peaked(results: Results, curves: Curves) -> bool:
     return runs.learned(results, curves) and STEPS <= at <= thresholds.FIT_WITHIN * runs.length(curves) * (
         1 + 1e-9
     )
-
-
-def _spacing(curves: Curves) -> float:
-    """Log of the distance of the evaluation at t* from the one before: a uniform error of log t*."""
-    at = float(peaks.star(curves.steps, curves.accuracy().mean(axis=0)))
-    earlier = curves.steps[(curves.steps < at) & (curves.steps > 0)]
-    return math.log(at / earlier[-1]) if earlier.size else math.log(2)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from l2dynamics.analysis import angles, bands, blocks, selection, thresholds
+from l2dynamics.analysis import angles, bands, blocks, selection
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.figures import captions, panels
-from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, number
+from l2dynamics.figures.canvas import Canvas, each, number
 from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import CATEGORIES, GUIDE_LINE, Style, l2_color, styled
 from l2dynamics.results.tables import Results
@@ -32,10 +32,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     canvas.setup("b", "maximum accuracy", "ηλ", panels.MAX_ACCURACY, log="x")
     every = []
     for (name, label), color in zip(NAMES.items(), CATEGORIES, strict=False):
-        for (eta, stars, tops), marker in zip(_points(results[name]), MARKERS, strict=False):
-            for panel, points in (("a", stars), ("b", tops)):
+        for (eta, runs), marker in zip(_by_eta(results[name]).items(), MARKERS, strict=False):
+            every.append(panels.stars_of(runs))
+            for panel, points in (("a", every[-1]), ("b", panels.points_of(runs, bands.maximum))):
                 canvas.curve(panel, f"{label}, eta={eta:g}", points, color=color, marker=marker)
-            every.append(stars)
     if every and canvas.guide("a", pd.concat(every, ignore_index=True)):
         canvas.legend("a", [("∝ 1/(ηλ)", dict(GUIDE_LINE))], loc="upper right")
     without = _without(results["cnn_bn_l2_all"])
@@ -67,23 +67,12 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     )
 
 
-def _points(results: Results) -> list[tuple[float, pd.DataFrame, pd.DataFrame]]:
-    """By η, the largest first, points of t* and maximum accuracy against ηλ; a late t* only bounds it from below."""
-    found = _grid(results, lambda l2: l2 > 0)
-    rows: dict[float, list[tuple[tuple[float | str, ...], tuple[float | str, ...]]]] = {}
-    for (eta, l2), curves in found.items():
-        star = bands.interval(curves, bands.log_star, log=True)
-        top = bands.interval(curves, bands.maximum)
-        late = star[0] > thresholds.FIT_WITHIN * curves.steps[-1]
-        count = len(curves.seeds)
-        rows.setdefault(eta, []).append(
-            ((eta * l2, *star, count, "bound" if late else ""), (eta * l2, *top, count, ""))
-        )
-    curves_of = []
-    for eta, pairs in sorted(rows.items(), reverse=True):
-        stars, tops = (pd.DataFrame([pair[k] for pair in pairs], columns=list(POINT_COLUMNS)) for k in (0, 1))
-        curves_of.append((eta, stars, tops))
-    return curves_of
+def _by_eta(results: Results) -> dict[float, dict[float, Curves]]:
+    """The runs with λ > 0 by η, the largest first, and ηλ."""
+    found: dict[float, dict[float, Curves]] = {}
+    for (eta, l2), curves in sorted(_grid(results, lambda l2: l2 > 0).items(), reverse=True):
+        found.setdefault(eta, {})[eta * l2] = curves
+    return found
 
 
 def _without(results: Results) -> dict[float, float]:

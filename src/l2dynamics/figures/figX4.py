@@ -1,14 +1,13 @@
 """Figure X4 (ours): the gain of λ > 0 and t* in full batches and in minibatches."""  # noqa: N999
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
-from l2dynamics.analysis import bands, beyond, thresholds
-from l2dynamics.analysis.blocks import Curves, Lacking
-from l2dynamics.analysis.resampling import Statistic
+from l2dynamics.analysis import bands, beyond
+from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.figures import captions, panels
-from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, number
+from l2dynamics.figures.canvas import Canvas, number
 from l2dynamics.figures.drawing import Drawing
 from l2dynamics.figures.style import CATEGORIES, GUIDE_LINE, Style, styled
 from l2dynamics.results.tables import Results
@@ -39,9 +38,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             best = {l2: one for (own, l2), one in runs.items() if own == size}
             zero, *_ = bands.interval(best.pop(0.0), bands.maximum)
             canvas.level(left, f"lambda=0, {name}", zero, color=color)
-            tops = _points(best, bands.maximum, star=False)
+            tops = panels.points_of(best, bands.maximum)
             canvas.curve(left, name, tops, color=color)
-            stars.append(_points(best, bands.log_star, star=True))
+            stars.append(panels.stars_of(best))
             canvas.curve(right, name, stars[-1], color=color)
             said.append(f"{title}, {name}: λ = 0 {zero:.3f}, λ > 0 up to {tops['y'].max():.3f}")
         canvas.legend(
@@ -72,15 +71,3 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             },
         )
     )
-
-
-def _points(
-    runs: Mapping[float, Curves], statistic: Callable[[Curves], Statistic], *, star: bool
-) -> pd.DataFrame:
-    """One point for every λ; t* in the second half of the run only bounds it from below."""
-    rows = []
-    for l2, curves in sorted(runs.items()):
-        found = bands.interval(curves, statistic, log=star)
-        late = star and found[0] > thresholds.FIT_WITHIN * curves.steps[-1]
-        rows.append((l2, *found, len(curves.seeds), "bound" if late else ""))
-    return pd.DataFrame(rows, columns=list(POINT_COLUMNS))

@@ -1,15 +1,16 @@
 """Panels that several figures share: one quantity of a sweep against λ, η or time, with the paper's axes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from l2dynamics.analysis import bands, selection
-from l2dynamics.analysis.blocks import Lacking
-from l2dynamics.figures.canvas import Canvas, each, extremes, number, points
+from l2dynamics.analysis import bands, selection, thresholds
+from l2dynamics.analysis.blocks import Curves, Lacking
+from l2dynamics.analysis.resampling import Statistic
+from l2dynamics.figures.canvas import POINT_COLUMNS, Canvas, each, extremes, number, points
 from l2dynamics.figures.style import BEST_LINE, GUIDE_LINE, SINGLE, ZERO_LINE, eta_colors, l2_color
 from l2dynamics.results.tables import Results
 
@@ -223,6 +224,22 @@ def counts(*summaries: pd.DataFrame, peaks: bool = True) -> str:
     }
     said = [f"{count} {what}" for what, count in found.items() if count]
     return f"Of the {len(every)} runs drawn {', '.join(said)}." if said else ""
+
+
+def points_of(runs: Mapping[float, Curves], statistic: Callable[[Curves], Statistic]) -> pd.DataFrame:
+    """One point for the runs at every x, with its interval; see :func:`l2dynamics.figures.canvas.points`."""
+    rows = [(x, *bands.interval(one, statistic), len(one.seeds), "") for x, one in sorted(runs.items())]
+    return pd.DataFrame(rows, columns=list(POINT_COLUMNS))
+
+
+def stars_of(runs: Mapping[float, Curves]) -> pd.DataFrame:
+    """The same of t* of the mean curve; in the second half of the run it only bounds t* from below."""
+    rows = []
+    for x, one in sorted(runs.items()):
+        found = bands.interval(one, bands.log_star, log=True)
+        late = found[0] > thresholds.FIT_WITHIN * one.steps[-1]
+        rows.append((x, *found, len(one.seeds), "bound" if late else ""))
+    return pd.DataFrame(rows, columns=list(POINT_COLUMNS))
 
 
 def star_points(rows: pd.DataFrame, x: str) -> pd.DataFrame:
