@@ -2,7 +2,8 @@
 
 Parts are ``fc``, ``conv``, ``shapes``, ``overhead``, ``memory``, ``executors`` and ``precision``.
 
-``python -m bench suggest [NAME …]`` measures suggestions and AutoL2 instead, see :mod:`bench.suggest`.
+``python -m bench suggest [NAME …]`` measures suggestions and AutoL2 instead, see :mod:`bench.suggest`;
+``python -m bench profile [SHAPE …]`` says where the time of a step goes, see :mod:`bench.profile`.
 ``fc`` and ``conv`` may name sweeps, as in ``conv:wrn``; ``--eager`` leaves out ``torch.compile``.
 """
 
@@ -17,8 +18,8 @@ PARTS = ("fc", "conv", "shapes", "overhead", "memory", "executors", "precision")
 
 def main() -> None:
     """Run what the command line asks for."""
-    if sys.argv[1:2] == ["suggest"]:
-        sys.exit(import_module("bench.suggest").main(sys.argv[2:]))
+    if sys.argv[1:2] in (["suggest"], ["profile"]):
+        sys.exit(import_module(f"bench.{sys.argv[1]}").main(sys.argv[2:]))
     chosen = [part for part in sys.argv[1:] if part != "--eager"] or list(PARTS)
     if unknown := [name for name in chosen if name.partition(":")[0] not in PARTS]:
         print(f"error: {unknown[0]} is unknown, choose from {', '.join(PARTS)}", file=sys.stderr)

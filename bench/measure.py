@@ -97,7 +97,10 @@ def take_turns(tasks: dict[str, Callable[[], float]], repeats: int = REPEATS) ->
 
 
 def compete(
-    contestants: Sequence[tuple[str, str, Sequence[Sequence[int]]]], name: str, command: str
+    contestants: Sequence[tuple[str, str, Sequence[Sequence[int]]]],
+    name: str,
+    command: str,
+    repeats: int = REPEATS,
 ) -> dict[str, list[float]]:
     """Seconds per unit of work of contestants ``(label, by, cores)`` that take turns."""
     with ExitStack() as stack:
@@ -106,7 +109,7 @@ def compete(
             workers = stack.enter_context(Workers(by, name, where))
             share = "train 200" if by.startswith("gemm") else command
             tasks[label] = lambda w=workers, c=share: w.do(c)  # type: ignore[misc]
-        return take_turns(tasks)
+        return take_turns(tasks, repeats)
 
 
 def ratio(slower: Sequence[float], faster: Sequence[float]) -> float:

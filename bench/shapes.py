@@ -78,6 +78,10 @@ class Shape:
 
 
 GRID = (
+    # Those of scales laptop and workstation.
+    *(Shape("wrn", 1, size, 16) for size in (7, 14)),
+    *(Shape("cnn", width, 14, 16) for width in (8, 16)),
+    # Those to come.
     *(Shape("wrn", 1, 16, batch) for batch in (32, 128, 512, 1024)),
     *(Shape("wrn", 1, size, 128) for size in (8, 32)),
     *(Shape("wrn", 2, size, 64) for size in (16, 28)),
@@ -96,10 +100,10 @@ def rows() -> list[Row]:
     """One row for every shape; one pinned core, each competitor in a process of its own."""
     where, found = [[cores()[-1]]], []
     for shape in GRID:
-        flop = 3 * _forward(shape)
+        flop = 3 * forward_flops(shape)
         count = steps(shape, flop)
         contestants = [(by, by, where) for by in ("ours", FREED, "torch", "gemm, jax", "gemm, torch")]
-        seconds = compete(contestants, str(shape), f"train {count}")
+        seconds = compete(contestants, str(shape), f"train {count}", repeats=3)
         own = seconds["ours"]
         mine, other = (statistics.median(seconds[by]) for by in ("ours", "torch"))
         fastest = min(statistics.median(seconds[by]) for by in ("gemm, jax", "gemm, torch"))
@@ -118,7 +122,7 @@ def rows() -> list[Row]:
     return found
 
 
-def _forward(shape: Shape) -> float:
+def forward_flops(shape: Shape) -> float:
     """FLOPs of the forward pass of one image."""
     import jax
     import jax.numpy as jnp
