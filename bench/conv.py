@@ -2,7 +2,7 @@
 
 import statistics
 
-from bench.measure import Row, compete, ratio, ways
+from bench.measure import PRODUCTS, Row, compete, ratio, ways
 from l2dynamics import paths
 from l2dynamics.experiments import runs, scales, schema
 from l2dynamics.pipeline import cost
@@ -36,7 +36,7 @@ def measure(name: str) -> list[Row]:
     pure = compete([*contestants, *products], name, "train 60")
     flop = 3 * cost.forward_flops(setup) * setup.batch * 60
     fastest = min(statistics.median(pure.pop(label)) for label, _, _ in products)
-    peak = 200 * 2 * 1024**3 / fastest / 1e9
+    peak = PRODUCTS * 2 * 1024**3 / fastest / 1e9
     rows = []
     for what, found in (
         (f"runs of {steps} steps and {evaluations} evaluations a decade", whole),

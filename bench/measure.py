@@ -14,6 +14,9 @@ from pathlib import Path
 
 REPEATS = 5
 
+PRODUCTS = 50
+"""Products of matrices in a turn of those that measure the limit."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -107,7 +110,7 @@ def compete(
         tasks: dict[str, Callable[[], float]] = {}
         for label, by, where in contestants:
             workers = stack.enter_context(Workers(by, name, where))
-            share = "train 200" if by.startswith("gemm") else command
+            share = f"train {PRODUCTS}" if by.startswith("gemm") else command
             tasks[label] = lambda w=workers, c=share: w.do(c)  # type: ignore[misc]
         return take_turns(tasks, repeats)
 
