@@ -19,6 +19,7 @@ from l2dynamics.analysis.blocks import BLOCKS, Curves
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.analysis.slopes import Sweep
 from l2dynamics.analysis.verdicts import Test, Verdict
+from l2dynamics.claims import checks, judging
 from l2dynamics.results.tables import block_sizes
 
 CHANCE, BEST = 0.1, 0.75
@@ -174,7 +175,7 @@ def on_plateau(found: Sequence[list[Estimate]]) -> Verdict:
     """Claim 03: both differences within ± 0.01."""
 
     def both(differences: Sequence[Estimate]) -> Test:
-        return verdicts.all_of([verdicts.equivalent(one, 0.01) for one in differences])
+        return judging.joined([checks.equivalent("", one, 0.01) for one in differences])
 
     means = [pooling.pooled(differences).mean for differences in zip(*found, strict=True)]
     return over([both(differences) for differences in found], both(means))
@@ -221,8 +222,12 @@ def shifted(
 def predicted(found: Sequence[list[optimum.Optimum]]) -> Verdict:
     """Claim 07, in one setup: every optimum within a factor 10."""
     (budgets,) = found
-    tests = [verdicts.only_if(verdicts.within(one.log10_l2, -1, 1), one.bracketed) for one in budgets]
-    return verdicts.all_of(tests).verdict
+    each = [checks.within("", one.log10_l2, -1, 1) for one in budgets]
+    each = [
+        check if one.bracketed else checks.blocked(check, "")
+        for check, one in zip(each, budgets, strict=True)
+    ]
+    return judging.joined(each).verdict
 
 
 def adaptive(rng: np.random.Generator, world: World, gain: float) -> tuple[Estimate, Estimate]:
@@ -255,7 +260,7 @@ def ahead(found: Sequence[tuple[Estimate, Estimate]]) -> Verdict:
     """Claim 10: higher accuracy and shorter time."""
 
     def both(pair: Sequence[Estimate]) -> Test:
-        return verdicts.all_of([verdicts.better(one) for one in pair])
+        return judging.joined([checks.better("", one) for one in pair])
 
     means = [pooling.pooled(parts).mean for parts in zip(*found, strict=True)]
     return over([both(pair) for pair in found], both(means))

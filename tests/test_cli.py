@@ -134,6 +134,11 @@ def test_suggest_json_goes_alone_to_stdout(training, capsys):
         (["predict", "--c", "0", "--budget", "1"], "c is 0.0: it must be a positive number"),
         (["predict", "--c", "1", "--budget", "-1"], "budget is -1.0"),
         (["suggest", "--budget", "100", "my_training"], "write module:function"),
+        (
+            ["suggest", "--budget", "100", "./my_training.py:make_run"],
+            "./my_training.py is a path, not a module: write my_training:make_run, in the folder of that file",
+        ),
+        (["suggest", "--budget", "100", ".my_training:make_run"], "write my_training:make_run"),
         (["suggest", "--budget", "100", "no_such_module:f"], "there is no module no_such_module in"),
         (["suggest", "--budget", "100", "my_training:nothing"], "module my_training has no nothing"),
         (["suggest", "--budget", "100", "my_training:value"], "my_training:value is not a function"),

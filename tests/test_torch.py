@@ -89,6 +89,37 @@ def test_the_loss_of_a_skipped_update_is_forgotten():
     assert (auto.updates, auto.state.previous_loss) == (3, 3.0)
 
 
+def test_a_loss_that_is_not_finite_is_forgotten_where_its_update_was_skipped():
+    """GradScaler does not call an optimizer that is not fused; without it, such a loss is an increase."""
+    parameter, optimizer = linear()
+    auto = ours.AutoL2(optimizer, AutoL2(every=1))
+    train(parameter, optimizer, [1.0, 2.0], auto)
+    auto.measure(float("inf"))
+    auto.measure(0.5)
+    optimizer.step()
+    assert auto.state.previous_loss == 0.5
+    train(parameter, optimizer, [float("inf")], auto)
+    assert auto.state.previous_loss > 1e30
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "rate", "momentum"),
+    [
+        ("SGD", {"momentum": 0.9}, 0.02, 0.9),
+        ("SGD", {"momentum": 0.9, "dampening": 0.9}, 0.002, 0.9),
+        ("SGD", {}, 0.02, 0.0),
+        ("AdamW", {}, 0.02, 0.0),
+        ("Muon", {}, 0.02, 0.0),
+    ],
+)
+def test_the_rate_is_that_by_which_weights_shrink(name, options, rate, momentum):
+    if not hasattr(torch.optim, name):
+        pytest.skip(f"this PyTorch has no {name}")
+    weights = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = getattr(torch.optim, name)([weights], lr=0.02, **options)
+    assert ours.rates(optimizer) == (pytest.approx(rate), momentum)
+
+
 def test_a_scheduler_that_has_lowered_the_rate_does_not_count():
     _, optimizer = linear()
     torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01)
@@ -166,6 +197,24 @@ def test_make_run_is_answered_with_what_it_knows():
     assert (run.learning_rate, run.momentum, run.classes) == (0.02, 0.9, 4)
     found = suggest_l2(run, 2000, progress=False)
     assert 0.1 < found.l2 * 0.2 * 2000 < 5
+
+
+def test_all_groups_of_a_factory_are_trained():
+    """One that goes through the parameters twice, and one that would refuse a made-up parameter."""
+    made = []
+
+    def two_groups(parameters):
+        groups = [[p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim == 1]]
+        made.append(torch.optim.SGD([{"params": group} for group in groups], lr=0.1))
+        return made[-1]
+
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    run = run_on_blobs(two_groups, evaluate_every=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    next(iter(run(0.1, 0)))
+    assert [len(group["params"]) for group in made[-1].param_groups] == [2, 2]
+    run_on_blobs(lambda parameters: torch.optim.SGD([p for p in parameters if p.ndim > 1], lr=0.1))
 
 
 def test_make_run_is_reproducible_and_counts_in_units():

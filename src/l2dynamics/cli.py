@@ -236,6 +236,11 @@ def _load(name: str) -> "MakeRun":
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute):
         raise ValueError(f"{name!r} names no function: write module:function, such as my_training:make_run")
+    if module_name.startswith(".") or module_name.endswith(".py") or "/" in module_name:
+        stem = Path(module_name).name.removesuffix(".py").strip(".") or "my_training"
+        raise ValueError(
+            f"{module_name} is a path, not a module: write {stem}:{attribute}, in the folder of that file"
+        )
     sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = importlib.import_module(module_name)

@@ -10,6 +10,7 @@ What ``weight_decay`` of an optimizer is, λ being the coefficient of ``L + λ/2
 """
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -102,7 +103,7 @@ class AutoL2:
         self.optimizer, self.rule = optimizer, rule
         self.groups = decayed_groups(optimizer) if groups is None else list(groups)
         self.state, self.updates = rule.init(), 0
-        self._sums: list[Any] = [0.0, 0.0, 0]
+        self._measured: list[tuple[Any, Any]] = []
         if hook:
             optimizer.register_step_pre_hook(lambda *_: self.before_update())
         set_l2(optimizer, self.l2, self.groups)
@@ -121,7 +122,7 @@ class AutoL2:
         """
         error = loss if error is None else error
         loss, error = (value.detach() if torch.is_tensor(value) else value for value in (loss, error))
-        self._sums = [self._sums[0] + loss, self._sums[1] + error, self._sums[2] + 1]
+        self._measured.append((loss, error))
 
     def before_update(self) -> None:
         """Count an update, and set its coefficient from what was measured since the last one.
@@ -130,21 +131,18 @@ class AutoL2:
             ValueError: the rule is due and nothing was measured.
         """
         skipped = getattr(self.optimizer, "found_inf", None)  # of a GradScaler with a fused optimizer
+        measured, self._measured = self._measured, []
         if skipped is not None and float(skipped) > 0:
-            self._sums = [0.0, 0.0, 0]
             return
-        loss, error, measured = self._sums
         if self.updates > 0 and self.updates % self.rule.every == 0:
             if not measured:
                 raise ValueError(
                     "AutoL2 was told no loss: call auto.measure(loss, error) before optimizer.step()"
                 )
-            self.state = self.rule.update(
-                self.state, self.updates, float(loss) / measured, float(error) / measured
-            )
+            loss, error = _mean(measured)
+            self.state = self.rule.update(self.state, self.updates, loss, error)
             set_l2(self.optimizer, self.l2, self.groups)
         self.updates += 1
-        self._sums = [0.0, 0.0, 0]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes into a checkpoint, beside the optimizer's state."""
@@ -153,19 +151,34 @@ class AutoL2:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; the coefficient is set again, whatever the optimizer was restored to."""
         self.state, self.updates = type(self.state)(**state["state"]), int(state["updates"])
-        self._sums = [0.0, 0.0, 0]
+        self._measured = []
         set_l2(self.optimizer, self.l2, self.groups)
 
 
+def _mean(measured: list[tuple[Any, Any]]) -> tuple[float, float]:
+    """Mean loss and error since the last update.
+
+    Those up to one that is not finite are left out where finite ones follow: they led to an update that a
+    ``GradScaler`` skipped, of which an optimizer that is not fused says nothing.
+    """
+    pairs = [(float(loss), float(error)) for loss, error in measured]
+    broken = [place for place, pair in enumerate(pairs) if not all(map(math.isfinite, pair))]
+    kept = pairs[broken[-1] + 1 :] if broken else pairs
+    losses, errors = zip(*(kept or pairs), strict=True)
+    return sum(losses) / len(losses), sum(errors) / len(errors)
+
+
 def rates(optimizer: torch.optim.Optimizer) -> tuple[float, float]:
-    """Return learning rate and heavy-ball momentum of the first group; the momentum of Adam and its like is 0.
+    """Return rate and momentum of the first group by which L2 shrinks the weights: by 1 − ηλ/(1 − μ) a step.
 
-    Where a scheduler has lowered the rate it is the initial one.
-
-    Adam's averages do not speed up the decay of weights: a step of AdamW shrinks them by 1 − ηλ.
+    Where a scheduler has lowered the rate it is the initial one. Decoupled weight decay (AdamW, Muon) and Adam's
+    averages know no momentum in this sense, and ``dampening`` makes every gradient smaller.
     """
     group = optimizer.param_groups[0]
-    return float(group.get("initial_lr", group["lr"])), float(group.get("momentum", 0.0))
+    rate, momentum = float(group.get("initial_lr", group["lr"])), float(group.get("momentum", 0.0))
+    if _is_decoupled(optimizer):
+        return rate, 0.0
+    return rate * (1 - float(group.get("dampening", 0.0)) if momentum else 1.0), momentum
 
 
 def make_run(
@@ -184,9 +197,9 @@ def make_run(
     """Build the ``make_run`` of :func:`l2dynamics.suggest_l2` from a model, an optimizer and data.
 
     Args:
-        model: makes a fresh model; called after ``torch.manual_seed(seed)``.
-        optimizer: makes the optimizer of a model's parameters, at the learning rate of the start, which is kept
-            constant. Its ``weight_decay`` is set to the coefficient, see :func:`decayed_groups`.
+        model: makes a fresh model; called after ``torch.manual_seed(seed)``, and once here, to see the optimizer.
+        optimizer: makes the optimizer of a list of a model's parameters, at the learning rate of the start, which is
+            kept constant. Its ``weight_decay`` is set to the coefficient, see :func:`decayed_groups`.
         batches: minibatches ``(inputs, targets)``, gone through again and again, such as a ``DataLoader``.
         evaluate: test accuracy of a model, a fraction, or the test loss if that is to be minimised; called in
             evaluation mode and without gradients.
@@ -209,7 +222,8 @@ def make_run(
     """
     every = whole("evaluate_every", evaluate_every, lambda value: value >= 1, "it must be at least 1 step")
     unit = real("steps_per_unit", steps_per_unit, lambda value: value > 0, "it must be positive, such as 1")
-    example = optimizer([torch.nn.Parameter(torch.zeros(()))])
+    with torch.random.fork_rng():
+        example = optimizer(list(model().parameters()))
     decayed_groups(example)
     rate, momentum = rates(example)
     if type(example).__name__ in _ADAPTIVE and not _is_decoupled(example):
@@ -222,7 +236,7 @@ def make_run(
     def run(l2: float, seed: int) -> Iterator[tuple[float, float]]:
         torch.manual_seed(seed)
         built = model() if device is None else model().to(device)
-        made = optimizer(built.parameters())
+        made = optimizer(list(built.parameters()))
         set_l2(made, l2)
         built.train()
         for step, (inputs, targets) in enumerate(_endless(batches), start=1):

@@ -70,6 +70,11 @@ def test_what_puts_a_setup_outside(run, reason):
     assert reason in found.reasons[0]
 
 
+def test_without_l2_zero_that_is_the_only_reason_beside_the_times():
+    rows = rows_with()
+    assert regime(rows[rows["l2"] > 0]).reasons == ("no run with λ = 0",)
+
+
 def test_times_of_less_than_thirty_steps_are_not_resolved():
     found = regime(rows_with(**{"0.01": (STEPS, FITTED, FLAT)}))
     assert found.plateau == (0.001,)

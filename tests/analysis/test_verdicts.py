@@ -10,6 +10,7 @@ from l2dynamics.analysis import pooling, verdicts
 from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.slopes import Exponent
 from l2dynamics.analysis.verdicts import Verdict
+from l2dynamics.claims import checks, judging
 
 YES, NO, OPEN = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.UNDECIDED
 
@@ -199,16 +200,9 @@ def test_what_a_test_presupposes_takes_its_verdict_away():
     ],
 )
 def test_a_claim_of_several_parts(values, expected):
-    joined = verdicts.all_of([verdicts.better(number(value, 1.0)) for value in values])
+    joined = judging.joined([checks.better("", number(value, 1.0)) for value in values])
     assert joined.verdict is expected
     assert joined.estimate.value == min(values)
-
-
-def test_parts_of_different_levels_are_not_joined():
-    with pytest.raises(ValueError, match="one level"):
-        verdicts.all_of([verdicts.better(number(1)), verdicts.equivalent(number(0), 1)])
-    with pytest.raises(ValueError, match="at least one"):
-        verdicts.all_of([])
 
 
 @pytest.mark.parametrize(

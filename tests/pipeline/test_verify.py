@@ -91,6 +91,13 @@ def test_the_command_begins_no_job_after_its_time():
     assert last.startswith("verify, scale laptop: 1 of 1 jobs agree; ")
 
 
+def test_nothing_begun_is_no_agreement():
+    command = [sys.executable, "-m", "l2dynamics", "verify", "--minutes", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "0 of 0 jobs agree" in done.stdout
+
+
 def verify_cost(sweep):
     """What a step of a sweep takes, roughly: that of a fully connected net is a hundredth of that of a convolution."""
     return 0.01 if sweep.recipe.setup.model.kind == "fc" else 1.0

@@ -1,6 +1,8 @@
 """Full disks, full memory, dead workers, damaged files, wrong clocks: a sweep loses nothing by them and says so."""
 
 import errno
+import fcntl
+import json
 import logging
 import os
 import shutil
@@ -8,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -120,6 +123,12 @@ def test_a_bucket_too_large_for_the_memory_goes_on_in_halves(tmp_path, monkeypat
     for one in alone:
         train_job.execute(one)
     np.testing.assert_array_equal(found, np.concatenate(results(alone)))
+
+
+def test_a_bucket_of_convolutional_nets_is_refused_in_a_line(tmp_path):
+    wide = replace(recipe(tmp_path, bucket=2), setup=setup(model="cnn"))
+    with pytest.raises(ConfigError, match=r"^sweep@test: bucket: 2: only fc nets train side by side; use 1$"):
+        workload.jobs(wide, [spec()])
 
 
 def test_a_halved_bucket_that_is_stopped_goes_on_in_halves_to_the_same_bits(tmp_path, monkeypatch):
@@ -481,8 +490,16 @@ def test_clean_shows_and_asks_before_it_deletes(leftovers, monkeypatch, capsys):
     monkeypatch.setattr(clean.Confirm, "ask", closed)
     with pytest.raises(ConfigError, match="--yes"):
         clean.clean_command(yes=False, as_json=False)
+    capsys.readouterr()
     clean.clean_command(yes=False, as_json=True)
+    assert json.loads(capsys.readouterr().out)["deleted"] is False
     assert (leftovers / "work/sweep@fc/key/run.npz").exists()
+    (leftovers / "work/sweep@fc/.lock").touch()
+    with (leftovers / "work/sweep@fc/.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match="a process trains it"):
+            clean.clean_command(yes=True, as_json=True)
+    assert capsys.readouterr().out == ""
     clean.clean_command(yes=True, as_json=False)
     assert list((leftovers / "work").iterdir()) == []
     assert (leftovers / "elsewhere/kept").exists()

@@ -326,6 +326,38 @@ def test_any_learning_rate_is_answered_by_default(budget, rate, noise, given):
     assert found.share <= 0.52
 
 
+@pytest.mark.filterwarnings("ignore:suggest_l2")
+@pytest.mark.parametrize("rate", [1e-3, 30.0])
+@pytest.mark.parametrize("budget", [300, 600])
+def test_a_search_that_uses_up_the_time_still_answers(budget, rate):
+    found = suggest_l2(network(rate, every=10), budget, progress=False)
+    assert 1 / 4 < found.l2 / best_at(budget, rate) < 4
+    assert not found.sure
+
+
+def test_l2_that_always_diverges_beside_a_network_that_learns_is_said(recwarn):
+    def make_run(l2, seed):
+        for step, value in network(0.5)(l2, seed):
+            yield step, math.nan if l2 > 0 else value
+
+    for known in ({}, {"classes": 10}):
+        with pytest.raises(
+            NoPeakError, match=r"diverged: without L2 the network learned: give a smaller coefficient"
+        ):
+            suggest_l2(make_run, 3000, progress=False, **known)
+
+
+def test_a_loss_is_not_called_an_accuracy():
+    def make_run(l2, seed):
+        for step in range(100_000):
+            yield step, 3 - step / 1000
+
+    with pytest.raises(NoPeakError) as caught:
+        suggest_l2(make_run, 1000, l2=[1e-6], metric="loss", progress=False)
+    assert "the loss was still falling" in str(caught.value)
+    assert "accuracy" not in str(caught.value)
+
+
 def test_given_learning_rate_places_the_first_coefficient():
     found = suggest_l2(network(0.5), 4000, learning_rate=0.05, momentum=0.9, progress=False)
     assert found.sure

@@ -177,7 +177,7 @@ def test_everything_of_a_sweep_is_logged(root: Path) -> None:
     tags = {"group": "grid", "setup": "fc", "scale": "laptop", "diverged": "false", "dvc.stage": "sweep@fc"}
     tags |= {
         "mlflow.source.git.commit": results.passport["git_commit"],
-        "l2dynamics.experiments.schema": results.passport["key"],
+        "l2dynamics.config": results.passport["key"],
     }
     assert tags.items() <= run.data.tags.items()
     for metric in tables.METRICS:

@@ -63,9 +63,11 @@ class Regime:
     def reasons(self) -> tuple[str, ...]:
         """Why it may not, each a phrase; empty inside the regime."""
         found = []
-        if not self.fits:
+        if math.isnan(self.train_accuracy):
+            found.append("no run with λ = 0")
+        elif not self.fits:
             found.append(f"training accuracy {self.train_accuracy:.3f} at λ = 0, less than {FITS}")
-        if not self.early:
+        if not self.early and not math.isnan(self.train_accuracy):
             found.append("at λ = 0 the test accuracy falls after its maximum")
         if not self.resolved:
             found.append(f"no λ near the best accuracy has t* ≥ {STEPS} steps")

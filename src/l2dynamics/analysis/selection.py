@@ -48,9 +48,9 @@ def summarize(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Reduce some rows of results to one row per run, see :func:`l2dynamics.analysis.per_run.summarize`.
 
     Here a run that diverged has not learned, and runs that have not learned have no t*. The column ``t_star_mean`` is
-    t* of the mean curve of the runs that learned at a grid point, as the claims take it; ``bound`` says whether it lies
-    so late that it enters no fit. It, the maximum and the final accuracy have intervals beside them, ``…_low`` and
-    ``…_high``, see :func:`l2dynamics.analysis.bands.attach`.
+    t* of the mean curve of the runs that learned at a grid point (claims average all that did not diverge); ``bound``
+    says whether it lies so late that it enters no fit. It, the maximum and the final accuracy have intervals beside
+    them, ``…_low`` and ``…_high``, see :func:`l2dynamics.analysis.bands.attach`.
     """
     summary = per_run.summarize(table, chance=1 / results.passport["classes"])
     learned = summary["learned"] & ~summary["diverged"]
@@ -218,13 +218,17 @@ def contests(results: Results, group: str = "predicted") -> list[Contest]:
 
 
 def constant(results: Results) -> tuple[pd.DataFrame, tuning.Tuned]:
-    """Return the rows with constant λ that AutoL2 is compared with, and the best of these λ (Figures 1c, S9–S11).
+    """Return the rows with constant λ that AutoL2 is compared with, and the best of these λ (Figures 1c, S9–S11, X2).
+
+    With a learning-rate schedule the best is that of the highest accuracy at the end, as in claims 11 and x2.
 
     Raises:
         ValueError: the results hold no such runs.
     """
-    table = rows(results, "constant")
-    return table, tuning.tuned(table, float(table["budget"].max()), images(results))
+    table = judged = rows(results, "constant")
+    if results.passport["setup"].get("schedule"):
+        judged = table[table["step"] == table.groupby("run")["step"].transform("max")]
+    return table, tuning.tuned(judged, float(table["budget"].max()), images(results))
 
 
 def starts(results: Results, measures: str) -> dict[float, pd.DataFrame]:

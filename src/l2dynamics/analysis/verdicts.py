@@ -7,7 +7,7 @@ decides nothing.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -122,27 +122,6 @@ def inverse(exponent: Exponent, *, margin: float = 0.25) -> Test:
     quiet = placebo is not None and equivalent(placebo, margin).verdict is Verdict.CONFIRMED
     test = within(exponent.slope, -1 - margin, -1 + margin)
     return only_if(test, exponent.counts, contradict=exponent.counts or quiet)
-
-
-def all_of(parts: Sequence[Test]) -> Test:
-    """Join the parts of a claim that is true only if all of them are.
-
-    Confirmed if every part is, each at its own level: a false claim has a false part, and that one passes too rarely.
-    Contradicted if some part is after Holm's correction, since there are several chances to find one.
-
-    Args:
-        parts: of one level.
-
-    Returns:
-        A test with the estimate of the part that is farthest from being confirmed.
-
-    Raises:
-        ValueError: there is none, or their levels differ.
-    """
-    if len({part.level for part in parts}) != 1:
-        raise ValueError("join at least one test, all of one level")
-    weakest = max(parts, key=lambda part: part.p_for)
-    return replace(weakest, p_against=min(holm([part.p_against for part in parts])))
 
 
 @dataclass(frozen=True)

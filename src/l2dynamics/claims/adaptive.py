@@ -180,20 +180,23 @@ def _compare(results: Results, part: Part, start: float, least: int) -> Part:
     steps = runs.length(auto)
     plain = resampling.as_measured(both.seeds)
     tops = np.array([float(choice.best(plain, [one])[0]) for one in constant])
-    # The curve that the figure draws, if its seeds are among those compared.
-    tuned = selection.constant(results)[1].l2
-    if tuned not in both.constant:
-        tuned = list(both.constant)[int(first_best(tops))]
-    place = list(both.constant).index(tuned)
-    best = constant[place]
+    place = int(first_best(tops))
+    tuned = list(both.constant)[place]
 
     def numbers(view: View) -> np.ndarray:
         top = choice.best(view, constant)
-        reached = [
-            peaks.first_at(one.steps, view.accuracy(one), top - peaks.TOLERANCE) for one in (auto, best)
+
+        def log_time(one: Curves) -> np.ndarray:
+            time = peaks.first_at(one.steps, view.accuracy(one), top - peaks.TOLERANCE)
+            return np.log(np.where(np.isnan(time), steps, np.maximum(time, 1.0)))
+
+        each = np.stack([log_time(one) for one in constant], axis=-1)
+        chosen = [
+            first_best(np.stack([view.accuracy(one, half).max(axis=-1) for one in constant], axis=-1))
+            for half in (HALF_A, HALF_B)
         ]
-        own, other = (np.where(np.isnan(time), steps, np.maximum(time, 1.0)) for time in reached)
-        ahead, sooner = np.broadcast_arrays(choice.best(view, [auto]) - top, np.log(other / own))
+        tuned_time = 0.5 * sum(at(each, by) for by in chosen)
+        ahead, sooner = np.broadcast_arrays(choice.best(view, [auto]) - top, tuned_time - log_time(auto))
         return np.stack([ahead, sooner], axis=-1)
 
     found = tuple(resampling.estimates(numbers, both.seeds))

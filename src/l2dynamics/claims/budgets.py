@@ -177,7 +177,7 @@ def over_budgets(results: Mapping[str, Results]) -> list[Claim]:
     lacks = _too_few([one.epochs for one in found])
     budgets = [_bracketed(base, one) for one in found]
     return [
-        _together(FACTORS, base, budgets, lacks),
+        _together(FACTORS, base, budgets, lacks, [one.epochs for one in found]),
         *(
             judging.single(replace(FACTORS, id=f"07-T{one.epochs:.6g}"), part)
             for one, part in zip(found, budgets, strict=True)
@@ -320,8 +320,8 @@ def _bracketed(base: Part, one: Contest) -> Part:
     return judging.attempt(part, measure)
 
 
-def _together(spec: Spec, base: Part, budgets: Sequence[Part], lacks: str) -> Claim:
-    """All budgets in one claim."""
+def _together(spec: Spec, base: Part, budgets: Sequence[Part], lacks: str, epochs: Sequence[float]) -> Claim:
+    """All budgets in one claim, and how the optimum goes with the budget."""
     missing = lacks or next((part.lacks for part in budgets if part.lacks), "")
     numbers = tuple(part.numbers[0] for part in budgets if part.numbers)
     limits = {k: part.limits[0] for k, part in enumerate(budgets) if 0 in part.limits}
@@ -330,6 +330,10 @@ def _together(spec: Spec, base: Part, budgets: Sequence[Part], lacks: str) -> Cl
         return judging.single(spec, part)
     shown = judging.decisive(judging.checks(spec, part)).test.estimate
     facts = " ".join(f"{part.text} {part.facts}" for part in budgets)
+    if len(numbers) == len(epochs) > 1:
+        # Of the optimum over c/T, which goes as 1/T.
+        slope = np.polyfit(np.log10(epochs), [one.value for one in numbers], 1)[0] - 1
+        facts += f" Over these budgets the optimum goes as T^{number(slope)}, c/T as T^−1."
     return judging.single(spec, replace(part, numbers=() if missing else numbers, shown=shown, facts=facts))
 
 

@@ -61,6 +61,7 @@ PRODUCT = Spec(
     "Measured: rank correlation of the accuracy of a cell with the mean of the other cells of equal ηλ; true if "
     "above 0, 95 %.",
     lambda numbers: [checks.better("rank correlation along ηλ", numbers[0])],
+    shown=lambda value: min(max(value, -1.0), 1.0),
 )
 ALL = (
     "14",
@@ -83,6 +84,8 @@ INITIAL = Spec(
     figure="figS12",
 )
 
+_WHY = {"fc_small": "under-parametrised", "resnet": "does not fit its images, taken as under-parametrised"}
+
 
 def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     """Return claims 14, with its parts, and 15."""
@@ -95,7 +98,7 @@ def evaluate(results: Mapping[str, Results]) -> list[Claim]:
     ]
     measured = []
     for spec, tail, own, figure, measure in found:
-        part = Part(tail, (own,), f"{title(own.name)} (under-parametrised): {spec.text}", figure=figure)
+        part = Part(tail, (own,), f"{title(own.name)} ({_WHY[own.name]}): {spec.text}", figure=figure)
         fits = small_fits(results) if own is small else ""
         measured.append((spec, replace(part, lacks=fits) if fits else parts.filled(part, measure)))
     return [*parts.together(*ALL, measured), judging.single(INITIAL, initial_scale(results))]

@@ -11,7 +11,7 @@ from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.pooling import holm
 from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.verdicts import Judgement, Test, Verdict
-from l2dynamics.claims import absent
+from l2dynamics.claims import absent, regimes
 from l2dynamics.claims.base import PAPER, Claim, describe
 from l2dynamics.claims.checks import Check
 from l2dynamics.results.tables import Results
@@ -184,7 +184,8 @@ def row(spec: Spec, part: Part, verdict: Verdict, tested: int = 1, id: str = "")
     """The record of one setup."""
     estimate, level, missing = part.shown, math.nan, ""
     if part.outside:
-        reason = "outside the regime: " + "; ".join(part.outside)
+        known = not all(why.startswith(regimes.UNKNOWN) for why in part.outside)
+        reason = ("outside the regime: " if known else "") + "; ".join(part.outside)
     elif part.lacks:
         reason = part.lacks
     else:
@@ -264,7 +265,7 @@ def _whole(
         figure=spec.figure or " ".join(dict.fromkeys(" ".join(row.figure for row in rows).split())),
         estimate=shown.test.estimate if shown else None,
         level=shown.test.level if shown else math.nan,
-        n=sum(part.judges for part in parts),
+        n=len(measured),
         power="; ".join(f"{row.id}: {row.power}" for row in rows if row.power)
         if verdict is Verdict.UNDECIDED
         else "",

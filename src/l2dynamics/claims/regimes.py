@@ -37,6 +37,9 @@ LIKE = {
 }
 """Runs whose η decays, or without λ = 0, say nothing of their regime: it is that of the same network and data."""
 
+UNKNOWN = "the regime is not known"
+"""How the reason begins where there are no runs to tell."""
+
 
 def source(name: str) -> str:
     """The sweep whose λ = 0 runs tell the regime of some results: that of the same network, data and optimiser."""
@@ -97,7 +100,7 @@ def outside(results: Mapping[str, Results], name: str) -> tuple[str, ...]:
     try:
         return of(results, name).reasons
     except Lacking as lack:
-        return (f"the regime is not known: {lack}",)
+        return (f"{UNKNOWN}: {lack}",)
 
 
 def table(results: Mapping[str, Results]) -> list[dict[str, Any]]:

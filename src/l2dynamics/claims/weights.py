@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from l2dynamics.analysis import angles, bands, blocks, resampling, slopes, thresholds
+from l2dynamics.analysis import angles, bands, blocks, choice, resampling, slopes, thresholds
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.regime import STEPS
 from l2dynamics.analysis.resampling import View
@@ -103,10 +103,8 @@ def against_all(results: Mapping[str, Results], name: str) -> Part:
             )
 
         def differences(view: View) -> np.ndarray:
-            times_of, tops = (
-                [[statistic(curves)(view) for curves in pair] for pair in pairs]
-                for statistic in (bands.log_star, bands.maximum)
-            )
+            times_of = [[bands.log_star(curves)(view) for curves in pair] for pair in pairs]
+            tops = [[choice.best(view, [curves]) for curves in pair] for pair in pairs]
             means = [np.mean([own - other for own, other in each], axis=0) for each in (times_of, tops)]
             return np.stack(means, axis=-1)
 

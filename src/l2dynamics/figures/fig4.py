@@ -1,4 +1,4 @@
-"""Figure 4: the coefficient c from a short run at large λ (a), and tuned against predicted λ (b)."""
+"""Figure 4: the coefficient c from a run at large λ (a), and tuned against predicted λ (b)."""
 
 from collections.abc import Mapping
 
@@ -25,9 +25,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         captions.caption(
             "Figure 4",
             [
-                f"(a) Test accuracy of short runs at large λ against t·λ; our c = {number(c['c'])} epochs "
+                f"(a) Test accuracy of runs at large λ against t·λ; our c = {number(c['c'])} epochs "
                 f"(95 % interval {number(c['low'])} to {number(c['high'])}, η = {number(c['eta'])}), and the "
                 f"paper's {number(prediction_panels.PAPER_C)} (WRN 28-10, batch 1024) beside it only.",
+                prediction_panels.c_by_l2(short),
                 prediction_panels.cost_of_c(short),
                 "(b) Best λ of the grid for each budget; bars: all λ within half a standard error of the best "
                 "accuracy; dashed: predicted λ = c/T.",

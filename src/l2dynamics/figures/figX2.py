@@ -47,8 +47,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             [
                 "Ours, not in the paper.",
                 "(a–d) Test accuracy against epochs with a schedule of η, steps or a cosine: the constant λ of the "
-                "highest accuracy, AutoL2 as printed (λ₀ = 0.1, pauses in steps) and in its own units (λ₀ where t* is "
-                "a twentieth of the run, pauses in ∫η dt).",
+                "highest accuracy at the end, AutoL2 as printed (λ₀ = 0.1, pauses in steps) and in its own units (λ₀ "
+                "where t* is a twentieth of the run, pauses in ∫η dt).",
                 f"(e–h) λ in force, one line per seed; dashed: the best constant λ. {autol2_panels.COARSE}",
                 f"λ₀ in its own units and as printed: {'; '.join(said)}.",
                 captions.SEEDS,

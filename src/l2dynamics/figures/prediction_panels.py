@@ -151,6 +151,16 @@ def measured_c(canvas: Canvas, panel: str, results: Results, title: str) -> None
     )
 
 
+def c_by_l2(results: Results) -> str:
+    """Return in words how t*·λ differs between the λ of the runs of :func:`of_setup`; empty at a single λ."""
+    per_run = pd.DataFrame(results.passport["c"]["per_run"])
+    means = np.exp(np.log(per_run["c"]).groupby(per_run["l2"]).mean())
+    if len(means) < 2:
+        return ""
+    said = [f"{number(c)} at λ = {number(l2)}" for l2, c in means.items()]
+    return f"Taken apart, c is {', '.join(said[:-1])} and {said[-1]}."
+
+
 def cost_of_c(results: Results) -> str:
     """Return in words what the runs of :func:`of_setup` cost, and at which λ they end before their peak."""
     lengths = results.table.groupby(["l2", "run"])["epoch"].max()

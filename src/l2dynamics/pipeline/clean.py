@@ -5,7 +5,6 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from rich.prompt import Confirm
 
@@ -38,17 +37,20 @@ def clean_command(*, yes: bool, as_json: bool) -> None:
     """Show what lies under work/ and delete it, after a question unless ``yes``."""
     root = paths.find_root()
     found = leftovers(root)
-    if as_json:
-        answer: dict[str, Any] = {"folders": found, "deleted": yes}
-        print(json.dumps(answer, indent=2))
-    else:
+    if not as_json:
         for folder, size in found.items():
             print(f"{folder}: {size / 1e6:.1f} MB")
         if not found:
             print("work/ holds nothing")
-    if not found or not (yes or (not as_json and _confirmed())):
-        return
-    _require_idle(root, found)
+    deleting = bool(found) and (yes or (not as_json and _confirmed()))
+    if deleting:
+        _require_idle(root, found)
+        _delete(root, found)
+    if as_json:
+        print(json.dumps({"folders": found, "deleted": deleting}, indent=2))
+
+
+def _delete(root: Path, found: Iterable[str]) -> None:
     for entry in found:
         path = root / entry
         if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""What a scale costs before anyone starts it (``l2dynamics plan``), and what is left of it (``l2dynamics clean``)."""
+"""What a scale costs before anyone starts it (``l2dynamics plan``)."""
 
 import json
 import sys

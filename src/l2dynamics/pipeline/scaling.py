@@ -73,7 +73,7 @@ def tasks_of(root: Path, scale: str, device: str, *, width: int | None = None) -
     Args:
         root: the checkout.
         scale: name of the scale.
-        device: key of :data:`planning.DEVICES`.
+        device: key of :data:`cost.DEVICES`.
         width: accelerators of every job; None takes ``resources`` of the section.
 
     Raises:

@@ -213,7 +213,7 @@ def check(sweep: Sweep, job: Job, folder: Path) -> Checked:
     assert found is not None
     per_epoch = sweep.recipe.setup.steps_per_epoch(len(workload.dataset(sweep.recipe).train_labels))
     again = table([(found.specs, found.curves)], found.specs, per_epoch)
-    same_kind = machine.processor() == sweep.results.passport.get("processor")
+    same_kind = machine.device() == sweep.results.passport.get("device")
     agrees, words = compare(again, sweep.results.table, same_kind)
     runs_of = f"{len(job.specs)} runs as " if len(job.specs) > 1 else ""
     return Checked(sweep.stage, f"{runs_of}{job.name}", agrees, words)
@@ -294,7 +294,7 @@ def verify_command(
     )
     if renew:
         _renew(root, done)
-    return agreed == len(done)
+    return agreed == len(done) > 0
 
 
 def _folder(root: Path) -> Path:

@@ -182,7 +182,7 @@ def _kernels(numbers: Any) -> str:
     return (
         "### Convergence of the empirical kernel\n\n"
         f"{table}\n\n"
-        f"The error falls as width^{fit['slope']:.3f} (95 % interval {fit['low']:.3f} to {fit['high']:.3f}; "
+        f"The error falls as width^{fit['slope']:.3f} (95 % interval {_cell(fit['low'])} to {_cell(fit['high'])}; "
         "expected −0.5). "
         f"The kernel of width {numbers['width']} used in Figure 5c is {numbers['error']:.2%} from the "
         "infinite-width one and took "

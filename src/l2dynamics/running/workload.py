@@ -19,6 +19,7 @@ import pandas as pd
 from l2dynamics import paths
 from l2dynamics.data import decoded
 from l2dynamics.data.datasets import Dataset
+from l2dynamics.experiments.messages import ConfigError
 from l2dynamics.experiments.recipe import Recipe
 from l2dynamics.experiments.runs import RunSpec, buckets
 from l2dynamics.experiments.setup import FcModel, Setup
@@ -165,6 +166,8 @@ def jobs(recipe: Recipe, specs: Sequence[RunSpec]) -> list[Job]:
     folder = paths.work(recipe.root) / recipe.stage / key(recipe)[:16]
     size = recipe.bucket
     if size > 1:
+        if not isinstance(recipe.setup.model, FcModel):
+            raise ConfigError(f"{recipe.stage}: bucket: {size}: only fc nets train side by side; use 1")
         data = dataset(recipe)
         inputs = int(np.prod(data.train_images.shape[1:]))
         size = min(

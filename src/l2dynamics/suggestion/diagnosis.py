@@ -32,6 +32,8 @@ def diagnose(
     """
     if not probes or all(probe.status == "empty" for probe in probes):
         return "make_run yielded nothing: it must yield pairs (step, test accuracy), and go on until it is stopped"
+    metric = probes[0].metric
+    still = f"the {metric} was still {'falling' if metric == 'loss' else 'rising'}"
     alone = [probe for probe in probes if probe.l2 == 0]
     if alone and alone[0].status == "diverged":
         return f"training diverged at {alone[0].length:g} without L2: lower the learning rate"
@@ -55,8 +57,8 @@ def diagnose(
         nearest = min(coarse, key=lambda probe: probe.l2)
         smaller = nearest.l2 * max(nearest.t_star, nearest.spacing) / (2 * _GOOD * nearest.spacing)
         return (
-            f"{_at(coarse)} the accuracy peaked before evaluation {RESOLUTION}: give a smaller coefficient, "
-            f"l2={smaller:.2g}"
+            f"{_at(coarse)} the {metric} {'had its minimum' if metric == 'loss' else 'peaked'} before evaluation "
+            f"{RESOLUTION}: give a smaller coefficient, l2={smaller:.2g}"
         )
     largest = max(rising, key=lambda probe: (probe.l2, probe.length))
     ended = all(probe.length < limit / 100 for probe in rising)
@@ -70,18 +72,18 @@ def diagnose(
     failed = [probe.l2 for probe in probes if probe.status in ("chance", "coarse", "diverged")]
     if not any(l2 > largest.l2 for l2 in failed):
         return (
-            f"{_at(rising)} the accuracy was still rising at {largest.length:g}: start from a larger coefficient, "
+            f"{_at(rising)} {still} at {largest.length:g}: start from a larger coefficient, "
             f"l2={10 * largest.l2:.2g}"
         )
     expected = math.inf if rate is None else 2.5 * USUAL / (rate * largest.l2)
     share = min(2 * limit, 8 * expected) / budget
     if share > 1:
         return (
-            f"{_at(rising)} the accuracy was still rising at {largest.length:g}: the budget of {budget:g} is too short "
+            f"{_at(rising)} {still} at {largest.length:g}: the budget of {budget:g} is too short "
             "to measure in a part of it; tune on a few values"
         )
     return (
-        f"{_at(rising)} the accuracy was still rising at {largest.length:g}: a share of {_up(share):g} is needed for "
+        f"{_at(rising)} {still} at {largest.length:g}: a share of {_up(share):g} is needed for "
         f"this budget, max_share={_up(share):g}"
     )
 
@@ -102,21 +104,27 @@ def _learns_too_slowly(alone: Probe, budget: float, limit: float, chance: float 
 
 
 def _nothing_learned(probes: Sequence[Probe], budget: float, limit: float, chance: float | None) -> str:
-    diverged = [probe for probe in probes if probe.status == "diverged"]
-    if len(diverged) == len(probes):
-        return f"{_at(diverged)} training diverged: lower the learning rate"
-    flat = [probe for probe in probes if probe.status == "chance"]
+    with_l2 = [probe for probe in probes if probe.l2 > 0]
+    diverged = [probe for probe in with_l2 if probe.status == "diverged"]
+    if len(diverged) == len(with_l2):
+        remedy = "lower the learning rate"
+        if len(with_l2) < len(probes):
+            smallest = min(probe.l2 for probe in diverged)
+            remedy = f"without L2 the network learned: give a smaller coefficient, l2={smallest / 10:.2g}"
+        return f"{_at(diverged)} training diverged: {remedy}"
+    flat = [probe for probe in with_l2 if probe.status == "chance"] or diverged
+    metric = flat[0].metric
     longest = max(probe.length for probe in flat)
     best = max(probe.best for probe in flat)
     level = "did not change" if chance is None else f"stayed at the level of guessing ({chance:.2g})"
     if chance is None and best > 0.15:
         return (
-            f"{_at(flat)} the accuracy (at most {best:.2g}) {level} up to {longest:g}: say what guessing gives, "
+            f"{_at(flat)} the {metric} (at most {best:.2g}) {level} up to {longest:g}: say what guessing gives, "
             "classes= or chance="
         )
     share = min(1.0, 2 * limit / budget)
     return (
-        f"{_at(flat)} the accuracy {level} up to {longest:g}: check that the model learns without L2 in "
+        f"{_at(flat)} the {metric} {level} up to {longest:g}: check that the model learns without L2 in "
         f"{share * budget / 4:.3g}, and if it does give max_share={_up(share):g}"
     )
 

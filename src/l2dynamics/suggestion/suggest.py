@@ -149,7 +149,9 @@ def suggest_l2(
         if not given:
             rate = rate_by_separation(lab, numbers[0], start)
             lab.believed = 0.0 if rate is None else finder.BELIEVED / rate
-        if rate is None:
+        if lab.left < finder.SHORTEST * lab.spacing:  # the search for the rate has used the time up
+            first = None
+        elif rate is None:
             first = finder.search(lab, FIRST_L2 if start is None else start, numbers[0])
         else:
             placed = finder.first_l2(lab, rate, unit) if start is None or not given else start

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2dynamics import prediction
+from l2dynamics import peaks
 from l2dynamics.analysis import blocks, per_run
 from l2dynamics.analysis.blocks import HALF_A, HALF_B, first_best
 from l2dynamics.results import tables
@@ -26,9 +26,9 @@ from l2dynamics.storage import atomic
 from l2dynamics.tracking import catalog
 
 #: Raise it when what is logged changes: every run is then logged anew.
-FORMAT = 2
+FORMAT = 3
 #: An edit of the code that makes best/…, final/… and t* logs the runs anew, too.
-_CODE = hashlib.sha256((inspect.getsource(per_run) + inspect.getsource(prediction)).encode()).hexdigest()
+_CODE = hashlib.sha256("".join(map(inspect.getsource, (per_run, peaks, blocks))).encode()).hexdigest()
 #: MLflow's x-axis is an integer: ``by_eta_lambda/…`` counts t·η·λ (t in epochs) in millionths.
 ETA_LAMBDA_UNIT = 1e6
 BY_ETA_LAMBDA = ("test_accuracy", "train_loss")
@@ -147,7 +147,7 @@ def common_tags(name: str, header: Mapping[str, Any], kind: str = "run") -> dict
     return {
         "l2dynamics.kind": kind,
         SWEEP: _quoteless(f"{name}/{header.get('scale', '')}"),  # the key of the parent
-        "l2dynamics.experiments.schema": str(header.get("key", "")),
+        "l2dynamics.config": str(header.get("key", "")),
         "results": name,
         "setup": catalog.experiment(name).setup,
         "scale": str(header.get("scale", "")),
