@@ -377,6 +377,18 @@ def test_autol2_that_measures_more_often_is_not_the_printed_one(world):
     assert (claim.verdict, claim.reason) == (OPEN, "fc: AutoL2 measured every 5 steps, not every 10")
 
 
+def test_the_tuned_l2_may_be_zero(world):
+    """The same runs under exchanged labels: accuracy and speed are those of the best, whatever its λ."""
+    own = worlds.autol2("autol2_fc", speed=0.4)
+    constant = own.table["group"] == "constant"
+    exchanged = own.table["l2"].mask(constant, own.table["l2"].replace({0.0: 1e-3, 1e-3: 0.0}))
+    other = replace(own, table=own.table.assign(l2=exchanged))
+    one, two = (ONE["10"]({**world, "autol2_fc": table}) for table in (own, other))
+    assert one.verdict is two.verdict is NO
+    assert one.reason == two.reason
+    assert (one.measured, one.low, one.high) == (two.measured, two.low, two.high)
+
+
 def test_missing_results_name_the_stage(world):
     some = {name: one for name, one in world.items() if name != "autol2_cnn"}
     with pytest.raises(ValueError, match="dvc repro autol2@cnn"):
@@ -529,4 +541,4 @@ def test_the_table_of_regimes_says_what_every_setup_lacks(world, tmp_path):
     bare["fc"] = replace(fc, table=fc.table[fc.table["l2"] > 0])
     (row,) = [row for row in regimes.table(bare) if row["setup"] == "fc"]
     assert math.isnan(row["train_accuracy"])
-    assert "training accuracy nan at λ = 0, less than 0.99" in row["reasons"]
+    assert "no run with λ = 0" in row["reasons"]
