@@ -18,7 +18,7 @@ from l2dynamics import paths
 from l2dynamics.claims import evaluation
 from l2dynamics.experiments import registry, scales, schema
 from l2dynamics.pipeline import dag
-from l2dynamics.report import document
+from l2dynamics.report import document, words
 from l2dynamics.theory.schema import TheoryConfig
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
@@ -216,8 +216,8 @@ def every_claim(root: Path) -> str:
         shown = ", ".join(row.figures)
         parts += [
             f"## {id}",
-            document.escape_markdown(row.text),
-            f"**{row.verdict.label}**: {document.escape_markdown(row.reason)}. {numbers}; figures: {shown}.",
+            words.escape_markdown(row.text),
+            f"**{row.verdict.label}**: {words.escape_markdown(row.reason)}. {numbers}; figures: {shown}.",
         ]
     return "\n\n".join(parts) + "\n"
 

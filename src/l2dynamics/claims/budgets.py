@@ -26,10 +26,7 @@ FACTOR = 10.0
 GAP = 0.10
 """In log-odds: 0.004 at the paper's accuracy of 0.96."""
 DECAY = 0.5
-"""Claim 9 is judged if the first decay lies at this t·η_eff·λ or later, for the predicted λ.
-
-The criteria first said 1, at which the paper's own run (0.64) would judge nothing.
-"""
+"""Claim 9 is judged if the first decay lies at this t·η_eff·λ or later, for the predicted λ; the paper's own: 0.64."""
 
 SUMMIT = (
     "The optimum is the summit of a parabola in log λ through the λ next to the best one of the grid, which must "
@@ -172,12 +169,11 @@ def over_budgets(results: Mapping[str, Results]) -> list[Claim]:
     try:
         found = contests(own)
     except Lacking as lack:
-        part = replace(base, lacks=str(lack))
-        return [judging.single(FACTORS, part), judging.single(GAPS, part)]
+        return [judging.single(spec, replace(base, lacks=str(lack))) for spec in (FACTORS, GAPS)]
     lacks = _too_few([one.epochs for one in found])
     budgets = [_bracketed(base, one) for one in found]
     return [
-        _together(FACTORS, base, budgets, lacks, [one.epochs for one in found]),
+        _together(base, budgets, lacks, [one.epochs for one in found]),
         *(
             judging.single(replace(FACTORS, id=f"07-T{one.epochs:.6g}"), part)
             for one, part in zip(found, budgets, strict=True)
@@ -320,21 +316,21 @@ def _bracketed(base: Part, one: Contest) -> Part:
     return judging.attempt(part, measure)
 
 
-def _together(spec: Spec, base: Part, budgets: Sequence[Part], lacks: str, epochs: Sequence[float]) -> Claim:
+def _together(base: Part, budgets: Sequence[Part], lacks: str, epochs: Sequence[float]) -> Claim:
     """All budgets in one claim, and how the optimum goes with the budget."""
-    missing = lacks or next((part.lacks for part in budgets if part.lacks), "")
-    numbers = tuple(part.numbers[0] for part in budgets if part.numbers)
-    limits = {k: part.limits[0] for k, part in enumerate(budgets) if 0 in part.limits}
+    missing = lacks or next((one.lacks for one in budgets if one.lacks), "")
+    numbers = tuple(one.numbers[0] for one in budgets if one.numbers)
+    limits = {k: one.limits[0] for k, one in enumerate(budgets) if 0 in one.limits}
     part = replace(base, numbers=numbers, limits=limits, lacks=missing)
     if not numbers:
-        return judging.single(spec, part)
-    shown = judging.decisive(judging.checks(spec, part)).test.estimate
+        return judging.single(FACTORS, part)
+    shown = judging.decisive(judging.checks(FACTORS, part)).test.estimate
     facts = " ".join(f"{part.text} {part.facts}" for part in budgets)
     if len(numbers) == len(epochs) > 1:
-        # Of the optimum over c/T, which goes as 1/T.
-        slope = np.polyfit(np.log10(epochs), [one.value for one in numbers], 1)[0] - 1
-        facts += f" Over these budgets the optimum goes as T^{number(slope)}, c/T as T^−1."
-    return judging.single(spec, replace(part, numbers=() if missing else numbers, shown=shown, facts=facts))
+        slope = np.polyfit(np.log10(epochs), [one.value for one in numbers], 1)[0]
+        facts += f" Over these budgets the optimum goes as T^{number(slope - 1)}, c/T as T^−1."
+    part = replace(part, numbers=() if missing else numbers, shown=shown, facts=facts)
+    return judging.single(FACTORS, part)
 
 
 def _gap(part: Part, found: Sequence[Contest]) -> Part:

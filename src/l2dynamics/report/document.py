@@ -22,7 +22,7 @@ from l2dynamics.claims.base import OURS
 from l2dynamics.figures import gallery
 from l2dynamics.report import curves, provenance, setups
 from l2dynamics.report.headlines import HEADLINES
-from l2dynamics.report.words import VERDICTS, number, score
+from l2dynamics.report.words import VERDICTS, escape_markdown, number, score
 from l2dynamics.storage import atomic
 from l2dynamics.tracking import catalog, views
 
@@ -313,20 +313,6 @@ def tidy(text: str) -> str:
     lines = [line.rstrip() for line in text.splitlines()]
     kept = [line for i, line in enumerate(lines) if line or (i > 0 and lines[i - 1])]
     return "\n".join(kept).strip() + "\n"
-
-
-def escape_markdown(text: Any) -> str:
-    """Make text mean itself in Markdown, also inside a table; what stands between backticks is code."""
-    spans = str(text).split("`")
-    paired = len(spans) % 2 == 1
-    code = set(range(1, len(spans), 2)) if paired else set()
-    escaped = [span.replace("|", "\\|") if i in code else _escape(span) for i, span in enumerate(spans)]
-    return ("`" if paired else "\\`").join(escaped)
-
-
-def _escape(text: str) -> str:
-    escaped = "".join(f"\\{letter}" if letter in "\\*_[]|~#$" else letter for letter in text)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _inline(*files: Path) -> Markup:

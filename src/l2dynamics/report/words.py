@@ -28,3 +28,17 @@ def score(count: Mapping[str, int]) -> str:
     )
     waiting = count[absent.NOT_RUN]
     return f"{said}; {waiting} wait for sweeps that have not been run." if waiting else f"{said}."
+
+
+def escape_markdown(text: Any) -> str:
+    """Make text mean itself in Markdown, also inside a table; what stands between backticks is code."""
+    spans = str(text).split("`")
+    paired = len(spans) % 2 == 1
+    code = set(range(1, len(spans), 2)) if paired else set()
+    escaped = [span.replace("|", "\\|") if i in code else _escape(span) for i, span in enumerate(spans)]
+    return ("`" if paired else "\\`").join(escaped)
+
+
+def _escape(text: str) -> str:
+    escaped = "".join(f"\\{letter}" if letter in "\\*_[]|~#$" else letter for letter in text)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
