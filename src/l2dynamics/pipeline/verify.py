@@ -148,6 +148,11 @@ def theory_of(root: Path, scale: str) -> Theory | None:
     return Theory(tasks.Work(section, seed, source, root, root), tables.load("theory", root, scale))
 
 
+def _same_kind(passport: Mapping[str, Any]) -> bool:
+    """Whether results were made on a device like this one, so that every bit must be the same."""
+    return machine.device() == passport.get("device")
+
+
 def check_theory(theory: Theory, name: str, folder: Path) -> Checked:
     """Compute one task of the theory anew in ``folder`` and compare."""
     work = theory.work._replace(folder=folder)
@@ -155,7 +160,7 @@ def check_theory(theory: Theory, name: str, folder: Path) -> Checked:
     found = archives.load(work.file(name))
     assert found is not None
     again, before = (dict(_leaves(one)) for one in (found[1]["numbers"], theory.committed(name)))
-    same_kind = machine.processor() == theory.results.passport.get("processor")
+    same_kind = _same_kind(theory.results.passport)
     agrees, words = compare_numbers(again, before, same_kind)
     if agrees and same_kind and (lost := theory.lacks(found[1]["rows"])):
         agrees, words = False, f"{lost} of its rows are not in the table"
@@ -213,7 +218,7 @@ def check(sweep: Sweep, job: Job, folder: Path) -> Checked:
     assert found is not None
     per_epoch = sweep.recipe.setup.steps_per_epoch(len(workload.dataset(sweep.recipe).train_labels))
     again = table([(found.specs, found.curves)], found.specs, per_epoch)
-    same_kind = machine.device() == sweep.results.passport.get("device")
+    same_kind = _same_kind(sweep.results.passport)
     agrees, words = compare(again, sweep.results.table, same_kind)
     runs_of = f"{len(job.specs)} runs as " if len(job.specs) > 1 else ""
     return Checked(sweep.stage, f"{runs_of}{job.name}", agrees, words)

@@ -17,8 +17,6 @@ USUAL = 0.7
 """τ* of the fully-connected, convolutional and wide residual networks of this reproduction (claim c2)."""
 BELIEVED = 0.7
 """τ before which no peak is believed where the learning rate is known: curves are bumpy while networks learn."""
-SHORTEST = RESOLUTION
-"""Evaluations in a run so short that it would say nothing."""
 _FIRST_STEPS = 300
 _UNKNOWN = 10.0
 _BRACKET_RUNS = 10
@@ -60,7 +58,7 @@ def bracket(lab: Lab, l2: float, seed: int, step: float = 4.0) -> Probe | None:
     cap = lab.left / (3 if step < _UNKNOWN else 6)
     shortest = cap / 2
     for _ in range(_BRACKET_RUNS):
-        if lab.left < max(shortest, SHORTEST * lab.spacing):
+        if lab.left < max(shortest, RESOLUTION * lab.spacing):  # so short a run would say nothing
             return None
         probe = lab.probe(l2, seed, cap)
         if probe.status == "peaked":

@@ -13,7 +13,7 @@ from l2dynamics.prediction import predict_l2
 from l2dynamics.suggestion import finder
 from l2dynamics.suggestion.answer import NoPeakError, Suggestion, answer
 from l2dynamics.suggestion.lab import Lab
-from l2dynamics.suggestion.probes import Metric, Probe
+from l2dynamics.suggestion.probes import RESOLUTION, Metric, Probe
 from l2dynamics.suggestion.runs import MakeRun
 from l2dynamics.suggestion.separation import FIRST_L2, rate_by_separation
 
@@ -149,7 +149,7 @@ def suggest_l2(
         if not given:
             rate = rate_by_separation(lab, numbers[0], start)
             lab.believed = 0.0 if rate is None else finder.BELIEVED / rate
-        if lab.left < finder.SHORTEST * lab.spacing:  # the search for the rate has used the time up
+        if lab.left < RESOLUTION * lab.spacing:  # the search for the rate has used the time up
             first = None
         elif rate is None:
             first = finder.search(lab, FIRST_L2 if start is None else start, numbers[0])
