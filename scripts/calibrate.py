@@ -131,11 +131,11 @@ def exponent(
 
 
 def inverse(found: Sequence[slopes.Exponent]) -> Verdict:
-    """Claim 01: slope −1 ± 0.25, placebo excluded."""
-    mean, placebo, difference = (
-        pooling.pooled([getattr(one, part) for one in found]).mean
-        for part in ("slope", "placebo", "difference")
+    """Claims 01 and 02: slope −1 ± 0.25, placebo excluded."""
+    mean, placebo = (
+        pooling.pooled([getattr(one, part) for one in found]).mean for part in ("slope", "placebo")
     )
+    difference = pooling.common([one.difference for one in found if one.difference])
     whole = replace(found[0], slope=mean, placebo=placebo, difference=difference)
     return over([verdicts.inverse(one) for one in found], verdicts.inverse(whole))
 
@@ -317,10 +317,13 @@ def scenarios() -> list[Scenario]:
         def draw(rng: np.random.Generator, world: World) -> slopes.Exponent:
             return power_law(rng, replace(world, between=between), value, FIVE)
 
-        return Scenario("01", truth, right, wrong, draw, inverse, setups)
+        return Scenario("02" if setups == 2 else "01", truth, right, wrong, draw, inverse, setups)
 
-    def flat(truth: str, right: Verdict | None, creep: float) -> Scenario:
-        return Scenario("01", truth, right, (YES,), lambda rng, w: no_law(rng, w, creep, FIVE), inverse)
+    def flat(truth: str, right: Verdict | None, creep: float, setups: int | None = None) -> Scenario:
+        def draw(rng: np.random.Generator, world: World) -> slopes.Exponent:
+            return no_law(rng, world, creep, FIVE)
+
+        return Scenario("02" if setups == 2 else "01", truth, right, (YES,), draw, inverse, setups)
 
     def level(truth: str, right: Verdict | None, wrong: tuple[Verdict, ...], deficit: float) -> Scenario:
         return Scenario("03", truth, right, wrong, lambda rng, w: plateau(rng, w, deficit), on_plateau)
@@ -368,6 +371,9 @@ def scenarios() -> list[Scenario]:
         law("slope −0.5", NO, (YES,), -0.5),
         flat("no dependence on λ", NO, 0.0),
         flat("no dependence, accuracy creeps up 0.02 a decade", None, 0.02),
+        law("slope −1, two setups", YES, (NO,), -1.0, setups=2),
+        law("slope −1.25, the bound, two setups", None, (YES,), -1.25, setups=2),
+        flat("no dependence, accuracy creeps up 0.02 a decade, two setups", None, 0.02, 2),
         level("equal on the plateau", YES, (NO,), 0.0),
         level("smallest λ worse by 0.01, the bound", None, (YES,), 0.01),
         level("smallest λ worse by 0.03", NO, (YES,), 0.03),

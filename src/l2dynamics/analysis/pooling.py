@@ -44,10 +44,7 @@ def pooled(estimates: Sequence[Estimate]) -> Pooled:
     Raises:
         ValueError: there is none, or one has no standard error over seeds (it may not enter a verdict over seeds).
     """
-    if not estimates or not all(one.over_seeds and math.isfinite(one.se) for one in estimates):
-        raise ValueError(
-            "pool setups with at least two seeds and a standard error; leave out the others and say so"
-        )
+    _require(estimates)
     if len(estimates) == 1:
         return Pooled(estimates[0], math.nan, (1.0,))
     y = np.array([one.value for one in estimates])
@@ -64,6 +61,39 @@ def pooled(estimates: Sequence[Estimate]) -> Pooled:
     seeds = min(one.n_seeds for one in estimates)
     found = Estimate(mean, math.sqrt(variance), float(df), n_seeds=seeds)
     return Pooled(found, math.sqrt(tau2), tuple(float(weight) for weight in weights))
+
+
+def common(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the plain mean, for a null hypothesis by which the number is the same in every setup.
+
+    That noise alone made a difference is one: it says zero for each of them, so that τ² has no place. By :func:`pooled`
+    two setups, with a Student quantile of 13 for one degree of freedom, could not exclude it however clearly each of
+    them does. Degrees of freedom by Satterthwaite. All weigh the same: weights from standard errors that are themselves
+    known with few degrees of freedom favour those that are too small by chance.
+
+    Args:
+        estimates: one for every setup in the regime.
+
+    Raises:
+        ValueError: see :func:`pooled`.
+    """
+    _require(estimates)
+    parts = np.array([one.se for one in estimates]) ** 2 / len(estimates) ** 2
+    total = float(parts.sum())
+    spread = float((parts**2 / [one.df for one in estimates]).sum())
+    return Estimate(
+        float(np.mean([one.value for one in estimates])),
+        math.sqrt(total),
+        total**2 / spread if spread else min(one.df for one in estimates),
+        n_seeds=min(one.n_seeds for one in estimates),
+    )
+
+
+def _require(estimates: Sequence[Estimate]) -> None:
+    if not estimates or not all(one.over_seeds and math.isfinite(one.se) for one in estimates):
+        raise ValueError(
+            "pool setups with at least two seeds and a standard error; leave out the others and say so"
+        )
 
 
 def _between(y: np.ndarray, variance: np.ndarray) -> float:

@@ -88,6 +88,8 @@ class Spec:
         kind: the paper's or ours.
         pool: whether the mean over setups is judged; if not, setups are counted.
         shown: from a number to what is shown as measured, increasing.
+        guards: the numbers, by their place, that only have to exclude that noise alone made them; over setups they are
+            pooled for that hypothesis, see :func:`pooling.common`.
     """
 
     id: str
@@ -99,6 +101,7 @@ class Spec:
     kind: str = PAPER
     pool: bool = True
     shown: Callable[[float], float] = float
+    guards: frozenset[int] = frozenset()
 
 
 def attempt(part: Part, measure: Callable[[], Part]) -> Part:
@@ -171,9 +174,9 @@ def _pooled(spec: Spec, parts: Sequence[Part]) -> list[Check]:
         return []
     means = []
     # A setup may lack the last number, as one without λ = 0 does.
-    for numbers in zip_longest(*(part.numbers for part in parts)):
+    for place, numbers in enumerate(zip_longest(*(part.numbers for part in parts))):
         column = [one for one in numbers if one is not None]
-        means.append(pooling.pooled(column).mean)
+        means.append(pooling.common(column) if place in spec.guards else pooling.pooled(column).mean)
     found = list(spec.rule(means))
     for part in parts:  # what a setup may not say, its mean with others may not say either
         found = [part.limits.get(k, lambda check: check)(check) for k, check in enumerate(found)]
