@@ -135,7 +135,7 @@ def inverse(found: Sequence[slopes.Exponent]) -> Verdict:
     mean, placebo = (
         pooling.pooled([getattr(one, part) for one in found]).mean for part in ("slope", "placebo")
     )
-    difference = pooling.common([one.difference for one in found if one.difference])
+    difference = pooling.guarded([one.difference for one in found if one.difference])
     whole = replace(found[0], slope=mean, placebo=placebo, difference=difference)
     return over([verdicts.inverse(one) for one in found], verdicts.inverse(whole))
 

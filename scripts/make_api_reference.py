@@ -1,5 +1,6 @@
 """Write docs/api.md from the docstrings of the public names: ``python scripts/make_api_reference.py``."""
 
+import ast
 import importlib
 import inspect
 import re
@@ -28,7 +29,13 @@ SECTIONS = (
     ("Flax NNX", "l2dynamics.flax", ("make_run",)),
     ("Theory", "l2dynamics.theory.solution", ("mode_evolution",)),
 )
-_BLOCKS = ("Args", "Attributes", "Returns", "Raises", "Examples", "References")
+# The same of modules whose packages need not be here: read, not imported.
+UNIMPORTED = (
+    ("PyTorch", "torch", ("make_run", "AutoL2", "set_l2", "decayed_groups", "rates")),
+    ("Lightning", "lightning", ("AutoL2Callback",)),
+)
+SOURCE = Path(__file__).parents[1] / "src" / "l2dynamics"
+_BLOCKS = ("Args", "Attributes", "Returns", "Raises", "Warns", "Examples", "References")
 
 
 class _Name(str):
@@ -62,13 +69,14 @@ def markdown(docstring: str) -> str:
     """
     text = re.sub(r":[a-z]+:`~?([^`]+)`", r"`\1`", inspect.cleandoc(docstring))
     text = re.sub(r"`([^`<]+?)\s*<(https?://[^>]+)>`_", r"[\1](\2)", text.replace("``", "`"))
+    text = re.sub(r"::$", ":", text, flags=re.M)
     lines: list[str] = []
     block = ""
     for line in text.split("\n"):
         if line.rstrip(":") in _BLOCKS and line.endswith(":"):
             block = line[:-1]
             lines += [f"**{block}**", ""]
-        elif block in ("Args", "Attributes", "Raises") and (entry := re.match(r"    (\w+): (.*)", line)):
+        elif block in ("Args", "Attributes", "Raises", "Warns") and (entry := re.match(r"    (\w+): (.*)", line)):
             lines.append(f"- `{entry[1]}`: {entry[2]}")
         elif block == "Examples":
             lines.append(line[4:])
@@ -84,6 +92,50 @@ def markdown(docstring: str) -> str:
         "\n".join(lines) + "\n",
         flags=re.M,
     )
+
+
+def members(name: str, item: type, module_name: str) -> list[str]:
+    """Return the public methods and properties of a class that its module defines."""
+    parts = []
+    for own, value in inspect.getmembers(item):
+        bare = inspect.unwrap(getattr(value, "__func__", value))
+        if own.startswith("_") or not (inspect.isfunction(bare) or isinstance(value, property)):
+            continue
+        if isinstance(value, property):
+            if own not in vars(item):
+                continue
+            parts.append(f"#### {name}.{own}")
+        elif bare.__module__ != module_name:
+            continue
+        else:
+            call = signature(own, value).replace("(self, ", "(").replace("(self)", "()")
+            parts += [f"#### {name}.{own}", f"```python\n{call}\n```"]
+        parts.append(markdown(inspect.getdoc(value) or "").strip())
+    return parts
+
+
+def read(node: ast.FunctionDef | ast.ClassDef, path: str) -> list[str]:
+    """Return the entry of a function or a class, with its public methods, from its source."""
+    inner = [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.FunctionDef)]
+    call: ast.AST | None = node
+    if isinstance(node, ast.ClassDef):
+        call = next((one for one in inner if one.name == "__init__"), None)
+    parts = [f"### {node.name}", f"`{path}`"]
+    parts += [f"```python\n{_call(node.name, call)}\n```"] if isinstance(call, ast.FunctionDef) else []
+    parts.append(markdown(ast.get_docstring(node) or "").strip())
+    for one in inner if isinstance(node, ast.ClassDef) else ():
+        if not one.name.startswith("_"):
+            parts.append(f"#### {node.name}.{one.name}")
+            if not any(isinstance(mark, ast.Name) and mark.id == "property" for mark in one.decorator_list):
+                parts.append(f"```python\n{_call(one.name, one)}\n```")
+            parts.append(markdown(ast.get_docstring(one) or "").strip())
+    return [part for part in parts if part]
+
+
+def _call(name: str, node: ast.FunctionDef) -> str:
+    arguments = re.sub(r"^self(, )?", "", ast.unparse(node.args))
+    result = f" -> {ast.unparse(node.returns)}" if node.returns and node.name != "__init__" else ""
+    return f"{name}({arguments}){result}"
 
 
 def render() -> str:
@@ -102,15 +154,14 @@ def render() -> str:
             home = "l2dynamics" if name in l2dynamics.__all__ else module_name
             text = markdown(inspect.getdoc(item) or "").strip()
             parts.append(text.replace("```pycon\n", f"```pycon\n>>> from {home} import {name}\n", 1))
-            for method_name, method in inspect.getmembers(item, inspect.isfunction):
-                if (
-                    not method_name.startswith("_")
-                    and method.__module__ == module_name
-                    and inspect.isclass(item)
-                ):
-                    call = signature(method_name, method).replace("(self, ", "(").replace("(self)", "()")
-                    parts += [f"#### {name}.{method_name}", f"```python\n{call}\n```"]
-                    parts.append(markdown(inspect.getdoc(method) or "").strip())
+            if inspect.isclass(item):
+                parts += members(name, item, module_name)
+    for heading, module_name, names in UNIMPORTED:
+        parts.append(f"## {heading}")
+        tree = ast.parse((SOURCE / f"{module_name}.py").read_text(encoding="utf-8"))
+        found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        for name in names:
+            parts += read(found[name], f"l2dynamics.{module_name}.{name}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,6 +4,7 @@
 measured stands in bench/executors.csv, written by ``python -m bench executors``.
 """
 
+import argparse
 import csv
 from pathlib import Path
 
@@ -25,6 +26,12 @@ OVERHEAD = 30.0
 WIDE = dict.fromkeys(
     ("sweep@wrn", "sweep@wrn_aug", "sweep@wrn_schedule", "sweep@wrn_sigma", "sweep@resnet"), 8
 )
+#: Which tasks, whether stage after stage, and the colour.
+WAYS = {
+    "all stages at once": ("one", False, style.CATEGORIES[0]),
+    "all at once, WRN and ResNet on 8 each": ("split", False, style.CATEGORIES[2]),
+    "one stage after another": ("one", True, style.CATEGORIES[4]),
+}
 
 
 def measured(axes: Axes, file: Path) -> None:
@@ -42,9 +49,8 @@ def measured(axes: Axes, file: Path) -> None:
     axes.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
 
 
-def main() -> None:
-    """Simulate, print and draw."""
-    root = paths.find_root()
+def simulated(root: Path) -> tuple[str, list[str], dict[int, list[scaling.Schedule]], float]:
+    """What there is to do, in a sentence, the table of docs/cluster.md, what it shows, and the seconds of work."""
     one = scaling.tasks_of(root, SCALE, DEVICE, width=1)
     split = [
         scaling.Task(task.stage, task.seconds / WIDE.get(task.stage, 1), WIDE.get(task.stage, 1))
@@ -52,21 +58,25 @@ def main() -> None:
     ]
     work = sum(task.seconds for task in one)
     longest = max(task.seconds for task in one)
-    print(f"{len(one)} jobs, {work / 3600:.0f} hours of one accelerator, the longest {longest / 3600:.1f}")
-    ways = {
-        "all stages at once": (one, False, style.CATEGORIES[0]),
-        "all at once, WRN and ResNet on 8 each": (split, False, style.CATEGORIES[2]),
-        "one stage after another": (one, True, style.CATEGORIES[4]),
-    }
-    print("| accelerators | ideal | " + " | ".join(ways) + " |")
-    print("| --- " * (2 + len(ways)) + "|")
+    said = f"{len(one)} jobs, {work / 3600:.0f} hours of one accelerator, the longest {longest / 3600:.1f}"
+    tasks = {"one": one, "split": split}
+    lines = ["| accelerators | ideal | " + " | ".join(WAYS) + " |", "| --- " * (2 + len(WAYS)) + "|"]
     rows = {}
     for count in ACCELERATORS:
         rows[count] = [
-            scaling.schedule(tasks, count, OVERHEAD, one_by_one=o) for tasks, o, _ in ways.values()
+            scaling.schedule(tasks[kind], count, OVERHEAD, one_by_one=o) for kind, o, _ in WAYS.values()
         ]
         cells = [f"{found.makespan / 3600:.1f} h, {found.efficiency:.0%}" for found in rows[count]]
-        print(f"| {count} | {work / count / 3600:.1f} h | " + " | ".join(cells) + " |")
+        lines.append(f"| {count} | {work / count / 3600:.1f} h | " + " | ".join(cells) + " |")
+    return said, lines, rows, work
+
+
+def main() -> None:
+    """Simulate, print and draw."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
+    root = paths.find_root()
+    said, lines, rows, work = simulated(root)
+    print("\n".join([said, *lines]))
     chosen = style.get_style("paper")
     with chosen.context():
         width, height = chosen.panel
@@ -74,7 +84,7 @@ def main() -> None:
         first, left, right = figure.subplots(1, 3)
         measured(first, root / "bench" / "executors.csv")
         left.plot(ACCELERATORS, [work / n / 3600 for n in ACCELERATORS], label="ideal", **style.GUIDE_LINE)
-        for index, (name, (_, _, color)) in enumerate(ways.items()):
+        for index, (name, (_, _, color)) in enumerate(WAYS.items()):
             left.plot(
                 ACCELERATORS,
                 [rows[n][index].makespan / 3600 for n in ACCELERATORS],

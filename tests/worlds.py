@@ -101,10 +101,10 @@ def made(name: str, frames: Iterable[pd.DataFrame], per_epoch: int = 1, **extra:
 SCHEDULES = tuple(f"autol2_{setup}" for setup in beyond.SCHEDULED)
 #: η, λ, c = t* η λ in steps, steps per epoch
 SWEEPS: dict[str, tuple[tuple[float, ...], np.ndarray, float, int]] = {
-    "fc": ((0.05, 0.15, 0.5, 1.5), np.geomspace(1e-4, 1e-2, 6), 0.7, 1),
+    "fc": ((0.05, 0.1, 0.15, 0.5, 1.5), np.geomspace(1e-4, 1e-2, 6), 0.7, 1),
     "cnn": ((0.01,), np.geomspace(1e-2, 1.0, 6), 0.5, 20),
     "cnn_bn": ((0.01,), np.geomspace(1e-2, 1.0, 6), 0.5, 20),
-    "wrn": ((0.05, 0.1, 0.2, 0.8), np.geomspace(1e-4, 1e-2, 6), 0.6, 20),
+    "wrn": ((0.05, 0.1, 0.15, 0.2, 0.8), np.geomspace(1e-4, 1e-2, 6), 0.6, 20),
     "fc_minibatch": ((0.15,), np.geomspace(1e-4, 1e-2, 6), 0.7, 16),
     "cnn_bn_full": ((0.01,), np.geomspace(1e-2, 1.0, 6), 0.5, 1),
     # at ηλ = 0.0016 η is varied over a factor 16

@@ -184,7 +184,38 @@ def test_scatter_over_units_gives_a_slope_its_error():
     assert truth * 0.9 < np.mean(squares) < truth * 1.6
 
 
-@pytest.mark.parametrize(("units", "distinct"), [(5, 3), (5, 4), (3, 3)])
+@pytest.mark.parametrize("units", [3, 4])
+def test_scatter_over_few_units_widens_a_slope(units):
+    """As few λ as a line can be fitted to with an error: three differ in every draw only if nothing is drawn."""
+    rng = np.random.default_rng(0)
+    u = np.arange(float(units))
+    constant = curves_of(np.full((2, 1, 20), 0.5))
+    covered = 0
+    for _ in range(400):
+        v = 2 * u + rng.normal(size=units)
+
+        def slope(view, v=v):
+            w = view.units
+            a = u - (w @ u / w.sum(1))[:, None]
+            return (w * a * v).sum(1) / (w * a * a).sum(1) + 0 * view.accuracy(constant)[:, 0].mean()
+
+        found = resampling.estimate(slope, 2, units=units, draws=300)
+        assert found.df == pytest.approx(units - 2)
+        covered += found.low(0.9) <= 2 <= found.high(0.9)
+    assert 0.85 < covered / 400 < 0.99
+
+
+def test_three_units_of_which_one_is_needed_have_no_error():
+    """Without one of them the statistic has no value: how it scatters cannot be told."""
+    curves = curves_of(np.full((2, 1, 20), 0.5))
+
+    def statistic(view):
+        return np.where(view.units[:, 0] > 0, view.accuracy(curves)[:, 0], np.nan)
+
+    assert math.isnan(resampling.estimate(statistic, 2, units=3, draws=50).se)
+
+
+@pytest.mark.parametrize(("units", "distinct"), [(5, 3), (5, 4), (4, 3)])
 def test_draws_of_units_have_as_many_different_ones_as_the_fit_needs(units, distinct):
     seen = []
     curves = curves_of(np.full((2, 1, 20), 0.5))

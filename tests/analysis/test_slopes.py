@@ -249,3 +249,18 @@ def test_noise_moves_times_and_the_interval_shows_it():
         found = slopes.exponent(sweep, draws=100).slope
         held += found.low(0.9) <= -1 <= found.high(0.9)
     assert held >= 32
+
+
+@pytest.mark.parametrize(
+    ("unit", "groups", "expected"),
+    [
+        ([0, 1, 2, 3], [0, 0, 0, 0], 1),
+        ([0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1], 1),  # all groups have all units
+        ([0, 1, 2, 3], [0, 0, 1, 1], 2),  # each its own
+        ([0, 1, 1, 2], [0, 0, 1, 1], 1),
+        ([0, 1, 2, 3], [0, 0, 0, 1], 1),  # a point alone
+        ([0, 1, 2], [0, 1, 2], 1),
+    ],
+)
+def test_prefactors_that_share_units_take_one_degree_of_freedom(unit, groups, expected):
+    assert slopes.levels(np.array(unit), np.array(groups)) == expected

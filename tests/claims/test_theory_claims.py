@@ -179,6 +179,7 @@ CASES = [
     ("x5", late(0.02), YES, "minus that of the theory"),
     ("x5", late(*L2, widths=(512,)), YES, "minus that of the theory"),
     ("x5", lambda found: found.pop("finite_star"), OPEN, "run `dvc repro theory`"),
+    ("x5", lambda found: found["finite_star"].pop(), OPEN, "no network of width 4096, λ 0.5, seed 2"),
     ("x5", late(0.02, 0.05), OPEN, "first half of the training at 3 of 5 λ, fewer than 4"),
     ("x5-theory", lambda found: None, NO, "exponent of t* on λ"),
     ("x5-theory", steeper(-0.4, 4096, "theory"), YES, "exponent of t* on λ"),

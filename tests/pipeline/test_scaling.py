@@ -1,5 +1,8 @@
 """The schedule against cases that one can pack by hand."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -52,3 +55,16 @@ def test_a_schedule_is_between_its_bounds():
         best = max(total / workers, longest)
         assert best * (1 - 1e-9) <= found.makespan <= best * 4 / 3
         assert found.efficiency == pytest.approx(total / workers / found.makespan)
+
+
+def test_the_page_on_clusters_has_the_simulated_table_of_the_present_scale():
+    root = Path(__file__).parents[2]
+    spec = importlib.util.spec_from_file_location("scaling_figure", root / "scripts" / "scaling_figure.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    said, lines, _, _ = module.simulated(root)
+    page = (root / "docs" / "cluster.md").read_text(encoding="utf-8")
+    assert "\n".join(lines) in page
+    jobs, hours = said.split()[0], said.split()[2]
+    assert f"the {jobs} jobs" in page
+    assert f"The work of {hours} hours" in page

@@ -42,8 +42,8 @@ def budgets(results: Results) -> list[Budget]:
 def alike(full: Results, mini: Results) -> tuple[float, Pair]:
     """Runs in full batches and in minibatches at one η, by ``full`` or ``mini`` and λ: the same λ, 0 among them.
 
-    All have the same seeds. Both runs of a λ are cut at their last common evaluation, λ = 0 at the last within the
-    longest λ > 0.
+    All have the same seeds. Both runs of a λ are cut at their last common evaluation, λ = 0 each at its first from the
+    longest λ > 0 on: the comparison must not favour λ > 0.
 
     Returns:
         η and the runs.
@@ -66,9 +66,11 @@ def alike(full: Results, mini: Results) -> tuple[float, Pair]:
     for l2 in l2s:  # λ = 0 last
         both = {size: runs[eta, l2] for size, runs in sizes.items()}
         shared = np.intersect1d(both["full"].steps, both["mini"].steps)
-        end = float(shared[shared <= longest][-1]) if l2 == 0 else float(shared[-1])
-        longest = max(longest, end)
-        found |= {(size, l2): one.until(end) for size, one in both.items()}
+        if l2 > 0:
+            longest = max(longest, float(shared[-1]))
+        for size, one in both.items():
+            later = one.steps[one.steps >= longest * (1 - 1e-9)] if l2 == 0 else shared[-1:]
+            found[size, l2] = one.until(float(later[0] if len(later) else one.steps[-1]))
     several = blocks.several(found)
     kept = {l2 for _, l2 in several if all((size, l2) in several for size in sizes)}
     if 0.0 not in kept or len(kept) < 2:

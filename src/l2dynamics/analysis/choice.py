@@ -2,8 +2,8 @@
 
 What is chosen on one half of the test images and scored on the other has no luck of images in its score. The luck of
 seeds remains: a seed that came out well at one λ, or at one evaluation, did so on both halves. The best of six equal
-λ is so found better than one of them by up to the scatter of runs (docs/calibration.md has the numbers). Where the
-best of many is compared with a single one, ``across_seeds`` chooses on the other seeds too.
+λ is so found better than one of them by up to the scatter of runs. ``across_seeds``, which chooses on the other seeds
+too and which no claim uses, is there to tell by how much (docs/calibration.md has the numbers).
 """
 
 import math

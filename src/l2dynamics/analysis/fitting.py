@@ -15,7 +15,7 @@ from l2dynamics.analysis import resampling
 from l2dynamics.analysis.blocks import Lacking
 from l2dynamics.analysis.regime import FITS
 from l2dynamics.analysis.resampling import Estimate, View
-from l2dynamics.analysis.slopes import slope
+from l2dynamics.analysis.slopes import levels, slope
 
 ONE = 1 - 1e-9
 """Training accuracy 1 up to rounding."""
@@ -132,4 +132,6 @@ def exponent(found: Times, x: np.ndarray, groups: Sequence[float] | np.ndarray) 
     if square == 0:
         raise Lacking("an exponent needs two different values in one group")
     floor = float(np.sqrt((centred**2 * found.gaps**2).sum() / 12)) / square
-    return resampling.estimate(statistic, len(found.seeds), units=len(values)).no_finer_than(floor)
+    parameters = 1 + levels(unit, labels)
+    fitted = resampling.estimate(statistic, len(found.seeds), units=len(values), parameters=parameters)
+    return fitted.no_finer_than(floor)

@@ -32,6 +32,7 @@ def summarize(table: pd.DataFrame, *, chance: float = 0.1) -> pd.DataFrame:
         - ``argmin_train_loss_epoch, min_train_loss``: minimum of the training loss without the L2 term;
         - ``diverged``: some training loss or test accuracy is not finite;
         - ``learned``: ``max_test_accuracy ≥ 2 × chance``;
+        - ``collapsed``: it learned, and its ``final_test_accuracy`` is below that again;
         - ``peaked``: t* lies in the first part of the run, ``PEAKED_WITHIN``: the accuracy gained less than 0.005 in
           the rest of the run. Runs that have not peaked only bound t* from below.
 
@@ -70,6 +71,7 @@ def summarize(table: pd.DataFrame, *, chance: float = 0.1) -> pd.DataFrame:
 
     summary["diverged"] = _diverged(ordered).reindex(summary.index)
     summary["learned"] = summary["max_test_accuracy"] >= LEARNED * chance
+    summary["collapsed"] = summary["learned"] & (summary["final_test_accuracy"] < LEARNED * chance)
     summary["peaked"] = summary["t_star"] <= PEAKED_WITHIN * last["epoch"]
     appearance = table["run"].drop_duplicates()
     return summary.loc[appearance].rename_axis("run").reset_index()

@@ -48,9 +48,10 @@ def pooled(estimates: Sequence[Estimate]) -> Pooled:
     if len(estimates) == 1:
         return Pooled(estimates[0], math.nan, (1.0,))
     y = np.array([one.value for one in estimates])
-    # An exact zero has no weight to give; it is as good as the best of the others, or as any if all are.
+    # A zero, up to rounding, has no weight to give; it is as good as the best of the others, or as any if all are.
     se = np.array([one.se for one in estimates])
-    se = np.where(se > 0, se, se[se > 0].min() if (se > 0).any() else 1.0)
+    known = se > 1e-9 * se.max()
+    se = np.where(known, se, se[known].min() if known.any() else 1.0)
     tau2 = _between(y, se**2)
     precision = 1 / (se**2 + tau2)
     weights = precision / precision.sum()
@@ -63,13 +64,11 @@ def pooled(estimates: Sequence[Estimate]) -> Pooled:
     return Pooled(found, math.sqrt(tau2), tuple(float(weight) for weight in weights))
 
 
-def common(estimates: Sequence[Estimate]) -> Estimate:
-    """Return the plain mean, for a null hypothesis by which the number is the same in every setup.
+def guarded(estimates: Sequence[Estimate]) -> Estimate:
+    """Return what has to lie below 0 for every mean that it guards to count: the mean, and of two setups the larger.
 
-    That noise alone made a difference is one: it says zero for each of them, so that τ² has no place. By :func:`pooled`
-    two setups, with a Student quantile of 13 for one degree of freedom, could not exclude it however clearly each of
-    them does. Degrees of freedom by Satterthwaite. All weigh the same: weights from standard errors that are themselves
-    known with few degrees of freedom favour those that are too small by chance.
+    Two setups have a mean with one degree of freedom, by whose quantile of 13 they could not exclude noise however
+    clearly each of them does. So each of them has to.
 
     Args:
         estimates: one for every setup in the regime.
@@ -77,16 +76,10 @@ def common(estimates: Sequence[Estimate]) -> Estimate:
     Raises:
         ValueError: see :func:`pooled`.
     """
+    if len(estimates) != 2:
+        return pooled(estimates).mean
     _require(estimates)
-    parts = np.array([one.se for one in estimates]) ** 2 / len(estimates) ** 2
-    total = float(parts.sum())
-    spread = float((parts**2 / [one.df for one in estimates]).sum())
-    return Estimate(
-        float(np.mean([one.value for one in estimates])),
-        math.sqrt(total),
-        total**2 / spread if spread else min(one.df for one in estimates),
-        n_seeds=min(one.n_seeds for one in estimates),
-    )
+    return max(estimates, key=lambda one: one.high(0.95))
 
 
 def _require(estimates: Sequence[Estimate]) -> None:

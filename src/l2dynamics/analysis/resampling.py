@@ -11,7 +11,8 @@ drawn alone, blocks drawn alone and both drawn; the variances combine as those o
     V = V_seeds + V_blocks − V_interaction,    V_interaction = V_both − V_seeds − V_blocks of the draws,
 
 every part corrected for its n. That is unbiased for whatever is linear in the counts. The quantiles are Student's with
-Satterthwaite's degrees of freedom. λ enters as a third factor in the same way.
+Satterthwaite's degrees of freedom. λ enters as a third factor in the same way; where there are no more of them than a
+draw must have, every draw is the data as they are, and each λ is left out once instead (the jackknife).
 """
 
 import math
@@ -30,7 +31,7 @@ DISTINCT = 3
 """A draw of λ has at least so many different ones, one more than a straight line has parameters.
 
 Two neighbours, drawn again and again, would show a slope without meaning. With this rule the spread of the slopes is
-that of the truth within a third at 5 to 8 λ, never below it, and needs no further correction.
+that of the truth within a third at 4 to 8 λ, never clearly below it, and needs no further correction.
 """
 
 
@@ -177,6 +178,7 @@ def estimate(
     *,
     units: int = 0,
     distinct: int = DISTINCT,
+    parameters: int = 0,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Estimate:
@@ -186,7 +188,8 @@ def estimate(
         statistic: values of shape ``[draws or 1]``.
         seeds: how many the curves have that it looks at.
         units: λ to draw, 0 for a statistic that fits nothing over λ.
-        distinct: different λ that a draw must have: one more than the fitted curve has parameters.
+        distinct: different λ that a draw must have: one more than a fitted curve without groups has parameters.
+        parameters: of the fitted curve, for the degrees of freedom of the scatter over λ; 0: ``distinct`` − 1.
         draws: how many.
         seed: of the draws; statistics with the same one see the same draws.
 
@@ -198,6 +201,7 @@ def estimate(
         seeds,
         units=units,
         distinct=distinct,
+        parameters=parameters,
         draws=draws,
         seed=seed,
     )
@@ -210,6 +214,7 @@ def estimates(
     *,
     units: int = 0,
     distinct: int = DISTINCT,
+    parameters: int = 0,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> list[Estimate]:
@@ -220,6 +225,7 @@ def estimates(
         seeds: see :func:`estimate`.
         units: see :func:`estimate`.
         distinct: see :func:`estimate`.
+        parameters: see :func:`estimate`.
         draws: see :func:`estimate`.
         seed: see :func:`estimate`.
 
@@ -237,7 +243,10 @@ def estimates(
     if seeds > 1:
         whole["seeds"] = View(drawn.seeds, plain.blocks, plain.units)
         whole["measurement"] = View(drawn.seeds, drawn.blocks, plain.units)
-    if units:
+    few = 0 < units <= distinct
+    if few:
+        whole["units"] = View(plain.seeds, plain.blocks, 1 - np.eye(units))
+    elif units:
         whole["units"] = View(plain.seeds, plain.blocks, drawn.units)
         whole["all"] = View(drawn.seeds if seeds > 1 else plain.seeds, drawn.blocks, drawn.units)
     variance, lost = {}, np.zeros(observed.shape)
@@ -245,13 +254,15 @@ def estimates(
         values = np.asarray(statistic(view), dtype=np.float64)
         variance[name], missing = _variance(values)
         lost = np.maximum(lost, missing)
+    if few:
+        variance["units"] = variance["units"] * (units - 1) ** 2 / units
     return [
         _combine(
             float(value),
             {name: float(of[k]) for name, of in variance.items()},
             seeds,
             units,
-            units - distinct + 1,
+            max(1, units - (parameters or distinct - 1)),
             float(lost[k]),
         )
         for k, value in enumerate(observed)
@@ -270,7 +281,7 @@ def _views(seeds: int, units: int, distinct: int, draws: int, seed: int) -> tupl
     of_seeds = rng.multinomial(seeds, plain.seeds[0], size=draws) / seeds
     of_blocks = _redrawn(rng, BLOCKS, draws, lambda w: (w[:, HALF_A].sum(1) % BLOCKS) > 0)
     of_units = np.ones((1, 0))
-    if units:
+    if units > distinct:
         of_units = _redrawn(rng, units, draws, lambda w: (w > 0).sum(1) >= distinct)
     return View(of_seeds, of_blocks, of_units), plain
 
@@ -316,9 +327,11 @@ def _combine(
     scatter = shared = 0.0
     if units:
         scatter = variance["units"]
-        factor = total / measured if measured > 0 else 1.0
-        shared = _inside(factor * (variance["all"] - measured - scatter), total, scatter)
-        terms += [(scatter, units_df), (shared, max(seeds - 1, 1) * units_df)]
+        terms.append((scatter, units_df))
+        if "all" in variance:
+            factor = total / measured if measured > 0 else 1.0
+            shared = _inside(factor * (variance["all"] - measured - scatter), total, scatter)
+            terms.append((shared, max(seeds - 1, 1) * units_df))
     parts = Parts(from_seeds, blocks, interaction, scatter, shared)
     squares = sum(part**2 / df for part, df in terms)
     df = parts.total**2 / squares if squares > 0 else float(BLOCKS - 1)

@@ -220,7 +220,8 @@ def contests(results: Results, group: str = "predicted") -> list[Contest]:
 def constant(results: Results) -> tuple[pd.DataFrame, tuning.Tuned]:
     """Return the rows with constant λ that AutoL2 is compared with, and the best of these λ (Figures 1c, S9–S11, X2).
 
-    With a learning-rate schedule the best is that of the highest accuracy at the end, as in claims 11 and x2.
+    With a learning-rate schedule the best is that of the highest accuracy at the end, as in claims 11 and x2. λ = 0,
+    which these count among the constant λ, has a curve of its own.
 
     Raises:
         ValueError: the results hold no such runs.

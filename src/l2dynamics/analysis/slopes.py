@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from l2dynamics import peaks
 from l2dynamics.analysis import resampling
@@ -141,7 +143,9 @@ def exponent(
         placebo = slope(u, sweep.log_placebo(view, find), weights, groups)
         return np.stack([found, placebo, found - placebo], axis=-1)
 
-    found = resampling.estimates(statistic, sweep.seeds, units=len(values), draws=draws)
+    found = resampling.estimates(
+        statistic, sweep.seeds, units=len(values), parameters=1 + levels(unit, groups), draws=draws
+    )
     found = [one.no_finer_than(floor) for one in found]
     placebo, difference = found[1:] if sweep.zero else (None, None)
     return Exponent(found[0], placebo, difference)
@@ -220,6 +224,24 @@ def slope(u: np.ndarray, v: np.ndarray, weights: np.ndarray, groups: np.ndarray)
     square, product = (weights * a * a).sum(axis=-1), (weights * a * b).sum(axis=-1)
     flat = square <= 1e-12 * weights.sum(axis=-1)
     return np.where(flat, np.nan, product / np.where(flat, 1.0, square))
+
+
+def levels(unit: np.ndarray, groups: np.ndarray) -> int:
+    """Number of prefactors that the scatter over units has to give for: one for all groups that share units.
+
+    Groups that have all units take nothing from their scatter but one mean; groups that share none take one each. A
+    group with one unit, whose prefactor is that of its only point, takes nothing.
+
+    Args:
+        unit: of each point, 0, 1, ….
+        groups: of each point, 0, 1, ….
+    """
+    count = int(unit.max()) + 1
+    links = coo_array(
+        (np.ones(len(unit)), (unit, groups + count)), shape=(count + int(groups.max()) + 1,) * 2
+    )
+    component = connected_components(links, directed=False)[1][:count]
+    return max(1, int((np.bincount(component) > 1).sum()))
 
 
 def quadratic(

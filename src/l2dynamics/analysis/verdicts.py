@@ -144,7 +144,7 @@ class Judgement:
         return tuple(setup for setup, found in self.setups.items() if found is Verdict.CONTRADICTED)
 
 
-def over_setups(setups: Mapping[str, Test], pooled: Test | None = None) -> Judgement:
+def over_setups(setups: Mapping[str, Test], pooled: Test | None = None, *, unmeasured: int = 0) -> Judgement:
     """Judge a claim over setups by the pooled number, or by counting where there is none.
 
     Judged are the setups that confirm or contradict the claim by themselves. They are counted if they are at least
@@ -153,13 +153,14 @@ def over_setups(setups: Mapping[str, Test], pooled: Test | None = None) -> Judge
     confirms it, by counting if most of the judged setups do.
 
     Args:
-        setups: test of each setup in the regime.
+        setups: test of each setup in the regime that has a number.
         pooled: test of the random-effects mean.
+        unmeasured: setups in the regime without a number. They speak neither for nor against, and test nothing.
     """
     found = corrected(setups)
     judged = [one for one in found.values() if one is not Verdict.UNDECIDED]
     against = sum(one is Verdict.CONTRADICTED for one in judged)
-    counted = len(judged) > 0 and 2 * len(judged) >= len(found)
+    counted = len(judged) > 0 and 2 * len(judged) >= len(found) + unmeasured
     if (counted and 2 * against > len(judged)) or (pooled and pooled.verdict is Verdict.CONTRADICTED):
         verdict = Verdict.CONTRADICTED
     elif pooled:

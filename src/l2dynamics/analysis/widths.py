@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def by_width(runs: Sequence[Mapping[str, Any]] | None, kind: str) -> list[AtWidt
         kind: one of :data:`KINDS`.
 
     Raises:
-        Lacking: there are no runs.
+        Lacking: there are no runs, or some λ or seed is missing at a width.
     """
     if not runs:
         raise Lacking("the results of stage theory have no networks for it: run `dvc repro theory`")
@@ -49,6 +50,11 @@ def by_width(runs: Sequence[Mapping[str, Any]] | None, kind: str) -> list[AtWidt
     seeds = sorted({int(one["seed"]) for one in runs})
     l2 = sorted({float(one["l2"]) for one in runs})
     found = {(int(one["width"]), float(one["l2"]), int(one["seed"])): one for one in runs}
+    for width, one, seed in product(widths, l2, seeds):
+        if (width, one, seed) not in found:
+            raise Lacking(
+                f"the results of stage theory have no network of width {width}, λ {one:g}, seed {seed}"
+            )
 
     def array(width: int, value: Any) -> np.ndarray:
         return np.array([[value(found[width, one, seed]) for seed in seeds] for one in l2])

@@ -49,7 +49,8 @@ OPTIMUM = Spec(
     f"True if within a T of at least {selection.LONG:g} times what λ = 0 needs to fit the best λ between the ends of "
     "the grid reaches more than the largest λ, the smallest λ > 0 and λ = 0 (each 95 %). T is the first evaluation "
     "from there on at which the middle λ has reached its t* (changed on 2026-11-29 from the length of its runs: where "
-    "these last several t*, the best λ of so long a T lies at or below the smallest of the grid). Judged by counting, "
+    "these last several t*, the best λ of so long a T lies at or below the smallest of the grid); where all runs have "
+    "one length it is that, and where λ is predicted for given budgets the middle one of these. Judged by counting, "
     "as a yes/no question (until 2026-11-29 by the means over setups: that over the largest λ tells how large the "
     f"largest of a grid is). Measured: over the best of these, in a setup. {CROSSED}",
     lambda numbers: [

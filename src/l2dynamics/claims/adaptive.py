@@ -186,17 +186,19 @@ def _compare(results: Results, part: Part, start: float, least: int) -> Part:
     def numbers(view: View) -> np.ndarray:
         top = choice.best(view, constant)
 
-        def log_time(one: Curves) -> np.ndarray:
-            time = peaks.first_at(one.steps, view.accuracy(one), top - peaks.TOLERANCE)
+        def log_time(one: Curves, half: slice) -> np.ndarray:
+            time = peaks.first_at(one.steps, view.accuracy(one, half), top - peaks.TOLERANCE)
             return np.log(np.where(np.isnan(time), steps, np.maximum(time, 1.0)))
 
-        each = np.stack([log_time(one) for one in constant], axis=-1)
-        chosen = [
+        halves = (HALF_A, HALF_B)
+        by_a, by_b = (
             first_best(np.stack([view.accuracy(one, half).max(axis=-1) for one in constant], axis=-1))
-            for half in (HALF_A, HALF_B)
-        ]
-        tuned_time = 0.5 * sum(at(each, by) for by in chosen)
-        ahead, sooner = np.broadcast_arrays(choice.best(view, [auto]) - top, tuned_time - log_time(auto))
+            for half in halves
+        )
+        on_a, on_b = (np.stack([log_time(one, half) for one in constant], axis=-1) for half in halves)
+        tuned_time = 0.5 * (at(on_b, by_a) + at(on_a, by_b))
+        own_time = 0.5 * sum(log_time(auto, half) for half in halves)
+        ahead, sooner = np.broadcast_arrays(choice.best(view, [auto]) - top, tuned_time - own_time)
         return np.stack([ahead, sooner], axis=-1)
 
     found = tuple(resampling.estimates(numbers, both.seeds))

@@ -53,7 +53,7 @@ class Claim:
         low: lower end of the interval; NaN where there is none.
         high: upper end.
         level: of the interval, 0.9 for equivalences and 0.95 for differences; NaN without one.
-        n: setups in the regime for a claim over setups, seeds for a setup.
+        n: setups with a number for a claim over setups, seeds for a setup.
         power: what would decide it with a probability of 80 %; empty if it is decided or that cannot be told.
         exceptions: setups that contradict the claim although it is not contradicted, separated by spaces.
         regime: why setups that are outside the regime judge nothing; empty if there are none.

@@ -79,6 +79,7 @@ UNITS = Spec(
     kind=OURS,
     pool=False,
     figure="figX2",
+    level=0.9,
 )
 GAIN = Spec(
     "x4",

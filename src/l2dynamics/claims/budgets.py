@@ -49,6 +49,7 @@ FACTORS = Spec(
     near,
     figure="fig4 figS3",
     shown=lambda value: 10**value,
+    level=0.9,
 )
 GAPS = Spec(
     "08",
@@ -319,8 +320,9 @@ def _bracketed(base: Part, one: Contest) -> Part:
 def _together(base: Part, budgets: Sequence[Part], lacks: str, epochs: Sequence[float]) -> Claim:
     """All budgets in one claim, and how the optimum goes with the budget."""
     missing = lacks or next((one.lacks for one in budgets if one.lacks), "")
-    numbers = tuple(one.numbers[0] for one in budgets if one.numbers)
-    limits = {k: one.limits[0] for k, one in enumerate(budgets) if 0 in one.limits}
+    measured = [one for one in budgets if one.numbers]
+    numbers = tuple(one.numbers[0] for one in measured)
+    limits = {k: one.limits[0] for k, one in enumerate(measured) if 0 in one.limits}
     part = replace(base, numbers=numbers, limits=limits, lacks=missing)
     if not numbers:
         return judging.single(FACTORS, part)

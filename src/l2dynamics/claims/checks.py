@@ -39,7 +39,9 @@ class Check:
             return f"{self.what} is {number(estimate.value)}, but {self.blocked}"
         if not math.isfinite(estimate.se):
             return f"{self.what} is {number(estimate.value)} and has no standard error"
+        exact = f"{self.what} is {number(estimate.value)}, without scatter"
         text = f"{self.what}: {self.test.level:.0%} interval {number(low)} … {number(high)}"
+        text = text if estimate.se else exact
         if self.test.verdict is Verdict.UNDECIDED and self.blocked:
             return f"{text}, but {self.blocked}"
         if self.test.verdict is Verdict.CONTRADICTED and self.against:

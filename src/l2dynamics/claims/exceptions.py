@@ -12,7 +12,7 @@ from l2dynamics.analysis import blocks, choice, resampling, slopes, thresholds, 
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.analysis.slopes import Sweep
-from l2dynamics.claims import checks, judging, parts, regimes, runs
+from l2dynamics.claims import accuracies, checks, judging, parts, regimes, runs
 from l2dynamics.claims.base import Claim, number
 from l2dynamics.claims.checks import Check
 from l2dynamics.claims.judging import Part, Spec
@@ -26,18 +26,21 @@ SCALE_MARGIN = 0.02
 ALIKE = 12
 """Products ηλ within a twelfth of a decade count as equal: grids are not exactly geometric."""
 
-FLAT = 0.01
+STRAIGHT = 0.999
+"""Rank correlation up to which Fisher's z is taken: that of 1 is infinite."""
+FLAT = accuracies.FLAT
+"""As in claim 3."""
 
 
 def worse(numbers: Sequence[Estimate]) -> list[Check]:
     """The smallest λ is worse than the best one; contradicted by a plateau as in claim 3.
 
-    An accuracy that still rises towards the smallest λ decides nothing: the best λ may lie below it.
+    Where the smallest λ is the best by more than such a plateau nothing is decided: the optimum may lie below it.
     """
     check = checks.better("best λ minus smallest λ > 0", numbers[0])
     flat = verdicts.equivalent(numbers[0], FLAT)
-    test = replace(check.test, p_against=flat.p_for * check.test.alpha / flat.alpha)
     rises = "the smallest λ is the best, so the optimum may lie below it" if numbers[0].value < 0 else ""
+    test = replace(check.test, p_against=flat.p_for * check.test.alpha / flat.alpha)
     return [replace(check, test=test, blocked=rises, against=f"a plateau within ± {FLAT:g}")]
 
 
@@ -52,16 +55,17 @@ WORSE = Spec(
 SLOPE = Spec(
     "14",
     "t* ∝ 1/λ fails below the best λ.",
-    f"Measured: exponent of t* on λ for λ up to the best one; true if the 90 % interval lies above {SATURATES:g}.",
+    f"Measured: exponent of t* on λ for λ up to the best one whose t* is in the first half of their runs; true if the "
+    f"90 % interval lies above {SATURATES:g}.",
     lambda numbers: [checks.better("exponent of t* on λ", numbers[0], SATURATES, level=0.9)],
 )
 PRODUCT = Spec(
     "14",
     "at fixed T accuracy is constant along ηλ.",
     "Measured: rank correlation of the accuracy of a cell with the mean of the other cells of equal ηλ; true if "
-    "above 0, 95 %.",
-    lambda numbers: [checks.better("rank correlation along ηλ", numbers[0])],
-    shown=lambda value: min(max(value, -1.0), 1.0),
+    "above 0, 95 %, by Fisher's z.",
+    lambda numbers: [checks.better("Fisher's z of the rank correlation along ηλ", numbers[0])],
+    shown=math.tanh,
 )
 ALL = (
     "14",
@@ -160,10 +164,13 @@ def time_saturates(results: Results) -> Found:
         for l2, one in found.items()
         if l2 <= best
         and runs.learned(results, one)
-        and 0 < runs.star(one) <= thresholds.PEAKED_WITHIN * runs.length(one) * (1 + 1e-9)
+        and 0 < runs.star(one) <= thresholds.FIT_WITHIN * runs.length(one) * (1 + 1e-9)
     }
     if len(kept) < 3:
-        raise Lacking(f"{len(kept)} λ at or below the best one ({best:g}) peaked; an exponent needs three")
+        raise Lacking(
+            f"{len(kept)} λ at or below the best one ({best:g}) have their t* in the first half of their runs; an "
+            "exponent needs three"
+        )
     sweep = Sweep(tuple(kept.values()), np.full(len(kept), eta), np.array(list(kept)), {})
     return (slopes.exponent(sweep).slope,), f"Best λ {best:g}, {len(kept)} λ up to it."
 
@@ -188,7 +195,8 @@ def product_decides(results: Results) -> Found:
         own, others = (rankdata(np.round(x, 9), axis=-1) for x in (top[:, cells], top @ weights.T))
         own, others = (x - x.mean(axis=-1, keepdims=True) for x in (own, others))
         size = np.sqrt((own**2).sum(axis=-1) * (others**2).sum(axis=-1))
-        return np.where(size > 0, (own * others).sum(axis=-1) / np.where(size > 0, size, 1.0), np.nan)
+        found = (own * others).sum(axis=-1) / np.where(size > 0, size, 1.0)
+        return np.where(size > 0, np.arctanh(np.clip(found, -STRAIGHT, STRAIGHT)), np.nan)
 
     estimate = resampling.estimate(correlation, len(curves[0].seeds))
     return (estimate,), f"{len(cells)} cells."

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from typing import Any
 
 from l2dynamics.analysis import pooling, power, verdicts
@@ -18,6 +17,8 @@ from l2dynamics.results.tables import Results
 
 ONE_SEED = "one seed: the interval speaks of the images alone, so this enters no verdict"
 POWER = 0.8
+ALONE = " alone, "
+"""Between the only network that judges a claim over several, and the reason."""
 CLOSER = "evaluations closer in time"
 BY_COUNTING = (
     "Over setups: confirmed or contradicted as most of those do that decide by themselves, after Holm's "
@@ -27,11 +28,6 @@ OVER_SETUPS = (
     "Over setups: by the random-effects mean (Hartung–Knapp); contradicted too if most of the setups that decide "
     "by themselves, after Holm's correction, contradict it and they are at least half of those in the regime."
 )
-
-_UNKNOWN = Estimate(math.nan, math.nan, 1.0, n_seeds=0)
-#: What a setup in the regime without a number adds to the count of setups: nothing for or against.
-_OPEN = Test(_UNKNOWN, 1.0, 1.0, 0.05, 0.9)
-
 
 Limit = Callable[[Check], Check]
 """What a check of a setup may not say, see :func:`blocked`."""
@@ -88,8 +84,8 @@ class Spec:
         kind: the paper's or ours.
         pool: whether the mean over setups is judged; if not, setups are counted.
         shown: from a number to what is shown as measured, increasing.
-        guards: the numbers, by their place, that only have to exclude that noise alone made them; over setups they are
-            pooled for that hypothesis, see :func:`pooling.common`.
+        level: of the interval that is shown where a setup has no numbers for the rule.
+        guards: the numbers, by their place, that only have to exclude noise: over setups see :func:`pooling.guarded`.
     """
 
     id: str
@@ -101,6 +97,7 @@ class Spec:
     kind: str = PAPER
     pool: bool = True
     shown: Callable[[float], float] = float
+    level: float = 0.95
     guards: frozenset[int] = frozenset()
 
 
@@ -153,9 +150,15 @@ def over_setups(spec: Spec, parts: Sequence[Part]) -> list[Claim]:
     """Judge a claim over setups: its own record, then one for every setup."""
     inside = [part for part in parts if part.judges]
     measured = {part.name: checks(spec, part) for part in inside if part.numbers}
-    tests = {part.name: joined(measured[part.name]) if part.numbers else _OPEN for part in inside}
+    tests = {name: joined(found) for name, found in measured.items()}
     pooled = _pooled(spec, [part for part in inside if part.numbers]) if spec.pool else []
-    judgement = verdicts.over_setups(tests, joined(pooled) if pooled else None) if tests else None
+    judgement = (
+        verdicts.over_setups(
+            tests, joined(pooled) if pooled else None, unmeasured=len(inside) - len(measured)
+        )
+        if tests
+        else None
+    )
     own = judgement.setups if judgement else {}
     rows = [row(spec, part, own.get(part.name, Verdict.UNDECIDED), len(tests)) for part in parts]
     return [_whole(spec, parts, rows, measured, pooled, judgement), *rows]
@@ -172,11 +175,10 @@ def _pooled(spec: Spec, parts: Sequence[Part]) -> list[Check]:
     parts = [part for part in parts if all(math.isfinite(one.se) for one in part.numbers)]
     if not parts:
         return []
-    means = []
-    # A setup may lack the last number, as one without λ = 0 does.
-    for place, numbers in enumerate(zip_longest(*(part.numbers for part in parts))):
-        column = [one for one in numbers if one is not None]
-        means.append(pooling.common(column) if place in spec.guards else pooling.pooled(column).mean)
+    means = [
+        pooling.guarded(column) if place in spec.guards else pooling.pooled(column).mean
+        for place, column in enumerate(zip(*(part.numbers for part in parts), strict=True))
+    ]
     found = list(spec.rule(means))
     for part in parts:  # what a setup may not say, its mean with others may not say either
         found = [part.limits.get(k, lambda check: check)(check) for k, check in enumerate(found)]
@@ -197,17 +199,11 @@ def row(spec: Spec, part: Part, verdict: Verdict, tested: int = 1, id: str = "")
         found = checks(spec, part)
         key, estimate = decisive(found), part.shown or part.numbers[0]
         level = found[0].test.level
-        if not reason:
-            reason = key.reason
-            alone = joined(found).verdict
-            if verdict is not alone:
-                reason += f"; not after Holm's correction over {tested} setups"
-            elif alone is Verdict.UNDECIDED and key.test.verdict is Verdict.CONTRADICTED:
-                reason += f"; not after Holm's correction over its {len(found)} tests"
+        reason = reason or _why(found, verdict, tested)
         if verdict is Verdict.UNDECIDED and part.judges:
             missing = needs(key, part.results[0])
     elif estimate is not None:
-        level = 0.95
+        level = spec.level
     text = f"{part.text} {spec.criterion}"
     return _claim(
         spec,
@@ -223,6 +219,16 @@ def row(spec: Spec, part: Part, verdict: Verdict, tested: int = 1, id: str = "")
         power=missing,
         regime="; ".join(part.outside),
     )
+
+
+def _why(found: Sequence[Check], verdict: Verdict, tested: int = 1) -> str:
+    """The reason of the decisive check, and which of Holm's corrections took its verdict away, if one did."""
+    key, alone = decisive(found), joined(found).verdict
+    if verdict is not alone:
+        return f"{key.reason}; not after Holm's correction over {tested} setups"
+    if alone is Verdict.UNDECIDED and key.test.verdict is Verdict.CONTRADICTED:
+        return f"{key.reason}; not after Holm's correction over its {len(found)} tests"
+    return key.reason
 
 
 def _whole(
@@ -249,11 +255,11 @@ def _whole(
     elif not measured:
         reason = "; ".join(f"{part.name}: {part.lacks}" for part in parts if part.judges)
     elif pooled and joined(pooled).verdict is verdict:
-        mean = "mean over setups of " if len(measured) > 1 else f"{next(iter(measured))} alone, "
-        reason = mean + decisive(pooled).reason
+        mean = "mean over setups of " if len(measured) > 1 else f"{next(iter(measured))}{ALONE}"
+        reason = mean + _why(pooled, verdict)
     elif len(measured) == 1:
         ((name, found),) = measured.items()
-        reason = f"{name} alone, {decisive(found).reason}"
+        reason = f"{name}{ALONE}{_why(found, verdict)}"
     else:
         reason = tally
     shown = pooled[0] if pooled else None
@@ -289,7 +295,8 @@ def _claim(
 ) -> Claim:
     numbers: dict[str, float] = {}
     if estimate is not None:
-        ends = (estimate.low(level), estimate.high(level)) if math.isfinite(level) else (math.nan, math.nan)
+        known = math.isfinite(level) and estimate.se > 0  # without scatter there is no interval
+        ends = (estimate.low(level), estimate.high(level)) if known else (math.nan, math.nan)
         shown = [spec.shown(value) if math.isfinite(value) else math.nan for value in (estimate.value, *ends)]
         numbers = dict(zip(("measured", "low", "high"), shown, strict=True))
     fields: dict[str, Any] = {"level": level if math.isfinite(numbers.get("low", math.nan)) else math.nan}

@@ -69,13 +69,13 @@ def schedule(canvas: Canvas, panel: str, results: Results) -> None:
     axes = canvas.axes[panel].twinx()
     axes.grid(visible=False)
     axes.spines["right"].set_visible(True)
-    axes.set_ylabel("λ of AutoL2 (dotted)")
+    axes.set_ylabel("λ of AutoL2 (dash-dotted)")
     axes.set_yscale("log")
     rows = selection.adaptive(results, "minibatch")
     for seed, some in rows.groupby("seed", sort=True):
         steps = pd.DataFrame({"x": some["epoch"].to_numpy(), "y": some["l2"].to_numpy()})
         canvas.record(panel, f"lambda of AutoL2, seed {seed}", steps)
-        axes.plot(steps["x"], steps["y"], color=AUTO, linestyle=":", drawstyle="steps-post")
+        axes.plot(steps["x"], steps["y"], color=AUTO, linestyle="-.", drawstyle="steps-post")
     values = rows["l2"][rows["l2"] > 0]
     if len(values):
         axes.set_ylim(values.min() / 3, values.max() * 30)
@@ -122,4 +122,4 @@ def gain(results: Results) -> str:
     best = selection.constant(results)[1].accuracy
     rows = selection.adaptive(results, "minibatch")
     own = float(per_run.accuracy_within(rows, budget)["accuracy"].mean()) if len(rows) else float("nan")
-    return f"max accuracy {own:.4f} against {best:.4f}"
+    return f"maximum accuracy of AutoL2 {own:.4f}, of constant λ {best:.4f}"

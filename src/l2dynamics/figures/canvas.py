@@ -92,7 +92,11 @@ def extremes(values: Iterable[float], *, most: int = 3) -> list[float]:
 
 
 def tick(axes: Axes) -> None:
-    """Label the logarithmic axes: at powers of ten, and between them where only one or none is in sight."""
+    """Label the logarithmic axes: at powers of ten, and between them where only one or none is in sight.
+
+    An inset, which is no subplot, has room for half as many.
+    """
+    most = 6 if axes.get_subplotspec() else 3
     for axis, scale, limits in (
         (axes.xaxis, axes.get_xscale(), axes.get_xlim()),
         (axes.yaxis, axes.get_yscale(), axes.get_ylim()),
@@ -104,7 +108,7 @@ def tick(axes: Axes) -> None:
         between: tuple[float, ...] = (1.0, 3.0) if high - low > 1.1 else (1.0, 2.0, 5.0)
         if high - low < 0.5:
             between = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
-        axis.set_major_locator(LogLocator(10.0, subs=(1.0,) if many else between, numticks=6))
+        axis.set_major_locator(LogLocator(10.0, subs=(1.0,) if many else between, numticks=most))
         # Text instead of mathtext, which takes longer than the rest of a figure.
         axis.set_major_formatter(
             FuncFormatter((lambda v, _: _power(v)) if many else (lambda v, _: number(v, digits=4)))

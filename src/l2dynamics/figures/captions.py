@@ -12,11 +12,14 @@ SEEDS = (
     f"{100 * bands.LEVEL:.0f} % intervals over seeds and test images (of losses, "
     "training accuracies and times to fit: over seeds)."
 )
+ELSEWHERE = f"Elsewhere {SEEDS[0].lower()}{SEEDS[1:]}"
+"""The same where some panels have bars or bands of another meaning."""
 MARKS: Mapping[str, str] = {
     "bound": "Open triangles: t* of the mean curve lies in the second half of the run, which bounds it from below; "
     "such points enter no fit.",
     "edge": "Open squares: the best λ is at an end of the grid.",
-    "failed": "Crosses: most seeds diverged or never learned (test accuracy below twice chance); such runs have no t*.",
+    "failed": "Crosses: most seeds diverged or never learned (test accuracy below twice chance); t* there is that of "
+    "the others.",
 }
 """What the marks of :meth:`l2dynamics.figures.canvas.Canvas.curve` say, by the flag of the point."""
 ZERO = "λ = 0 is the dashed black line."

@@ -23,7 +23,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     prediction_panels.accuracy_per_budget(canvas, "b", found, "optimal λ prediction")
     best, entries = autol2_panels.against_tuned(canvas, "c", results["autol2_wrn"], "AutoL2 schedule")
     canvas.focus("c", autol2_panels.SPAN)
-    canvas.legend_above("c", entries)
+    canvas.legend("c", entries, loc="lower right")
     return canvas.drawing(
         captions.caption(
             "Figure 1",

@@ -30,8 +30,8 @@ def draw_rows(
     for (setup, title), (first, second, third) in zip(titles.items(), LETTERS, strict=False):
         summary = selection.runs(results[setup])
         eta = selection.headline_eta(setup, summary)
-        panels.epochs_to_max(canvas, first, summary, title, collapse=collapse)
-        panels.max_accuracy(canvas, second, summary, title)
+        panels.epochs_to_max(canvas, first, summary, title, collapse=collapse, etas=False)
+        panels.max_accuracy(canvas, second, summary, title, etas=True)
         budget = panels.budget_accuracy(canvas, third, results[setup], summary, title, eta=eta)
         summaries.append(summary)
         budgets.append(f"({third}) η = {number(eta)}, T = {number(budget)} epochs")

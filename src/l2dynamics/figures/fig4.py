@@ -26,13 +26,13 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             "Figure 4",
             [
                 f"(a) Test accuracy of runs at large λ against t·λ; our c = {number(c['c'])} epochs "
-                f"(95 % interval {number(c['low'])} to {number(c['high'])}, η = {number(c['eta'])}), and the "
-                f"paper's {number(prediction_panels.PAPER_C)} (WRN 28-10, batch 1024) beside it only.",
+                f"(shaded: its 95 % interval, {number(c['low'])} to {number(c['high'])}, η = {number(c['eta'])}), and "
+                f"the paper's {number(prediction_panels.PAPER_C)} (WRN 28-10, batch 1024) beside it only.",
                 prediction_panels.c_by_l2(short),
                 prediction_panels.cost_of_c(short),
                 "(b) Best λ of the grid for each budget; bars: all λ within half a standard error of the best "
                 "accuracy; dashed: predicted λ = c/T.",
-                captions.SEEDS,
+                captions.ELSEWHERE,
                 *captions.marks(canvas.flags, canvas.cut),
             ],
             {"a": short, "b": results["wrn_aug"]},

@@ -13,5 +13,7 @@ RESULTS = ("autol2_wrn_schedule",)
 @styled
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw accuracy and loss against epochs."""
-    setting = "The setup of Figure S9 with a learning-rate schedule."
+    setting = (
+        "The network of Figure S9 with a learning-rate schedule (other differences: see the runs below)."
+    )
     return draw_setup(results["autol2_wrn_schedule"], style, "Figure S10", setting)

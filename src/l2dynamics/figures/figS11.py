@@ -27,7 +27,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         best, own = autol2_panels.against_tuned(canvas, title, results[name], title, log="x", lettered=False)
         canvas.axes[title].set_title(f"{title}, tuned λ = {number(best)}")
         entries |= dict(own)
-        said.append(f"{title}: best constant λ = {number(best)}, {autol2_panels.gain(results[name])}")
+        said.append(f"{title}: best constant λ = {number(best)}; {autol2_panels.gain(results[name])}")
     canvas.shared_legend(list(entries.items()), columns=4)
     return canvas.drawing(
         captions.caption(

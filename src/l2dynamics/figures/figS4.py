@@ -30,7 +30,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(a) Test accuracy against the training budget for the best λ of the grid and for λ = 2c/T.",
                 "(b) Best λ of the grid, bars: all λ within half a standard error of the best accuracy; dashed: 2c/T.",
                 f"(c) {LANDSCAPE}",
-                captions.SEEDS,
+                captions.ELSEWHERE,
                 *captions.marks(canvas.flags, canvas.cut),
             ],
             {"Runs": runs},

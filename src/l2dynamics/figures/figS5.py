@@ -31,6 +31,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     low, high = (limits(axes.get_ylim()[i] for axes in (first, second)) for i, limits in ((0, min), (1, max)))
     for axes in (first, second):
         axes.set(xlim=second.get_xlim(), ylim=(low, high))
+    only_zero = set(summary.loc[summary["train1_epoch"].notna(), "l2"]) == {0.0}
     eta = selection.headline_eta("fc_mse", summary)
     rows = selection.rows(runs)
     rows = rows[rows["eta"] == eta]
@@ -48,6 +49,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "accuracy first is 1 and (b) at its maximum over the run; dashed black: λ = 0.",
                 "(c) Training loss (without the L2 term) and (d) test accuracy against epochs at η = "
                 f"{number(eta)}, one curve per λ; in the paper the training loss has a minimum with λ > 0, then rises.",
+                "(a) No λ > 0 reached training accuracy 1." if only_zero else "",
                 "Of many λ the legend names the smallest, middle and largest.",
                 captions.SEEDS,
                 *captions.marks(canvas.flags, canvas.cut),

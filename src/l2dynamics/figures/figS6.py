@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from l2dynamics.analysis import selection
+from l2dynamics.analysis import per_run, selection
 from l2dynamics.experiments import registry
 from l2dynamics.figures import captions, panels
 from l2dynamics.figures.canvas import Canvas, number
@@ -36,6 +36,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             )
             if metric == "train_loss":
                 canvas.legend(panel, panels.l2_entries(tables[name]["l2"]), loc="best")
+    summaries = [
+        per_run.summarize(table, chance=1 / results[name].passport["classes"])
+        for name, table in tables.items()
+    ]
     return canvas.drawing(
         captions.caption(
             "Figure S6",
@@ -46,6 +50,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 captions.ZERO,
                 captions.SEEDS,
                 "A curve ends with its run, whose length is ∝ 1/λ.",
+                panels.counts(*summaries, peaks=False),
             ],
             {title: results[name] for name, title in titles.items()},
         )

@@ -32,9 +32,9 @@ def draw_setup(results: Results, style: Style, name: str, setting: str) -> Drawi
             [
                 setting,
                 "(a) Test accuracy of AutoL2 and of constant λ against epochs"
-                f"{autol2_panels.dashed(results)}{autol2_panels.dotted(results)}; AutoL2 and the "
-                f"best constant λ: {autol2_panels.gain(results)}.",
-                "(b) Training loss without the L2 term, same colours; dotted, right axis: λ of the AutoL2 "
+                f"{autol2_panels.dashed(results)}{autol2_panels.dotted(results)}; "
+                f"{autol2_panels.gain(results)}.",
+                "(b) Training loss without the L2 term, same colours; dash-dotted, right axis: λ of the AutoL2 "
                 f"runs, one line per seed. {autol2_panels.COARSE}",
                 captions.SEEDS,
                 *captions.marks(canvas.flags, canvas.cut),

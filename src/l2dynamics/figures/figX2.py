@@ -18,7 +18,7 @@ RESULTS = ("autol2_wrn_schedule", "autol2_wrn_cosine", "autol2_cnn_bn_schedule",
 def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     """Draw accuracy (above) and the coefficient in force (below) against epochs, a column for each setup."""
     canvas = Canvas.grid(style, 2, 4)
-    said, entries = [], list[autol2_panels.Entry]()
+    said, hidden, entries = [], list[str](), list[autol2_panels.Entry]()
     for name, above, below in zip(RESULTS, "abcd", "efgh", strict=True):
         own = results[name]
         best, entries = autol2_panels.against_tuned(canvas, above, own, title(name))
@@ -27,6 +27,9 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             curve = panels.mean_curve(rows, "test_accuracy", selection.images(own))
             canvas.band(above, "AutoL2, own units", curve, color=AUTO_OWN)
         canvas.focus(above, autol2_panels.SPAN)
+        printed = selection.adaptive(own, "minibatch").groupby("epoch")["test_accuracy"].mean().max()
+        if printed < canvas.axes[above].get_ylim()[0]:
+            hidden.append(f"({above}, at most {number(printed)})")
         canvas.setup(below, "λ in force", panels.EPOCHS, panels.L2, log="y")
         for rule, some, color in (
             ("AutoL2", selection.adaptive(own, "minibatch"), AUTO),
@@ -49,6 +52,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 "(a–d) Test accuracy against epochs with a schedule of η, steps or a cosine: the constant λ of the "
                 "highest accuracy at the end, AutoL2 as printed (λ₀ = 0.1, pauses in steps) and in its own units (λ₀ "
                 "where t* is a twentieth of the run, pauses in ∫η dt).",
+                f"AutoL2 as printed never comes up to the axis of {', '.join(hidden)}." if hidden else "",
                 f"(e–h) λ in force, one line per seed; dashed: the best constant λ. {autol2_panels.COARSE}",
                 f"λ₀ in its own units and as printed: {'; '.join(said)}.",
                 captions.SEEDS,

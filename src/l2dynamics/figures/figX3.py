@@ -57,7 +57,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
                 f"(b) Maximum test accuracy; dashed, dash-dotted and dotted: λ = 0 at η = {etas}.",
                 "(c, d) Angle by which a step turns the scale-invariant weights over √(2ηλ), root mean square over the "
                 "steps between two evaluations, channels, layers and seeds, from the lengths of the weights, against "
-                "steps times ηλ; one line for every η and λ, darker for larger λ, with gaps where the weights are "
+                "steps times ηλ; one line for every η and λ, lighter for larger λ, with gaps where the weights are "
                 "shortened faster than by L2; dashed: 1, where L2 and gradients balance.",
                 captions.SEEDS,
                 *captions.marks(canvas.flags, canvas.cut),

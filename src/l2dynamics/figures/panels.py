@@ -25,7 +25,7 @@ SPAN = 0.25
 """Height of the panels of maximum accuracy: what hardly learns lies below."""
 
 #: Left, bottom, width and height of the inset, as fractions of its panel.
-INSET = (0.02, 0.02, 0.4, 0.4)
+INSET = (0.02, 0.09, 0.36, 0.34)
 
 METRIC_LABELS = {
     "train_loss": "training loss",
@@ -44,6 +44,7 @@ def epochs_to_max(
     collapse: bool = False,
     zero: bool = False,
     best: float | None = None,
+    etas: bool = True,
 ) -> None:
     """Draw t* against λ, one curve per η, with the guide line 1/λ.
 
@@ -55,11 +56,12 @@ def epochs_to_max(
         collapse: add an inset with t* against ηλ, where with vanilla SGD all curves fall on one line.
         zero: add t* of λ = 0 as a horizontal line.
         best: mark this λ.
+        etas: name η in the legend.
     """
     axes = canvas.setup(panel, title, L2, T_STAR, log="xy")
     positive = summary[summary["l2"] > 0]
     drawn = _curves_per_eta(canvas, panel, positive, lambda rows: star_points(rows, "l2"))
-    entries = _eta_entries(positive)
+    entries = _eta_entries(positive) if etas else []
     if canvas.guide(panel, drawn):
         entries.append(("∝ 1/λ", dict(GUIDE_LINE)))
     if zero:
@@ -78,15 +80,32 @@ def epochs_to_max(
 
 
 def max_accuracy(
-    canvas: Canvas, panel: str, summary: pd.DataFrame, title: str, *, best: float | None = None
+    canvas: Canvas,
+    panel: str,
+    summary: pd.DataFrame,
+    title: str,
+    *,
+    best: float | None = None,
+    etas: bool = False,
 ) -> None:
-    """Draw the maximum test accuracy against λ per η, and the best λ = 0 run among all η as a line."""
+    """Draw the maximum test accuracy against λ per η, and the best λ = 0 run among all η as a line.
+
+    Args:
+        canvas: the figure.
+        panel: letter of the panel.
+        summary: see :func:`epochs_to_max`.
+        title: of the panel.
+        best: mark this λ.
+        etas: name η in the legend.
+    """
     canvas.setup(panel, title, L2, MAX_ACCURACY, log="x")
     positive = summary[summary["l2"] > 0]
     _curves_per_eta(canvas, panel, positive, lambda rows: points(rows, "l2", "max_test_accuracy"))
     zero = summary[summary["l2"] == 0].groupby("eta")["max_test_accuracy"].mean()
     canvas.level(panel, "lambda=0", float(zero.max()))
-    entries = [("λ = 0", dict(ZERO_LINE))] if zero.notna().any() else []
+    entries = _eta_entries(positive) if etas else []
+    if zero.notna().any():
+        entries.append(("λ = 0", dict(ZERO_LINE)))
     canvas.focus(panel, SPAN)
     canvas.legend(panel, [*entries, *_mark_best(canvas, panel, best)], loc="best")
 
@@ -213,11 +232,12 @@ def l2_entries(
 
 
 def counts(*summaries: pd.DataFrame, peaks: bool = True) -> str:
-    """Return a sentence on runs that never learned, diverged or had not peaked; empty if there are none."""
+    """Return a sentence on runs that never learned, fell back, diverged or had not peaked; empty if there are none."""
     every = pd.concat(summaries, ignore_index=True)
     positive = every[every["l2"] > 0]
     found = {
         "never learned": int((~every["learned"] & ~every["diverged"]).sum()),
+        "learned and fell back to chance": int((every["collapsed"] & ~every["diverged"]).sum()),
         "diverged": int(every["diverged"].sum()),
         "with λ > 0 had not peaked at 80 % of their length": peaks
         * int((~positive["peaked"] & positive["learned"]).sum()),
@@ -260,9 +280,10 @@ def _curves_per_eta(
 def _collapse(canvas: Canvas, panel: str, summary: pd.DataFrame) -> None:
     inset = canvas.axes[panel].inset_axes(INSET)
     inset.set(xscale="log", yscale="log")
-    small = 0.7 * canvas.style.font
-    inset.tick_params(labelbottom=False, labelleft=False, length=1.5, which="both")
-    inset.set_title("against ηλ", fontsize=small, loc="right", y=0.72)
+    small = 0.65 * canvas.style.font
+    inset.yaxis.tick_right()
+    inset.tick_params(length=1.5, which="both", labelsize=small, pad=1)
+    inset.text(0.95, 0.82, "against ηλ", fontsize=small, ha="right", transform=inset.transAxes)
     found = []
     product = summary.assign(product=summary["eta"] * summary["l2"])
     for eta, rows in each(product, "eta"):

@@ -118,8 +118,8 @@ ZERO_LINE: Mapping[str, Any] = {"color": ZERO, "linestyle": (0, (4, 2))}
 BEST_LINE: Mapping[str, Any] = {"color": GUIDE, "linestyle": "-.", "linewidth": 0.8}
 GUIDE_LINE: Mapping[str, Any] = {"color": GUIDE, "linestyle": ":"}
 
-L2_RANGE = (1e-5, 1.0)
-"""λ at the two ends of its colour scale; it saturates beyond, where nets hardly learn."""
+L2_RANGE = (3e-5, 0.03)
+"""λ at the two ends of its colour scale; it saturates beyond, where few sweeps have theirs."""
 
 
 def l2_color(l2: float) -> str:

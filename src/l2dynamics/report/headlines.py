@@ -6,8 +6,8 @@ HEADLINES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str, str
         "With vanilla SGD t* ∝ 1/(ηλ): the numbers are exponents, −1 in the paper. Top row: fully connected "
         "network, bottom row: Wide ResNet. Left: epochs to the best accuracy; middle: that accuracy, which in the "
         "paper has a plateau at small λ; right: the accuracy within a fixed number of epochs, where in the paper "
-        "one λ is best. The time to 95 % of the rise above chance depends on λ less in every network here (its "
-        "exponent is beside each criterion): what comes at 1/(ηλ) is the last of the accuracy.",
+        "one λ is best. The time to 95 % of the rise above chance has an exponent of its own, beside each "
+        "criterion: where that is nearer to 0, as it is for FC, what comes at 1/(ηλ) is only the last of the accuracy.",
         ("01-fc", "01-cnn", "01-cnn_bn", "01-wrn", "01-wrn_aug", "02-fc", "02-wrn"),
         ("fig2",),
         {"sweep": "fc", "x": "product", "points": "t_star-product"},

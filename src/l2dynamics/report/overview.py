@@ -8,7 +8,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from l2dynamics import paths
-from l2dynamics.claims import absent, evaluation
+from l2dynamics.claims import absent, evaluation, judging
+from l2dynamics.experiments import registry
 from l2dynamics.experiments.scales import SCALES
 from l2dynamics.report import document
 from l2dynamics.report.words import number
@@ -84,7 +85,9 @@ def _cell(record: Mapping[str, Any] | None) -> str:
     if measured == "–":
         return absent.NOT_RUN if absent.not_run(record) else label
     low, high = (number(record[end]) for end in ("low", "high"))
-    return f"{label}: {measured}" + ("" if "–" in (low, high) else f" [{low}, {high}]")
+    alone, _, rest = str(record["reason"]).partition(judging.ALONE)
+    by = f" (by {registry.title(alone)} alone)" if rest else ""
+    return f"{label}: {measured}" + ("" if "–" in (low, high) else f" [{low}, {high}]") + by
 
 
 def write(root: Path) -> list[Path]:
