@@ -76,7 +76,9 @@ def markdown(docstring: str) -> str:
         if line.rstrip(":") in _BLOCKS and line.endswith(":"):
             block = line[:-1]
             lines += [f"**{block}**", ""]
-        elif block in ("Args", "Attributes", "Raises", "Warns") and (entry := re.match(r"    (\w+): (.*)", line)):
+        elif block in ("Args", "Attributes", "Raises", "Warns") and (
+            entry := re.match(r"    (\w+): (.*)", line)
+        ):
             lines.append(f"- `{entry[1]}`: {entry[2]}")
         elif block == "Examples":
             lines.append(line[4:])

@@ -30,8 +30,7 @@ LOST = 0.1
 DISTINCT = 3
 """A draw of λ has at least so many different ones, one more than a straight line has parameters.
 
-Two neighbours, drawn again and again, would show a slope without meaning. With this rule the spread of the slopes is
-that of the truth within a third at 4 to 8 λ, never clearly below it, and needs no further correction.
+With this rule the spread of the slopes is that of the truth within a third at 4 to 8 λ, and never clearly below it.
 """
 
 
@@ -243,8 +242,7 @@ def estimates(
     if seeds > 1:
         whole["seeds"] = View(drawn.seeds, plain.blocks, plain.units)
         whole["measurement"] = View(drawn.seeds, drawn.blocks, plain.units)
-    few = 0 < units <= distinct
-    if few:
+    if few := 0 < units <= distinct:
         whole["units"] = View(plain.seeds, plain.blocks, 1 - np.eye(units))
     elif units:
         whole["units"] = View(plain.seeds, plain.blocks, drawn.units)

@@ -173,8 +173,15 @@ class Canvas:
         axes.plot(data["x"], data["y"], color=color, **{"linestyle": "-", "zorder": 2.5, **line})
         finite = data[np.isfinite(data["y"])]
         wide = finite[finite["high"] > finite["low"]]
-        axes.vlines(
-            wide["x"], wide["low"], wide["high"], color=color, linewidth=0.8 * self.style.line, zorder=2.4
+        # One line with gaps: unlike bars that are a collection, the legend keeps clear of it.
+        ends = wide.assign(gap=np.nan)[["low", "high", "gap"]].to_numpy(float).ravel()
+        axes.plot(
+            np.repeat(wide["x"].to_numpy(float), 3),
+            ends,
+            color=color,
+            linestyle="-",
+            linewidth=0.8 * self.style.line,
+            zorder=2.4,
         )
         looks: dict[str, dict[str, Any]] = {
             "": {"marker": marker},
