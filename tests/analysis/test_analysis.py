@@ -56,6 +56,19 @@ def test_train1_is_the_first_evaluation_with_every_sample_right():
 
 
 @pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.1, 0.5, 0.1], True),
+        ([0.1, 0.5, 0.2], False),
+        ([0.1, 0.15, 0.1], False),
+        ([0.1, 0.5, np.nan], False),
+    ],
+)
+def test_a_run_that_learned_and_fell_back_to_chance_has_collapsed(accuracies, expected):
+    assert per_run.summarize(table_of(("a", 0.1, accuracies))).iloc[0]["collapsed"] == expected
+
+
+@pytest.mark.parametrize(
     ("accuracies", "learned", "peaked", "diverged"),
     [
         ([0.1, 0.2, 0.3, 0.4, 0.5], True, False, False),  # still rising at the end

@@ -241,6 +241,14 @@ def test_a_claim_over_setups(values, pooled, expected, exceptions):
     assert "".join(found.exceptions) == exceptions
 
 
+def test_a_setup_without_a_number_tests_nothing_and_counts():
+    """Holm's correction is over what was tested; that at least half of the setups speak is asked of all of them."""
+    one = {"a": verdicts.better(number(2.1, 1.0))}  # p = 0.018
+    assert verdicts.over_setups(one, unmeasured=1).setups == {"a": YES}
+    assert verdicts.over_setups(one, unmeasured=1).verdict is YES
+    assert verdicts.over_setups(one, unmeasured=2).verdict is OPEN
+
+
 def test_setups_are_corrected_for_their_number():
     tests = {name: verdicts.better(number(-2.2, 1.0)) for name in "abc"}
     assert set(verdicts.corrected(tests).values()) == {OPEN}

@@ -395,6 +395,27 @@ def test_a_scale_that_has_some_of_its_runs_is_judged_and_shown(root, capsys):
     assert "sweep@fc," not in said
 
 
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("cnn_bn alone, exponent: 90% interval −1.1 … −0.9, inside −1.25 … −0.75", " (by CNN+BN alone)"),
+        ("mean over setups of exponent: 90% interval −1.1 … −0.9", ""),
+        ("no number of points alone, as it says", ""),
+    ],
+)
+def test_the_overview_says_where_one_network_speaks_for_all(reason, expected):
+    record = {
+        "verdict": "confirmed",
+        "measured": -1.0,
+        "low": -1.1,
+        "high": -0.9,
+        "reason": reason,
+        "claim": "A. B.",
+    }
+    shown = overview.row("01", {"laptop": {"01": {**record, "paper": -1.0}}})["found"]["laptop"]
+    assert shown == f"confirmed: −1 [−1.1, −0.9]{expected}"
+
+
 def test_setups_that_may_not_judge_are_said_to_be_outside_and_why(root):
     document.write(root, THEORY)
     lines = (paths.reports(root) / "README.md").read_text("utf-8").splitlines()

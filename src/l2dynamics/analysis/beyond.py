@@ -49,7 +49,7 @@ def alike(full: Results, mini: Results) -> tuple[float, Pair]:
         η and the runs.
 
     Raises:
-        Lacking: batches are not full, or they share no η with λ = 0 and λ > 0.
+        Lacking: batches are not full, they share no η with λ = 0 and λ > 0, or λ = 0 is shorter than these.
     """
     batch, images = full.passport["setup"]["batch"], full.passport["data"]["train"]
     if batch < images:
@@ -69,8 +69,10 @@ def alike(full: Results, mini: Results) -> tuple[float, Pair]:
         if l2 > 0:
             longest = max(longest, float(shared[-1]))
         for size, one in both.items():
-            later = one.steps[one.steps >= longest * (1 - 1e-9)] if l2 == 0 else shared[-1:]
-            found[size, l2] = one.until(float(later[0] if len(later) else one.steps[-1]))
+            late = one.steps[one.steps >= longest * (1 - 1e-9)] if l2 == 0 else shared[-1:]
+            if not len(late):
+                raise Lacking(f"λ = 0 is shorter than {longest:g} steps, the longest λ > 0")
+            found[size, l2] = one.until(float(late[0]))
     several = blocks.several(found)
     kept = {l2 for _, l2 in several if all((size, l2) in several for size in sizes)}
     if 0.0 not in kept or len(kept) < 2:

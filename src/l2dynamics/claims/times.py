@@ -85,7 +85,8 @@ CURVATURE = Spec(
     "c8",
     "The exponent of t* on λ is steeper at small λ than at large.",
     "Measured: q in log t* = a + b log λ + q (log λ)²; true if above 0, 95 %. The paper's doubling of c = t*·λ over "
-    "three decades is a slope of −1.1 on average, of which this asks only whether it is steepest at small λ.",
+    "three decades is a slope of −1.1 on average, of which this asks only whether it is steepest at small λ (until "
+    "2026-11-29 it was named after c, which q alone does not tell).",
     lambda numbers: [checks.better("curvature q", numbers[0])],
     kind=OURS,
 )

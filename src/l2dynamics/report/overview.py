@@ -86,7 +86,7 @@ def _cell(record: Mapping[str, Any] | None) -> str:
         return absent.NOT_RUN if absent.not_run(record) else label
     low, high = (number(record[end]) for end in ("low", "high"))
     alone, _, rest = str(record["reason"]).partition(judging.ALONE)
-    by = f" (by {registry.title(alone)} alone)" if rest else ""
+    by = f" (by {registry.title(alone)} alone)" if rest and registry.find(alone) else ""
     return f"{label}: {measured}" + ("" if "–" in (low, high) else f" [{low}, {high}]") + by
 
 
