@@ -28,6 +28,7 @@ from l2dynamics.claims import (
     weights,
 )
 from l2dynamics.claims.judging import Part, Spec
+from l2dynamics.results.tables import BLOCKS, block_sizes
 
 YES, NO, OPEN = Verdict.CONFIRMED, Verdict.CONTRADICTED, Verdict.UNDECIDED
 
@@ -387,6 +388,31 @@ def test_the_tuned_l2_may_be_zero(world):
     assert one.verdict is two.verdict is NO
     assert one.reason == two.reason
     assert (one.measured, one.low, one.high) == (two.measured, two.low, two.high)
+
+
+def test_the_time_of_the_tuned_l2_is_not_that_of_the_half_that_chose_it(world):
+    """Each of two λ is early and good on the half of the images that chooses it, late on the other."""
+    own = worlds.autol2("autol2_fc")
+    table, early, late, half = own.table.copy(), 10, 1000, len(BLOCKS) // 2
+    first, second = (
+        sorted(table.loc[table["group"] == "constant", "l2"].unique())[place] for place in (1, 2)
+    )
+    sizes = block_sizes(worlds.IMAGES)
+    for l2, good in ((first, slice(0, half)), (second, slice(half, None))):
+        rows = (table["group"] == "constant") & (table["l2"] == l2)
+        after = table.loc[rows, "step"].to_numpy()[:, None]
+        share = np.tile(0.5 * (after >= late), len(BLOCKS))
+        share[:, good] = 0.9 * (after >= early) + 0.01 * (after >= late)
+        table.loc[rows, list(BLOCKS)] = np.rint(share * sizes).astype(table[BLOCKS[0]].dtype)
+    others = table["group"].eq("constant") & ~table["l2"].isin([first, second])
+    table.loc[others, list(BLOCKS)] = 0
+    auto = ~table["group"].eq("constant")
+    reached = 0.6 * (table.loc[auto, "step"].to_numpy()[:, None] >= early)
+    table.loc[auto, list(BLOCKS)] = np.rint(reached * sizes).astype(table[BLOCKS[0]].dtype)
+    found = adaptive.as_printed({**world, "autol2_fc": replace(own, table=table)}, "autol2_fc")
+    times = found.numbers[1].value
+    steps = table["step"].to_numpy()
+    assert times == pytest.approx(np.log(steps[steps >= late].min() / steps[steps >= early].min()))
 
 
 def test_missing_results_name_the_stage(world):

@@ -13,7 +13,7 @@ from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.claims import checks, judging, parts, regimes, runs
 from l2dynamics.claims.base import Claim, number
-from l2dynamics.claims.checks import Check
+from l2dynamics.claims.checks import SAME, Check
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
@@ -21,7 +21,6 @@ from l2dynamics.results.tables import Results
 CONSTANT_RATE = ("fc", "cnn", "cnn_bn", "wrn")
 RESULTS = (*CONSTANT_RATE, "wrn_aug", "wrn_schedule")
 SEVERAL_ETA = ("fc", "wrn")
-FLAT = 0.01
 """Absolute accuracy within which two numbers count as equal (claims 3 and 6)."""
 SPAN = 10.0
 """Claim 3 compares λ over at least a decade."""
@@ -34,12 +33,12 @@ CROSSED = (
 PLATEAU = Spec(
     "03",
     "With T ∝ 1/λ the accuracy has a plateau at small λ and does not get worse as λ → 0.",
-    f"True if the accuracy at the smallest λ is within ± {FLAT:g} of that at the next larger one and at the second "
+    f"True if the accuracy at the smallest λ is within ± {SAME:g} of that at the next larger one and at the second "
     "larger one, or the first that lies a decade above (90 % intervals, at the η of the figure). An accuracy that "
     f"still rises towards small λ does not contradict it: the grid then ends before the plateau. {CROSSED}",
     lambda numbers: [
-        rising(checks.equivalent("smallest λ minus the next larger", numbers[0], FLAT)),
-        rising(checks.equivalent("smallest λ minus that a decade above", numbers[1], FLAT)),
+        rising(checks.equivalent("smallest λ minus the next larger", numbers[0], SAME)),
+        rising(checks.equivalent("smallest λ minus that a decade above", numbers[1], SAME)),
     ],
     paper=0.0,
 )
@@ -69,10 +68,10 @@ NON_ZERO = Spec(
 ANY_ETA = Spec(
     "06",
     "Performance at t* depends only weakly on η.",
-    f"True if the maximum accuracies at any two η differ by no more than ± {FLAT:g} (90 % intervals), mean over "
+    f"True if the maximum accuracies at any two η differ by no more than ± {SAME:g} (90 % intervals), mean over "
     "the plateau λ that both have, η at most half of the largest that trains. Measured: the two η that differ "
     f"most. {CROSSED}",
-    lambda numbers: [checks.equivalent("difference between two η", one, FLAT) for one in numbers],
+    lambda numbers: [checks.equivalent("difference between two η", one, SAME) for one in numbers],
     paper=0.0,
     pool=False,
 )

@@ -12,6 +12,7 @@ from l2dynamics.analysis.blocks import HALF_A, HALF_B, Curves, Lacking, at, firs
 from l2dynamics.analysis.resampling import View
 from l2dynamics.claims import checks, judging, regimes, runs
 from l2dynamics.claims.base import OURS, Claim, figures_of, number
+from l2dynamics.claims.checks import SAME
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
@@ -25,7 +26,6 @@ EVERY = 10
 """Steps between two measurements."""
 STEPS = 9760
 """Steps of the paper's runs, 200 epochs: shorter ones end before AutoL2 has lowered λ three times."""
-SAME = 0.01
 
 BOTH = (
     "higher maximum accuracy (95 %) and a shorter time to the tuned maximum less 0.005 (95 %). The tuned λ is that "

@@ -14,6 +14,7 @@ from l2dynamics.analysis.slopes import Sweep
 from l2dynamics.claims import checks, judging, regimes, runs, times
 from l2dynamics.claims.accuracies import CROSSED
 from l2dynamics.claims.base import OURS, Claim, number
+from l2dynamics.claims.checks import SAME
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.experiments.registry import title
 from l2dynamics.results.tables import Results
@@ -31,7 +32,6 @@ RESULTS = (
 
 MARGIN = times.MARGIN
 POINTS, DECADES = 4, 1.0
-SAME = 0.01
 
 ON_BUDGET = Spec(
     "x1",

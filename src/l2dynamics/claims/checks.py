@@ -8,6 +8,9 @@ from l2dynamics.analysis.resampling import Estimate
 from l2dynamics.analysis.verdicts import Test, Verdict
 from l2dynamics.claims.base import number
 
+SAME = 0.01
+"""Accuracies that differ by no more count as equal."""
+
 
 @dataclass(frozen=True)
 class Check:

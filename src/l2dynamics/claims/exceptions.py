@@ -12,9 +12,9 @@ from l2dynamics.analysis import blocks, choice, resampling, slopes, thresholds, 
 from l2dynamics.analysis.blocks import Curves, Lacking
 from l2dynamics.analysis.resampling import Estimate, View
 from l2dynamics.analysis.slopes import Sweep
-from l2dynamics.claims import accuracies, checks, judging, parts, regimes, runs
+from l2dynamics.claims import checks, judging, parts, regimes, runs
 from l2dynamics.claims.base import Claim, number
-from l2dynamics.claims.checks import Check
+from l2dynamics.claims.checks import SAME, Check
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.claims.parts import Found
 from l2dynamics.experiments.registry import title
@@ -28,7 +28,6 @@ ALIKE = 12
 
 STRAIGHT = 0.999
 """Rank correlation up to which Fisher's z is taken: that of 1 is infinite."""
-FLAT = accuracies.FLAT
 """As in claim 3."""
 
 
@@ -38,17 +37,17 @@ def worse(numbers: Sequence[Estimate]) -> list[Check]:
     Where the smallest λ is the best by more than such a plateau nothing is decided: the optimum may lie below it.
     """
     check = checks.better("best λ minus smallest λ > 0", numbers[0])
-    flat = verdicts.equivalent(numbers[0], FLAT)
+    flat = verdicts.equivalent(numbers[0], SAME)
     rises = "the smallest λ is the best, so the optimum may lie below it" if numbers[0].value < 0 else ""
     test = replace(check.test, p_against=flat.p_for * check.test.alpha / flat.alpha)
-    return [replace(check, test=test, blocked=rises, against=f"a plateau within ± {FLAT:g}")]
+    return [replace(check, test=test, blocked=rises, against=f"a plateau within ± {SAME:g}")]
 
 
 WORSE = Spec(
     "14",
     "accuracy is best at λ ≠ 0 even with T ∝ 1/λ.",
     "Measured: best accuracy of the larger λ minus that of the smallest λ > 0 with T ∝ 1/λ; true if above 0, 95 "
-    f"%; contradicted by a plateau within ± {FLAT:g}, 90 %. λ and evaluation are chosen on one half of the test "
+    f"%; contradicted by a plateau within ± {SAME:g}, 90 %. λ and evaluation are chosen on one half of the test "
     "images and scored on the other.",
     worse,
 )

@@ -13,6 +13,7 @@ from l2dynamics.analysis.resampling import View
 from l2dynamics.analysis.slopes import Sweep
 from l2dynamics.claims import checks, judging, regimes, runs, times
 from l2dynamics.claims.base import OURS, Claim, number
+from l2dynamics.claims.checks import SAME
 from l2dynamics.claims.judging import Part, Spec
 from l2dynamics.claims.runs import Point
 from l2dynamics.results.tables import Results
@@ -23,7 +24,6 @@ RESULTS = (ALL, INVARIANT, OTHERS)
 POINTS = 3
 FACTOR = 16.0
 """Over which η is varied at one ηλ."""
-SAME = 0.01
 TURNS = math.log(1.25)
 
 ALONE = Spec(
