@@ -261,7 +261,10 @@ class Canvas:
         transform = axes.yaxis.get_transform()
         low, high = transform.transform(axes.get_ylim())
         top = high + 0.17 * math.ceil(len(entries) / 2) * (high - low)
+        ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
         axes.set_ylim(*transform.inverted().transform([low, top]))
+        if axes.get_yscale() == "linear":  # no accuracies above 1 beside the legend
+            axes.set_yticks(ticks)
         narrow = {"columnspacing": 0.6, "handlelength": 1.1, "handletextpad": 0.4, "borderaxespad": 0.1}
         self.legend(panel, entries, loc="upper right", ncols=2, **narrow)
 

@@ -35,8 +35,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         canvas.empty("a", "no optimum")
     canvas.legend_above("a", entries)
     summary, *others = (selection.runs(results[name]) for name in RESULTS)
-    panels.max_accuracy(canvas, "b", summary, "AdamW")
-    panels.epochs_to_max(canvas, "c", summary, "AdamW", collapse=True)
+    panels.max_accuracy(canvas, "b", summary, "AdamW", etas=True)
+    panels.epochs_to_max(canvas, "c", summary, "AdamW", collapse=True, etas=False)
     return canvas.drawing(
         captions.caption(
             "Figure X1",
