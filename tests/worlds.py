@@ -290,26 +290,23 @@ def wrn_schedule(
     return made("wrn_schedule", frames, 20)
 
 
-def wrn_sigma(*, long: float = 0.0, short: float = 0.05, seeds: Sequence[int] = SEEDS) -> Results:
-    """Final accuracies that differ by ``short`` over σw at the largest λ and by ``long`` at the smallest."""
+def wrn_sigma(
+    *, long: float = 0.0, short: float = 0.05, fixed: float | None = None, seeds: Sequence[int] = SEEDS
+) -> Results:
+    """Final accuracies that differ over σw: at the largest λ by ``short``, at the smallest by ``long``.
+
+    And at the smallest within a fixed T by ``fixed``, unless it is None.
+    """
+    points = [("scaled", 1e-3, 2e3, long), ("scaled", 1e-2, 2e2, short)]
+    points += [] if fixed is None else [("fixed", 1e-3, 1e3, fixed)]
     frames = []
     for seed in seeds:
         for sigma in (0.5, 1.0, 2.0):
-            for l2, gap in ((1e-3, long), (1e-2, short)):
+            for group, l2, steps, gap in points:
                 top = 0.7 - gap * np.log2(sigma) / 2
-                law = lambda t, top=top, l2=l2: 0.1 + (top - 0.1) * (t * l2 / 2) ** 0.3  # noqa: E731
-                frames.append(
-                    run(
-                        law,
-                        eta=0.2,
-                        l2=l2,
-                        seed=seed,
-                        steps=2 / l2,
-                        group="scaled",
-                        sigma_w=sigma,
-                        per_epoch=20,
-                    )
-                )
+                law = lambda t, top=top, last=steps: 0.1 + (top - 0.1) * (t / last) ** 0.3  # noqa: E731
+                setting = {"eta": 0.2, "l2": l2, "seed": seed, "sigma_w": sigma}
+                frames.append(run(law, **setting, steps=steps, group=group, per_epoch=20))
     return made("wrn_sigma", frames, 20)
 
 

@@ -247,6 +247,8 @@ BROKEN = [
     ("14-resnet-product", "resnet", lambda: worlds.resnet(seeds=(0,)), OPEN, "one seed"),
     ("15", "wrn_sigma", lambda: worlds.wrn_sigma(long=0.06, short=0.1), NO, "outside −0.02 … 0.02"),
     ("15", "wrn_sigma", lambda: worlds.wrn_sigma(short=0.0), OPEN, "on both sides of 0"),
+    ("15", "wrn_sigma", lambda: worlds.wrn_sigma(short=0.0, fixed=0.05), YES, "above 0"),
+    ("15", "wrn_sigma", lambda: worlds.wrn_sigma(short=0.05, fixed=0.0), OPEN, "without scatter"),
     ("c3", "wrn_aug", lambda: worlds.wrn_aug(budgets=()), OPEN, "has no runs of group predicted"),
     ("c8", "fc", lambda: worlds.sweep("fc", l2s=FEW), OPEN, "3 λ, fewer than 5"),
     (

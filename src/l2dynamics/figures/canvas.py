@@ -165,11 +165,12 @@ class Canvas:
     ) -> None:
         """Draw points joined by a line, with bars from ``low`` to ``high``; see :func:`points` for ``data``.
 
-        Open upward triangles are t* that is bounded from below, crosses are runs that never learned.
+        Open upward triangles are t* that is bounded from below, crosses are runs that never learned. A
+        ``markerfacecolor`` is that of the other points.
         """
         axes = axes or self.axes[panel]
         self.record(panel, name, data)
-        marker = line.pop("marker", "o")
+        look = {"marker": line.pop("marker", "o"), "markerfacecolor": line.pop("markerfacecolor", color)}
         axes.plot(data["x"], data["y"], color=color, **{"linestyle": "-", "zorder": 2.5, **line})
         finite = data[np.isfinite(data["y"])]
         wide = finite[finite["high"] > finite["low"]]
@@ -184,15 +185,15 @@ class Canvas:
             zorder=2.4,
         )
         looks: dict[str, dict[str, Any]] = {
-            "": {"marker": marker},
+            "": look,
             "bound": {"marker": "^", "markerfacecolor": "white"},
             "edge": {"marker": "s", "markerfacecolor": "white"},
             "failed": {"marker": "x"},
         }
-        for flag, look in looks.items():
+        for flag, own in looks.items():
             some = finite[finite["flag"] == flag]
             if len(some):
-                axes.plot(some["x"], some["y"], color=color, linestyle="none", zorder=2.6, **look)
+                axes.plot(some["x"], some["y"], color=color, linestyle="none", zorder=2.6, **own)
 
     def band(
         self, panel: str, name: str, data: pd.DataFrame, *, color: str, axes: Axes | None = None, **line: Any

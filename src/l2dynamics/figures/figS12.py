@@ -23,6 +23,8 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     smallest = float(summary["l2"].min())
     canvas.setup("b", f"λ = {number(smallest)}", panels.EPOCHS, panels.TEST_ACCURACY, log="x")
     product = selection.inverse_budget(summary)
+    fixed = (results["wrn_sigma"].table["group"] == "fixed").any()
+    short = selection.runs(results["wrn_sigma"], "fixed") if fixed else summary[:0]
     entries = []
     for i, (sigma, rows) in enumerate(each(summary, "sigma_w")):
         color = CATEGORIES[i % len(CATEGORIES)]
@@ -32,6 +34,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         some = table[(table["sigma_w"] == sigma) & (table["l2"] == smallest)]
         curve = panels.mean_curve(some, "test_accuracy", selection.images(results["wrn_sigma"]), log="x")
         canvas.band("b", f"sigma_w={sigma:g}, lambda={smallest:g}", curve, color=color)
+        if len(short):
+            some = points(short[short["sigma_w"] == sigma].drop(columns="bound"), "l2", "final_test_accuracy")
+            look = {"color": color, "marker": marker, "markerfacecolor": "white", "linestyle": "none"}
+            canvas.curve("a", f"sigma_w={sigma:g}, fixed T", some, axes=None, **look)
         entries.append((rf"$\sigma_w$ = {number(sigma)}", {"color": color, "marker": marker}))
     canvas.focus("a", prediction_panels.SPAN)
     canvas.legend("a", entries, loc="best")
@@ -40,7 +46,10 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             "Figure S12",
             [
                 f"(a) Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for "
-                "several scales σw of the initial weights.",
+                "several scales σw of the initial weights"
+                + (
+                    f"; open: for T = {number(selection.common_budget(short))} epochs." if len(short) else "."
+                ),
                 f"(b) Test accuracy against epochs at λ = {number(smallest)}; in the paper the curves differ early and "
                 "meet late.",
                 captions.SEEDS,
