@@ -28,7 +28,6 @@ ALIKE = 12
 
 STRAIGHT = 0.999
 """Rank correlation up to which Fisher's z is taken: that of 1 is infinite."""
-"""As in claim 3."""
 
 
 def worse(numbers: Sequence[Estimate]) -> list[Check]:
@@ -79,8 +78,8 @@ INITIAL = Spec(
     f"True if the final accuracies of any two σw differ by no more than ± {SCALE_MARGIN:g} at the smallest λ (90 "
     "%), and the range over σw is larger in a shorter training (95 %; the σw with the highest and the lowest accuracy "
     "are chosen on one half of the test images and scored on the other). Shorter is the same λ at the fixed T of "
-    "Figure 1a; where there is none, the largest λ, as everywhere until 2026-11-30: but with T ∝ 1/λ weights forget "
-    "their start as far at any λ. Measured: the two σw that differ most.",
+    "Figure 1a; where there is none, the largest λ, as everywhere until 2026-11-30 (by it workstation was open): but "
+    "with T ∝ 1/λ the start decays by the same factor at any λ. Measured: the two σw that differ most.",
     lambda numbers: [
         *(checks.equivalent("difference between two σw", one, SCALE_MARGIN) for one in numbers[:-1]),
         checks.better("range over σw in a shorter training minus at the end of the longest", numbers[-1]),
@@ -219,8 +218,8 @@ def initial_scale(results: Mapping[str, Results]) -> Part:
         sigmas = sorted({sigma for group, sigma, _ in found if group == "scaled"})
         complete = [
             (group, l2)
-            for group, sigma, l2 in sorted(found)
-            if sigma == sigmas[0] and all((group, other, l2) in found for other in sigmas)
+            for group, l2 in sorted({(group, l2) for group, _, l2 in found})
+            if all((group, sigma, l2) in found for sigma in sigmas)
         ]
         shared = [l2 for group, l2 in complete if group == "scaled"]
         if len(sigmas) < 3 or len(shared) < 2:
@@ -230,6 +229,9 @@ def initial_scale(results: Mapping[str, Results]) -> Part:
         longest, fixed = ("scaled", shared[0]), ("fixed", shared[0])
         shorter = fixed if fixed in complete else ("scaled", shared[-1])
         least, short = ([found[group, sigma, l2] for sigma in sigmas] for group, l2 in (longest, shorter))
+
+        if runs.length(short[0]) >= runs.length(least[0]):
+            raise Lacking(f"the runs of group {shorter[0]} are no shorter than those of the smallest λ")
 
         def numbers(view: View) -> np.ndarray:
             final = np.stack([choice.best(view, [one]) for one in least], axis=-1)

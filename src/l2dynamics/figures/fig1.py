@@ -29,7 +29,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             "Figure 1",
             [
                 f"(a) Final test accuracy against λ, trained for a fixed T = {number(epochs)} epochs or "
-                f"for T = {number(product)}/λ, with a learning-rate schedule scaled to T.",
+                f"for T = {number(product, digits=4)}/λ, with a learning-rate schedule scaled to T.",
                 "(b) Test accuracy against the training budget, for the best λ of the grid and for the "
                 "predicted λ = c/T with our measured c.",
                 f"(c) Training curves of AutoL2 and of the best constant λ = {number(best)}"

@@ -1,12 +1,13 @@
 """Figure S12: Figure 1a for several initialisation scales σw: in the paper they end at the same accuracy."""  # noqa: N999
 
 from collections.abc import Mapping
+from typing import Any
 
 from l2dynamics.analysis import selection
 from l2dynamics.figures import captions, panels, prediction_panels
 from l2dynamics.figures.canvas import Canvas, each, number, points
 from l2dynamics.figures.drawing import Drawing
-from l2dynamics.figures.style import CATEGORIES, Style, styled
+from l2dynamics.figures.style import CATEGORIES, GUIDE, Style, styled
 from l2dynamics.results.tables import Results
 
 RESULTS = ("wrn_sigma",)
@@ -34,18 +35,29 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
         some = table[(table["sigma_w"] == sigma) & (table["l2"] == smallest)]
         curve = panels.mean_curve(some, "test_accuracy", selection.images(results["wrn_sigma"]), log="x")
         canvas.band("b", f"sigma_w={sigma:g}, lambda={smallest:g}", curve, color=color)
-        if len(short):
-            some = points(short[short["sigma_w"] == sigma].drop(columns="bound"), "l2", "final_test_accuracy")
-            look = {"color": color, "marker": marker, "markerfacecolor": "white", "linestyle": "none"}
-            canvas.curve("a", f"sigma_w={sigma:g}, fixed T", some, axes=None, **look)
         entries.append((rf"$\sigma_w$ = {number(sigma)}", {"color": color, "marker": marker}))
+    if len(short):
+        hollow: dict[str, Any] = {"markerfacecolor": "white", "linestyle": "none"}
+        for (_, look), (sigma, rows) in zip(list(entries), each(short, "sigma_w"), strict=True):
+            some = points(rows.drop(columns="bound"), "l2", "final_test_accuracy")
+            canvas.curve(
+                "a",
+                f"sigma_w={sigma:g}, fixed T",
+                some,
+                color=str(look["color"]),
+                marker=look["marker"],
+                **hollow,
+            )
+        entries.append(
+            (f"T = {number(selection.common_budget(short))}", {"color": GUIDE, "marker": "o", **hollow})
+        )
     canvas.focus("a", prediction_panels.SPAN)
     canvas.legend("a", entries, loc="best")
     return canvas.drawing(
         captions.caption(
             "Figure S12",
             [
-                f"(a) Final test accuracy against λ for T = {number(product)}/λ epochs, as in Figure 1a, for "
+                f"(a) Final test accuracy against λ for T = {number(product, digits=4)}/λ epochs, as in Figure 1a, for "
                 "several scales σw of the initial weights"
                 + (
                     f"; open: for T = {number(selection.common_budget(short))} epochs." if len(short) else "."

@@ -190,7 +190,7 @@ def fixed_and_scaled(canvas: Canvas, panel: str, results: Results, title: str) -
         )
     entries = [
         (f"T = {number(epochs)} epochs", {"color": FIXED, "marker": "o"}),
-        (f"T = {number(product)}/λ", {"color": SCALED, "marker": "o"}),
+        (f"T = {number(product, digits=4)}/λ", {"color": SCALED, "marker": "o"}),
     ]
     zero = fixed.loc[fixed["l2"] == 0, "final_test_accuracy"]
     if zero.notna().any():
