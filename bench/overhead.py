@@ -18,9 +18,9 @@ from l2dynamics import paths
 from l2dynamics.figures import gallery
 from l2dynamics.results import tables
 
-STARTED = ("fc", "cnn", "wrn")
-
 COPIED = ("dvc.yaml", "params.yaml", "scales", "results", "reports", "data/manifests")
+STARTED = ("fc", "cnn", "wrn")
+"""Sweeps whose stages are timed for one step."""
 
 
 def once(command: list[str], root: Path) -> float:

@@ -291,14 +291,19 @@ def wrn_schedule(
 
 
 def wrn_sigma(
-    *, long: float = 0.0, short: float = 0.05, fixed: float | None = None, seeds: Sequence[int] = SEEDS
+    *,
+    long: float = 0.0,
+    short: float = 0.05,
+    fixed: float | None = None,
+    within: float = 1e3,
+    seeds: Sequence[int] = SEEDS,
 ) -> Results:
     """Final accuracies that differ over σw: at the largest λ by ``short``, at the smallest by ``long``.
 
-    And at the smallest within a fixed T by ``fixed``, unless it is None.
+    And at the smallest by ``fixed`` at a fixed T of ``within`` steps, unless it is None.
     """
     points = [("scaled", 1e-3, 2e3, long), ("scaled", 1e-2, 2e2, short)]
-    points += [] if fixed is None else [("fixed", 1e-3, 1e3, fixed)]
+    points += [] if fixed is None else [("fixed", 1e-3, within, fixed)]
     frames = []
     for seed in seeds:
         for sigma in (0.5, 1.0, 2.0):

@@ -249,6 +249,7 @@ BROKEN = [
     ("15", "wrn_sigma", lambda: worlds.wrn_sigma(short=0.0), OPEN, "on both sides of 0"),
     ("15", "wrn_sigma", lambda: worlds.wrn_sigma(short=0.0, fixed=0.05), YES, "above 0"),
     ("15", "wrn_sigma", lambda: worlds.wrn_sigma(short=0.05, fixed=0.0), OPEN, "without scatter"),
+    ("15", "wrn_sigma", lambda: worlds.wrn_sigma(fixed=0.05, within=2e3), OPEN, "no runs are shorter"),
     ("c3", "wrn_aug", lambda: worlds.wrn_aug(budgets=()), OPEN, "has no runs of group predicted"),
     ("c8", "fc", lambda: worlds.sweep("fc", l2s=FEW), OPEN, "3 λ, fewer than 5"),
     (

@@ -357,6 +357,20 @@ def test_figure_s6_shows_the_training_curves(drawings, everything):
             np.testing.assert_allclose(some["y"], np.mean([run[metric].iloc[1:] for run in runs], axis=0))
 
 
+def test_figure_s12_draws_runs_of_a_fixed_length_apart(everything):
+    own = everything["wrn_sigma"]
+    table = own.table[own.table["l2"] == own.table["l2"].min()]
+    cut = table[table["epoch"] <= 20]
+    last = float(cut["epoch"].max())
+    brief = cut.assign(run=cut["run"] + "-short", group="fixed", budget=last)
+    both = synthetic.results("wrn_sigma", pd.concat([own.table, brief], ignore_index=True))
+    drawing = gallery.draw("figS12", {**everything, "wrn_sigma": both}, style.STYLES["paper"])
+    expected = cut[(cut["epoch"] == last) & (cut["sigma_w"] == 2.0)]["test_accuracy"].mean()
+    (point,) = curve(drawing, "a", "sigma_w=2, fixed T").itertuples()
+    assert (point.x, point.y) == (table["l2"].min(), pytest.approx(expected))
+    assert f"open: for T = {canvas.number(last)} epochs" in drawing.caption
+
+
 def test_figure_s7_marks_the_best_lambda(drawings):
     for panel in "ab":
         assert curve(drawings["figS7"], panel, "best lambda")["x"].tolist() == [3e-3]

@@ -21,7 +21,6 @@ from l2dynamics.results.tables import Results
 CONSTANT_RATE = ("fc", "cnn", "cnn_bn", "wrn")
 RESULTS = (*CONSTANT_RATE, "wrn_aug", "wrn_schedule")
 SEVERAL_ETA = ("fc", "wrn")
-"""Absolute accuracy within which two numbers count as equal (claims 3 and 6)."""
 SPAN = 10.0
 """Claim 3 compares λ over at least a decade."""
 

@@ -86,6 +86,7 @@ ELSEWHERE = replace(
     FACTORS,
     id="c4",
     text="λ = c/T is within a factor 10 of the tuned λ on FC and CNN too.",
+    criterion=f"{FACTORS.criterion} Until 2026-11-29 of any number of budgets, which are not every budget.",
     kind=OURS,
     figure="",
     pool=False,

@@ -9,7 +9,7 @@ from l2dynamics.analysis.verdicts import Test, Verdict
 from l2dynamics.claims.base import number
 
 SAME = 0.01
-"""Accuracies that differ by no more count as equal."""
+"""Absolute difference up to which two accuracies count as equal (claims 3, 6 and our own)."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ INITIAL = Spec(
     f"True if the final accuracies of any two σw differ by no more than ± {SCALE_MARGIN:g} at the smallest λ (90 "
     "%), and the range over σw is larger in a shorter training (95 %; the σw with the highest and the lowest accuracy "
     "are chosen on one half of the test images and scored on the other). Shorter is the same λ at the fixed T of "
-    "Figure 1a; where there is none, the largest λ, as everywhere until 2026-11-30 (by it workstation was open): but "
+    "Figure 1a; where there is none, the largest λ, as everywhere until 2026-11-30, after a look (docs/scales.md): "
     "with T ∝ 1/λ the start decays by the same factor at any λ. Measured: the two σw that differ most.",
     lambda numbers: [
         *(checks.equivalent("difference between two σw", one, SCALE_MARGIN) for one in numbers[:-1]),
@@ -208,41 +208,43 @@ def initial_scale(results: Mapping[str, Results]) -> Part:
     part = Part("wrn_sigma", (own,), "", outside=regimes.outside(results, "wrn_sigma"))
 
     def measure() -> Part:
-        found: dict[tuple[str, float, float], Curves] = {}
-        for group in ("scaled", *(["fixed"] if (own.table["group"] == "fixed").any() else [])):
-            for sigma, some in runs.rows(own, group).groupby("sigma_w"):
+        tables = {"scaled": runs.rows(own, "scaled"), "fixed": own.table[own.table["group"] == "fixed"]}
+        ends: dict[tuple[str, float, float], Curves] = {}
+        for group, table in tables.items():
+            for sigma, some in table.groupby("sigma_w"):
                 for (_, l2), one in runs.points(own, some).items():
                     if l2 > 0 and runs.learned(own, one):
-                        found[group, float(sigma), l2] = runs.last_only(one)  # type: ignore[arg-type]
-        found = blocks.several(found)
-        sigmas = sorted({sigma for group, sigma, _ in found if group == "scaled"})
-        complete = [
-            (group, l2)
-            for group, l2 in sorted({(group, l2) for group, _, l2 in found})
-            if all((group, sigma, l2) in found for sigma in sigmas)
-        ]
-        shared = [l2 for group, l2 in complete if group == "scaled"]
-        if len(sigmas) < 3 or len(shared) < 2:
-            raise Lacking(
-                f"{len(sigmas)} σw at {len(shared)} λ learned with several seeds; it takes three at two λ"
-            )
-        longest, fixed = ("scaled", shared[0]), ("fixed", shared[0])
-        shorter = fixed if fixed in complete else ("scaled", shared[-1])
-        least, short = ([found[group, sigma, l2] for sigma in sigmas] for group, l2 in (longest, shorter))
+                        ends[group, float(sigma), l2] = runs.last_only(one)  # type: ignore[arg-type]
+        ends = blocks.several(ends)
+        sigmas = sorted({sigma for group, sigma, _ in ends if group == "scaled"})
 
-        if runs.length(short[0]) >= runs.length(least[0]):
-            raise Lacking(f"the runs of group {shorter[0]} are no shorter than those of the smallest λ")
+        def of_every_sigma(group: str, l2: float) -> list[Curves]:
+            return [ends[group, sigma, l2] for sigma in sigmas if (group, sigma, l2) in ends]
+
+        whole = len(sigmas)
+        l2s = sorted(
+            {l2 for group, _, l2 in ends if group == "scaled" and len(of_every_sigma(group, l2)) == whole}
+        )
+        if whole < 3 or len(l2s) < 2:
+            raise Lacking(f"{whole} σw at {len(l2s)} λ learned with several seeds; it takes three at two λ")
+        longest, fixed = of_every_sigma("scaled", l2s[0]), of_every_sigma("fixed", l2s[0])
+        l2, shorter = (l2s[0], fixed) if len(fixed) == whole else (l2s[-1], of_every_sigma("scaled", l2s[-1]))
+        if runs.length(shorter[0]) >= runs.length(longest[0]):
+            raise Lacking("no runs are shorter than those of the smallest λ")
 
         def numbers(view: View) -> np.ndarray:
-            final = np.stack([choice.best(view, [one]) for one in least], axis=-1)
-            pairs = [final[:, j] - final[:, i] for i, j in combinations(range(len(sigmas)), 2)]
-            return np.stack([*pairs, choice.spread(view, short) - choice.spread(view, least)], axis=-1)
+            final = np.stack([choice.best(view, [one]) for one in longest], axis=-1)
+            pairs = [final[:, j] - final[:, i] for i, j in combinations(range(whole), 2)]
+            return np.stack([*pairs, choice.spread(view, shorter) - choice.spread(view, longest)], axis=-1)
 
-        measured = tuple(resampling.estimates(numbers, len(least[0].seeds)))
-        lengths = " and ".join(f"{runs.length(one[0]):,.0f} steps" for one in (least, short))
+        measured = tuple(resampling.estimates(numbers, len(longest[0].seeds)))
+        steps = [
+            f"{runs.length(one[0]):,.0f} steps with λ = {at:g}"
+            for one, at in ((longest, l2s[0]), (shorter, l2))
+        ]
         facts = (
-            f"λ = {longest[1]:g} and {shorter[1]:g}, {lengths}; σw = {', '.join(f'{sigma:g}' for sigma in sigmas)}; "
-            f"the range shrinks by {number(measured[-1].value)}."
+            f"σw = {', '.join(f'{sigma:g}' for sigma in sigmas)}; {' and '.join(steps)}, whose range is "
+            f"{number(measured[-1].value)} larger."
         )
         shown = max(measured[:-1], key=lambda one: abs(one.value))
         return replace(part, numbers=measured, facts=facts, shown=shown)

@@ -170,7 +170,7 @@ class Canvas:
         """
         axes = axes or self.axes[panel]
         self.record(panel, name, data)
-        look = {"marker": line.pop("marker", "o"), "markerfacecolor": line.pop("markerfacecolor", color)}
+        plain = {"marker": line.pop("marker", "o"), "markerfacecolor": line.pop("markerfacecolor", color)}
         axes.plot(data["x"], data["y"], color=color, **{"linestyle": "-", "zorder": 2.5, **line})
         finite = data[np.isfinite(data["y"])]
         wide = finite[finite["high"] > finite["low"]]
@@ -185,15 +185,15 @@ class Canvas:
             zorder=2.4,
         )
         looks: dict[str, dict[str, Any]] = {
-            "": look,
+            "": plain,
             "bound": {"marker": "^", "markerfacecolor": "white"},
             "edge": {"marker": "s", "markerfacecolor": "white"},
             "failed": {"marker": "x"},
         }
-        for flag, own in looks.items():
+        for flag, look in looks.items():
             some = finite[finite["flag"] == flag]
             if len(some):
-                axes.plot(some["x"], some["y"], color=color, linestyle="none", zorder=2.6, **own)
+                axes.plot(some["x"], some["y"], color=color, linestyle="none", zorder=2.6, **look)
 
     def band(
         self, panel: str, name: str, data: pd.DataFrame, *, color: str, axes: Axes | None = None, **line: Any

@@ -12,6 +12,8 @@ from l2dynamics.results.tables import Results
 
 RESULTS = ("wrn_sigma",)
 MARKERS = "osDvP*"
+HOLLOW: Mapping[str, Any] = {"markerfacecolor": "white", "linestyle": "none"}
+"""Looks of the runs of a fixed T."""
 
 
 @styled
@@ -24,33 +26,26 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
     smallest = float(summary["l2"].min())
     canvas.setup("b", f"λ = {number(smallest)}", panels.EPOCHS, panels.TEST_ACCURACY, log="x")
     product = selection.inverse_budget(summary)
-    fixed = (results["wrn_sigma"].table["group"] == "fixed").any()
+    fixed = results["wrn_sigma"].table["group"].eq("fixed").any()
     short = selection.runs(results["wrn_sigma"], "fixed") if fixed else summary[:0]
-    entries = []
-    for i, (sigma, rows) in enumerate(each(summary, "sigma_w")):
-        color = CATEGORIES[i % len(CATEGORIES)]
+    looks: dict[float, dict[str, Any]] = {
+        sigma: {"color": CATEGORIES[i % len(CATEGORIES)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, (sigma, _) in enumerate(each(summary, "sigma_w"))
+    }
+    for sigma, rows in each(summary, "sigma_w"):
         some = points(rows.drop(columns="bound"), "l2", "final_test_accuracy")
-        marker = MARKERS[i % len(MARKERS)]
-        canvas.curve("a", f"sigma_w={sigma:g}", some, color=color, marker=marker)
+        canvas.curve("a", f"sigma_w={sigma:g}", some, **looks[sigma])
         some = table[(table["sigma_w"] == sigma) & (table["l2"] == smallest)]
         curve = panels.mean_curve(some, "test_accuracy", selection.images(results["wrn_sigma"]), log="x")
-        canvas.band("b", f"sigma_w={sigma:g}, lambda={smallest:g}", curve, color=color)
-        entries.append((rf"$\sigma_w$ = {number(sigma)}", {"color": color, "marker": marker}))
+        canvas.band("b", f"sigma_w={sigma:g}, lambda={smallest:g}", curve, color=looks[sigma]["color"])
+    entries, said = [(rf"$\sigma_w$ = {number(sigma)}", look) for sigma, look in looks.items()], "."
     if len(short):
-        hollow: dict[str, Any] = {"markerfacecolor": "white", "linestyle": "none"}
-        for (_, look), (sigma, rows) in zip(list(entries), each(short, "sigma_w"), strict=True):
+        for sigma, rows in each(short, "sigma_w"):
             some = points(rows.drop(columns="bound"), "l2", "final_test_accuracy")
-            canvas.curve(
-                "a",
-                f"sigma_w={sigma:g}, fixed T",
-                some,
-                color=str(look["color"]),
-                marker=look["marker"],
-                **hollow,
-            )
-        entries.append(
-            (f"T = {number(selection.common_budget(short))}", {"color": GUIDE, "marker": "o", **hollow})
-        )
+            canvas.curve("a", f"sigma_w={sigma:g}, fixed T", some, **looks[sigma], **HOLLOW)
+        epochs = number(selection.common_budget(short))
+        entries.append((f"T = {epochs}", {"color": GUIDE, "marker": "o", **HOLLOW}))
+        said = f"; open: for T = {epochs} epochs."
     canvas.focus("a", prediction_panels.SPAN)
     canvas.legend("a", entries, loc="best")
     return canvas.drawing(
@@ -58,10 +53,7 @@ def draw(results: Mapping[str, Results], style: Style) -> Drawing:
             "Figure S12",
             [
                 f"(a) Final test accuracy against λ for T = {number(product, digits=4)}/λ epochs, as in Figure 1a, for "
-                "several scales σw of the initial weights"
-                + (
-                    f"; open: for T = {number(selection.common_budget(short))} epochs." if len(short) else "."
-                ),
+                f"several scales σw of the initial weights{said}",
                 f"(b) Test accuracy against epochs at λ = {number(smallest)}; in the paper the curves differ early and "
                 "meet late.",
                 captions.SEEDS,
