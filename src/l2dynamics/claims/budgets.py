@@ -210,9 +210,8 @@ def with_schedule(results: Mapping[str, Results]) -> Part:
             f"{number(l2 * 10 ** numbers[0].value)}; T₁ at t·η_eff·λ = {tau:.2g}. Paper: 1e-4 (0.960) and 5e-4 "
             "(0.967)."
         )
-        lacks = ""
-        if tau < DECAY * (1 - 1e-9):
-            lacks = f"for the predicted λ the first decay lies at t·η_eff·λ = {tau:.2g}, before {DECAY:g}"
+        early = f"for the predicted λ the first decay lies at t·η_eff·λ = {tau:.2g}, before {DECAY:g}"
+        lacks = early if tau < DECAY * (1 - 1e-9) else ""
         return replace(
             part, numbers=() if lacks else numbers, limits=limits, facts=facts, lacks=lacks, shown=numbers[0]
         )
